@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A blocking Varlink client on a unix socket. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+from .codec import BadMessage, decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+class VarlinkError(Exception):
+    """The service answered with an error. `name` is the qualified error, `parameters` what came with it."""
+
+    def __init__(self, name: str, parameters: dict[str, Any]) -> None:
+        super().__init__(name, parameters)
+        self.name = name
+        self.parameters = parameters
+
+    def __str__(self) -> str:
+        detail = ", ".join(f"{key}={value}" for key, value in self.parameters.items())
+        return f"{self.name}({detail})"
+
+
+class ConnectionLost(Exception):
+    """No connection, no answer in time, or one that is no Varlink: whether the call was made is unknown."""
+
+
+class Connection:
+    """One connection; calls are made one after the other. Not for several threads at once.
+
+    *path* may be longer than the 108 bytes that the kernel allows for a socket's name: the connection goes through
+    its folder's descriptor. *timeout* bounds the connect and, unless a call says otherwise, each answer, in seconds.
+    Raises ConnectionLost.
+    """
+
+    def __init__(self, path: str, timeout: float = 10.0) -> None:
+        self.path = path
+        self.timeout = timeout
+        self._buffer = bytearray()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(timeout)
+        try:
+            folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._socket.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+            finally:
+                os.close(folder)
+        except OSError as error:
+            self._socket.close()
+            raise ConnectionLost(f"{path}: {error.strerror or error}") from None
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; a call under way at the other end is the other end's to finish."""
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """Give the descriptor, for a caller that waits for several things."""
+        return self._socket.fileno()
+
+    def peer(self) -> tuple[int, int, int]:
+        """Give pid, uid and gid of the server as the kernel recorded them when it began to listen."""
+        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, uid, gid = (int.from_bytes(raw[at : at + 4], "little", signed=True) for at in (0, 4, 8))
+        return pid, uid, gid
+
+    def call(self, method: str, parameters: dict[str, Any] | None = None, timeout: float | None = None) -> dict[str, Any]:
+        """Make one call and give the reply's parameters. Raises VarlinkError, ConnectionLost."""
+        self._send({"method": method, "parameters": parameters or {}})
+        return self._reply(timeout)[0]
+
+    def stream(
+        self, method: str, parameters: dict[str, Any] | None = None, timeout: float | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Make one call that asks for more than one reply and give them as they come; *timeout* bounds each."""
+        self._send({"method": method, "parameters": parameters or {}, "more": True})
+        more = True
+        while more:
+            reply, more = self._reply(timeout)
+            yield reply
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._socket.settimeout(self.timeout)
+            self._socket.sendall(encode(message))
+        except OSError as error:
+            raise ConnectionLost(f"{self.path}: {error.strerror or error}") from None
+
+    def _reply(self, timeout: float | None) -> tuple[dict[str, Any], bool]:
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        end = self._buffer.find(b"\0")
+        while end < 0:
+            scanned = len(self._buffer)
+            try:
+                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                data = self._socket.recv(262144)
+            except socket.timeout:
+                raise ConnectionLost(f"{self.path}: no answer in time") from None
+            except OSError as error:
+                raise ConnectionLost(f"{self.path}: {error.strerror or error}") from None
+            if not data:
+                raise ConnectionLost(f"{self.path}: the other end closed the connection")
+            self._buffer += data
+            end = self._buffer.find(b"\0", scanned)
+        frame = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        try:
+            message = decode(frame)
+        except BadMessage as error:
+            raise ConnectionLost(f"{self.path}: {error}") from None
+        parameters = message.get("parameters") or {}
+        if "error" in message:
+            raise VarlinkError(str(message["error"]), parameters)
+        return parameters, bool(message.get("continues"))

@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The server's half of Varlink for a program with one event loop: nothing here blocks. PRIVATE to the collection.
+
+The loop owns the descriptors: it calls `Listener.accept` and `Peer.readable`/`Peer.writable` when they are ready and
+asks `Peer.wants_write` afterwards. A peer that sends what is no Varlink, or more than REQUEST_LIMIT in one message, or
+that does not read its replies, is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from .codec import REQUEST_LIMIT, BadMessage, decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Replies that a peer may leave unread, in bytes, before it is dropped. One large reply always fits.
+UNREAD_LIMIT = 64 * 1024 * 1024
+#: Requests that one peer may have waiting for a reply.
+PIPELINE_LIMIT = 64
+
+INVALID_PARAMETER = "org.varlink.service.InvalidParameter"
+METHOD_NOT_FOUND = "org.varlink.service.MethodNotFound"
+INTERFACE_NOT_FOUND = "org.varlink.service.InterfaceNotFound"
+
+
+class Listener:
+    """The listening socket at *path*, made with *mode*; a socket that a dead server left there is replaced.
+
+    The caller holds the lock that makes him the only server of *path*. Raises OSError.
+    """
+
+    def __init__(self, path: str, mode: int = 0o600, backlog: int = 64) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Bound beside and renamed in, so that the name never leads to a socket with other permissions.
+            name = os.path.basename(path)
+            beside = f"/proc/self/fd/{folder}/.{name}.new"
+            try:
+                os.unlink(beside)
+            except FileNotFoundError:
+                pass
+            self._socket.bind(beside)
+            os.chmod(beside, mode)
+            self._socket.listen(backlog)
+            os.rename(beside, f"/proc/self/fd/{folder}/{name}")
+        finally:
+            os.close(folder)
+
+    def fileno(self) -> int:
+        """Give the descriptor that the loop waits for."""
+        return self._socket.fileno()
+
+    def accept(self) -> Peer | None:
+        """Give the next peer, or None when nobody is waiting any more (or no descriptor is free)."""
+        try:
+            connection, _address = self._socket.accept()
+        except OSError:
+            return None
+        connection.setblocking(False)
+        return Peer(connection)
+
+    def close(self) -> None:
+        """Stop listening; the name stays, since a successor may have it already."""
+        self._socket.close()
+
+
+class Peer:
+    """One connected client. `requests` holds what it asked and nobody has taken yet; `dead` says that it is to be closed."""
+
+    __slots__ = ("_in", "_out", "_socket", "dead", "gid", "pid", "requests", "uid")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._in = bytearray()
+        self._out = bytearray()
+        self.requests: list[dict[str, Any]] = []
+        self.dead = False
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        self.pid, self.uid, self.gid = (int.from_bytes(raw[at : at + 4], "little", signed=True) for at in (0, 4, 8))
+
+    def fileno(self) -> int:
+        """Give the descriptor that the loop waits for."""
+        return self._socket.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Say whether replies wait to be sent."""
+        return bool(self._out)
+
+    def readable(self) -> None:
+        """Take in what has come; complete messages go to `requests`."""
+        try:
+            data = self._socket.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.dead = True
+            return
+        if not data:
+            self.dead = True
+            return
+        buffer = self._in
+        start = len(buffer)
+        buffer += data
+        while True:
+            end = buffer.find(b"\0", start)
+            if end < 0:
+                break
+            frame = bytes(buffer[:end])
+            del buffer[: end + 1]
+            start = 0
+            try:
+                self.requests.append(decode(frame))
+            except BadMessage:
+                self.dead = True
+                return
+        if len(buffer) > REQUEST_LIMIT or len(self.requests) > PIPELINE_LIMIT:
+            self.dead = True
+
+    def reply(self, parameters: dict[str, Any], continues: bool = False) -> None:
+        """Answer the request that was taken first and not answered yet."""
+        message: dict[str, Any] = {"parameters": parameters}
+        if continues:
+            message["continues"] = True
+        self._queue(message)
+
+    def error(self, name: str, **parameters: object) -> None:
+        """Answer with the error *name*."""
+        self._queue({"error": name, "parameters": parameters})
+
+    def writable(self) -> None:
+        """Send what the socket takes."""
+        while self._out:
+            try:
+                sent = self._socket.send(self._out[:262144])
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self.dead = True
+                return
+            del self._out[:sent]
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
+    def _queue(self, message: dict[str, Any]) -> None:
+        if self.dead:
+            return
+        waiting = len(self._out)
+        self._out += encode(message)
+        if waiting > UNREAD_LIMIT:
+            self.dead = True
+        elif not waiting:
+            self.writable()
+
+
+def service_reply(request: dict[str, Any], information: dict[str, str], descriptions: dict[str, str]) -> dict[str, Any] | None:
+    """Answer the two methods that every Varlink service has; None for any other method.
+
+    *information* has vendor, product, version and url; *descriptions* the interface texts by name.
+    A result with the key `error` is an error reply.
+    """
+    method = request.get("method")
+    if method == "org.varlink.service.GetInfo":
+        return {"parameters": dict(information, interfaces=["org.varlink.service", *sorted(descriptions)])}
+    if method == "org.varlink.service.GetInterfaceDescription":
+        parameters = request.get("parameters")
+        name = parameters.get("interface") if isinstance(parameters, dict) else None
+        text = SERVICE_DESCRIPTION if name == "org.varlink.service" else descriptions.get(name) if isinstance(name, str) else None
+        if text is None:
+            return {"error": INTERFACE_NOT_FOUND, "parameters": {"interface": str(name)}}
+        return {"parameters": {"description": text}}
+    return None
+
+
+SERVICE_DESCRIPTION = """\
+# What every Varlink service answers
+interface org.varlink.service
+
+method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)
+method GetInterfaceDescription(interface: string) -> (description: string)
+
+error InterfaceNotFound (interface: string)
+error MethodNotFound (method: string)
+error MethodNotImplemented (method: string)
+error InvalidParameter (parameter: string)
+error PermissionDenied ()
+error ExpectedMore ()
+"""
