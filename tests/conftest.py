@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the collection importable, and usable by Ansible's programs, from a checkout that lies anywhere."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def _make_importable() -> None:
+    """Let ``ansible_collections.holdfast.supervision`` mean this checkout, without Ansible's own import machinery."""
+    for name, path in (
+        ("ansible_collections", []),
+        ("ansible_collections.holdfast", []),
+        ("ansible_collections.holdfast.supervision", [str(CHECKOUT)]),
+    ):
+        module = types.ModuleType(name)
+        module.__path__ = path
+        sys.modules[name] = module
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)
+
+
+if "ansible_collections" not in sys.modules:
+    _make_importable()
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The top folder of the collection under test."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def collections_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for ANSIBLE_COLLECTIONS_PATH in which Ansible's programs find the collection under test."""
+    if CHECKOUT.parts[-3:] == ("ansible_collections", "holdfast", "supervision"):
+        return CHECKOUT.parents[2]
+    top = tmp_path_factory.mktemp("collections")
+    link = top / "ansible_collections" / "holdfast" / "supervision"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(CHECKOUT)
+    return top
