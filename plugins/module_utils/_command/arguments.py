@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command line of the verbs for people. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .exits import USAGE, CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+EPILOGUE = """\
+exit codes: 0 so it is, 1 it failed, 2 wrong usage, 3 no supervisor, 4 no such service, 100 a daemon cannot run here
+the scan directory: --scan, else HOLDFAST_SCAN, else /etc/holdfast/services (root) or ~/.holdfast/services
+"""
+#: Seconds that a change may take before the command gives up waiting for it.
+PATIENCE = 60.0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(USAGE, f"{message}\n{self.format_usage().rstrip()}")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise CommandError(status, (message or "").rstrip())
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line. Raises CommandError for a wrong one, and after help was printed."""
+    parser = _parser()
+    if not arguments:
+        sys.stderr.write(parser.format_help())
+        raise CommandError(USAGE)
+    if arguments[0] == "help":
+        # `help VERB` is `VERB --help`.
+        arguments = [*arguments[1:2], "--help"]
+    options = parser.parse_args(arguments)
+    if options.verb is None:
+        parser.error("which verb?")
+    if options.verb == "stop":
+        _check_stop(parser, options)
+    elif options.verb in ("start", "restart", "reload", "once") and not options.names and not options.all:
+        parser.error(f"{options.verb} what? Name services, or say --all")
+    if getattr(options, "all", False) and options.names:
+        parser.error("either names or --all")
+    return options
+
+
+def _check_stop(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    chosen = [bool(options.names), options.all, options.orphans]
+    if sum(chosen) != 1:
+        parser.error("stop what? Either names, or --all, or --orphans")
+
+
+def _parser() -> _Parser:
+    # `--scan` may stand before or after the verb, so neither place may overwrite the other with its default.
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--scan", metavar="DIR", help="the scan directory")
+    parser = _Parser(
+        prog="holdfast",
+        description="See and steer supervised services.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(scan=None)
+    parser.add_argument("--scan", metavar="DIR", default=None, help="the scan directory")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=summary, description=summary, parents=[common])
+
+    status = add("status", "Show services: state, pid, for how long, readiness, deaths, reason.")
+    status.add_argument("names", metavar="NAME", nargs="*")
+    status.add_argument("--json", action="store_true", help="for programs")
+
+    for name, summary in (
+        ("start", "Start services and wait until they are ready."),
+        ("stop", "Stop services and wait until they are down."),
+        ("restart", "Stop and start services and wait until they are ready."),
+        ("reload", "Send services their reload signal and see that they live."),
+        ("once", "Start services that are not restarted when they end."),
+    ):
+        change = add(name, summary)
+        change.add_argument("names", metavar="NAME", nargs="*")
+        change.add_argument("--all", action="store_true", help="every service, in an orderly way")
+        if name == "stop":
+            change.add_argument(
+                "--orphans", action="store_true", help="what a dead supervisor left running, by its records"
+            )
+        change.add_argument("--no-wait", action="store_true", help="do not wait for the verdict")
+        change.add_argument(
+            "--timeout", type=_seconds, default=PATIENCE, metavar="SECONDS", help="wait at most so long (60)"
+        )
+
+    logs = add("logs", "Show the last log lines of a service.")
+    logs.add_argument("name", metavar="NAME")
+    logs.add_argument("-n", "--lines", type=_count, default=20, metavar="N", help="how many lines (20)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is logged from now on")
+
+    check = add("check", "Exit 0 if a service is ready, 1 if it is not.")
+    check.add_argument("name", metavar="NAME")
+
+    why = add("why", "Tell when a service started, died and why.")
+    why.add_argument("name", metavar="NAME")
+    why.add_argument("-n", "--lines", type=_count, default=20, metavar="N", help="how many events (20)")
+    why.add_argument("--json", action="store_true", help="for programs")
+
+    add("version", "Show the version of this runtime and of the running supervisor.")
+    selftest = add("selftest", "Load every module of this runtime and read the live state of a scan directory.")
+    selftest.add_argument("directory", metavar="SCAN", nargs="?")
+    verbs.add_parser("supervise", help="Run the supervisor of a scan directory, in the foreground.", add_help=False)
+    verbs.add_parser("logwriter", help="Run the log writer (the supervisor does that itself).", add_help=False)
+    verbs.add_parser("help", help="Explain a verb.", add_help=False)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 86400:
+        raise ValueError
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+_seconds.__name__ = "number of seconds"
+_count.__name__ = "count"

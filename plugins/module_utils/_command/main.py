@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Entry of the `holdfast` command: one verb, loaded when it is asked for. PRIVATE to the collection.
+
+The daemons start here too and live long: nothing is imported at the top that they do not need.
+"""
+
+from __future__ import annotations
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says and give the exit code. *arguments* comes without the program's name."""
+    verb = arguments[0] if arguments else ""
+    if verb == "supervise":
+        from .._supervise._embedded import daemon as supervisor
+
+        return supervisor.main(arguments[1:])
+    if verb == "logwriter":
+        from .._supervise._logwriter import daemon as log_writer
+
+        return log_writer.main(arguments[1:])
+    from . import people
+
+    return people.main(arguments)
