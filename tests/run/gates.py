@@ -1,0 +1,295 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gates of ``make test``: one function each, in a process and a copy of the tree of its own.
+
+A gate returns when all is well, raises Failure when not, and Skip when this machine can't run it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import argument_specs
+import headers
+import links
+import machine
+
+#: Lines of a gate's output with these beginnings are shown in the table, and below it.
+NOTE = "gate-note: "
+FACT = "gate-fact: "
+SKIPPED = 77
+
+
+class Failure(Exception):
+    """The gate has found something wrong; the details are in its output."""
+
+
+class Skip(Exception):
+    """The gate can't run on this machine; says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a gate works: the user's checkout (only to look at), its own copy, a folder for what it makes."""
+
+    checkout: Path
+    tree: Path
+    work: Path
+
+    @property
+    def collections(self) -> Path:
+        """The folder for ANSIBLE_COLLECTIONS_PATH in which the copy lies."""
+        return self.tree.parents[2]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A gate: what it means, how long it may take, what it must not share with others that run beside it."""
+
+    name: str
+    function: Callable[[Place], None]
+    meaning: str
+    timeout: int
+    resources: frozenset[str]
+    last: bool
+
+
+GATES: dict[str, Gate] = {}
+
+
+def gate(
+    meaning: str, timeout: int = 300, resources: tuple[str, ...] = (), last: bool = False
+) -> Callable[[Callable[[Place], None]], Callable[[Place], None]]:
+    """Register a function as a gate. Those that take long stand first in this file, so that they start first."""
+
+    def register(function: Callable[[Place], None]) -> Callable[[Place], None]:
+        name = function.__name__
+        GATES[name] = Gate(name, function, meaning, timeout, frozenset(resources), last)
+        return function
+
+    return register
+
+
+def run(place: Place, *command: str | Path, cwd: Path | None = None, **environment: str) -> str:
+    """Run a program, show what it prints, and give that. Failure when its exit code is not 0."""
+    words = [str(word) for word in command]
+    print("$", *words, flush=True)
+    process = subprocess.Popen(
+        words,
+        cwd=cwd or place.tree,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(place.collections), **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        lines.append(line)
+    if process.wait() != 0:
+        raise Failure(f"{words[0]} ended with {process.returncode}")
+    return "".join(lines)
+
+
+def pytest(place: Place, *arguments: str) -> None:
+    """Run pytest and put its closing line into the table."""
+    temporary = place.work / "t"
+    try:
+        output = run(place, "pytest", f"--basetemp={temporary}", "--color=no", *arguments)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    closing = re.findall(r"^=* ?(\d+ (?:passed|skipped).*?) in .*$", output, re.MULTILINE)
+    print(NOTE + (closing[-1] if closing else "no closing line"))
+
+
+def existing(place: Place, *names: str) -> list[str]:
+    """Those of the files and folders that are there."""
+    return [name for name in names if (place.tree / name).exists()]
+
+
+@gate("whole hosts with systemd, over ssh: create, check, converge, idempotence, verify, destroy", 900, ("hosts",))
+def molecule(place: Place) -> None:
+    if not existing(place, "molecule"):
+        raise Skip("there is no molecule/")
+    if os.geteuid() != 0:
+        raise Skip("test hosts are made of namespaces, which needs root")
+    run(place, "molecule", "test", "--all", MOLECULE_EPHEMERAL_DIRECTORY=str(place.work / "molecule"))
+
+
+@gate("ansible-test sanity on every Python of this machine", 900)
+def sanity(place: Place) -> None:
+    home = machine.cache() / "ansible-test"
+    bootstrap_pip(place, home / ".ansible" / "test" / "cache")
+    pythons = machine.host_pythons()
+    folders = list(dict.fromkeys(str(Path(path).parent) for path in pythons.values()))
+    search = os.pathsep.join([os.path.dirname(sys.executable), *folders, os.environ["PATH"]])
+    run(place, "ansible-test", "sanity", "--venv", "--color", "no", HOME=str(home), PATH=search)
+    core = run(place, "ansible-test", "--version").split()[-1]
+    print(f"{NOTE}ansible-core {core}, modules on Python {', '.join(pythons)}")
+    print(f"{FACT}ansible-core {core}; controller Python {sys.version.split()[0]}; modules on {', '.join(pythons)}")
+
+
+def bootstrap_pip(place: Place, folder: Path) -> None:
+    """Lay a get-pip script of our own where ansible-test looks before it downloads one.
+
+    Its virtualenvs begin with a pip of a certain version, from a host that not every network reaches; the package
+    index, which all the rest needs anyway, has the same pip as a wheel.
+    """
+    from ansible_test._internal import python_requirements  # type: ignore[import-untyped]
+
+    source = Path(python_requirements.__file__).read_text()
+    version = re.search(r"default_packages = dict\(\s*pip='([^']+)'", source)
+    if not version:
+        raise Failure("ansible-test has changed the way in which it asks for pip")
+    wheel = f"pip-{version[1]}-py3-none-any.whl"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / wheel).exists():
+        run(place, "pip", "download", "--quiet", "--no-deps", "--dest", folder, f"pip=={version[1]}")
+    script = (Path(__file__).parent / "get_pip.py").read_text().replace("WHEEL", wheel)
+    (folder / f"get_pip_{version[1].replace('.', '_')}.py").write_text(script)
+
+
+@gate("tests with real processes: tests/integration, tests/chaos", 900, ("processes",))
+def integration(place: Place) -> None:
+    folders = existing(place, "tests/integration", "tests/chaos")
+    if not folders:
+        raise Skip("there is no tests/integration")
+    pytest(place, "--numprocesses=4", *folders)
+
+
+@gate("unit tests", 300)
+def unit(place: Place) -> None:
+    pytest(place, "--numprocesses=2", "tests/unit")
+
+
+@gate("Galaxy's own importer on the tarball of the last commit")
+def importer(place: Place) -> None:
+    tarball = build(place.checkout, place.work, place.work)
+    config = place.work / "importer.cfg"
+    config.write_text("[galaxy-importer]\nLOG_LEVEL_MAIN = INFO\nCHECK_REQUIRED_TAGS = True\n")
+    output = run(
+        place,
+        "python",
+        "-m",
+        "galaxy_importer.main",
+        tarball,
+        cwd=place.work,
+        GALAXY_IMPORTER_CONFIG=str(config),
+    )
+    if "Importer processing completed successfully" not in output:
+        raise Failure("the importer did not complete")
+    complaints = re.findall(r"^(?:ERROR|WARNING):.*$", output, re.MULTILINE)
+    if complaints:
+        raise Failure(f"{len(complaints)} complaints of the importer, the first: {complaints[0]}")
+
+
+@gate("ansible-lint (profile production, strict) and yamllint")
+def lint(place: Place) -> None:
+    run(place, "yamllint", "--strict", ".")
+    run(place, "ansible-lint", "--offline", "--profile", "production", "--strict")
+
+
+@gate("build from git archive, install, verify, and use what was installed")
+def package(place: Place) -> None:
+    tarball = build(place.checkout, place.work, place.work)
+    with tarfile.open(tarball) as archive:
+        tops = {name.partition("/")[0] for name in archive.getnames()}
+    unwanted = tops & {"tests", "molecule", "scripts", "Makefile", "pyproject.toml", ".ci", ".git", ".venv", ".cache"}
+    if unwanted:
+        raise Failure(f"the tarball holds {', '.join(sorted(unwanted))}")
+    top = place.work / "installed"
+    installed = top / "ansible_collections" / "holdfast" / "supervision"
+    run(place, "ansible-galaxy", "collection", "install", tarball, "-p", top, "--offline", cwd=place.work)
+    # As root of the search path alone, so that nothing of the checkout can help.
+    only = {"ANSIBLE_COLLECTIONS_PATH": str(top)}
+    run(place, "ansible-galaxy", "collection", "verify", "holdfast.supervision", "--offline", cwd=place.work, **only)
+    for entry in installed.iterdir():
+        if entry.name not in ("meta", "plugins", "roles", "playbooks", "MANIFEST.json", "FILES.json"):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for module in sorted((installed / "plugins" / "modules").glob("[a-z]*.py")):
+        run(place, "ansible-doc", f"holdfast.supervision.{module.stem}", cwd=place.work, **only)
+    for role in sorted((installed / "roles").glob("*/meta/argument_specs.yml")):
+        run(place, "ansible-doc", "-t", "role", f"holdfast.supervision.{role.parts[-3]}", cwd=place.work, **only)
+    for playbook in sorted((installed / "playbooks").glob("*.yml")):
+        name = f"holdfast.supervision.{playbook.stem}"
+        run(place, "ansible-playbook", "--syntax-check", "-i", "localhost,", name, cwd=place.work, **only)
+    print(f"{NOTE}{tarball.name}, {tarball.stat().st_size // 1024} KB")
+
+
+def build(checkout: Path, work: Path, target: Path) -> Path:
+    """Build the tarball of the last commit, from what git has of it alone, into the folder ``target``."""
+    source = work / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=checkout, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", source], input=archive, check=True)
+    target.mkdir(parents=True, exist_ok=True)
+    command = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(target)]
+    done = subprocess.run(command, cwd=source, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"ansible-galaxy collection build failed:\n{done.stdout}{done.stderr}")
+    return max(target.glob("holdfast-supervision-*.tar.gz"), key=lambda path: path.stat().st_mtime)
+
+
+@gate("plugin, role and collection documentation, the changelog, and links between pages")
+def docs(place: Place) -> None:
+    run(place, "antsibull-docs", "lint-collection-docs", ".", "--plugin-docs", "--validate-collection-refs=self")
+    run(place, "antsibull-changelog", "lint")
+    complain(links.problems(place.tree), "links or anchors lead nowhere")
+
+
+@gate("static types")
+def mypy(place: Place) -> None:
+    # The runner's own folder is no package of the collection, so it is a second program to look at.
+    settings = ["--config-file", str(place.tree / "pyproject.toml"), "--cache-dir", str(machine.cache() / "mypy")]
+    collection = "ansible_collections/holdfast/supervision"
+    parts = [f"{collection}/{name}" for name in existing(place, "plugins")]
+    run(place, "mypy", *settings, *parts, cwd=place.collections, MYPYPATH=str(place.collections))
+    run(place, "mypy", *settings, "--no-namespace-packages", "tests/run", MYPYPATH="tests/run")
+
+
+@gate("ruff: lint and format")
+def ruff(place: Place) -> None:
+    run(place, "ruff", "check", "--no-cache", ".")
+    run(place, "ruff", "format", "--no-cache", "--check", "--diff", ".")
+
+
+@gate("roles: argument specs agree with defaults")
+def specs(place: Place) -> None:
+    complain(argument_specs.problems(place.tree), "differences between argument specs and defaults")
+
+
+@gate("licence headers, empty packages, no path of this machine")
+def licences(place: Place) -> None:
+    complain(headers.problems(place.tree), "files with wrong or missing headers")
+
+
+@gate("the checkout is as clean as before", last=True)
+def clean(place: Place) -> None:
+    before = set((place.work.parent / "status").read_text().splitlines())
+    if before and os.environ.get("CI") == "true":
+        raise Failure("the checkout was not clean at the start")
+    now = run(place, "git", "status", "--porcelain", cwd=place.checkout).splitlines()
+    if os.environ.get("CI") == "true" and set(now) - before:
+        raise Failure("the run has changed the checkout")
+    print(f"{NOTE}{len(now)} changes")
+
+
+def complain(problems: list[str], what: str) -> None:
+    """Show the problems; Failure when there are any."""
+    print(*problems, sep="\n")
+    if problems:
+        raise Failure(f"{len(problems)} {what}")
