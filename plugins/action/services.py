@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of the module services: validate and render everything here, send one payload."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition import merge, validate
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem, shown
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
+from ansible_collections.holdfast.supervision.plugins.plugin_utils.plain import plain
+
+MODULE = "holdfast.supervision.services"
+DEFAULTS = "services_defaults"
+INTERNAL = ("payload", "secrets")
+
+
+class ActionModule(ActionBase):
+    """Turn the definitions of a host into a payload, and hand it to the module of the same name."""
+
+    _supports_check_mode = True
+    _supports_async = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what the module returns, or one failure that lists everything wrong with the definitions."""
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        problems: list[Problem] = [
+            Problem(name, "", "is set by the action plugin", "leave it out")
+            for name in INTERNAL
+            if arguments.pop(name, None) is not None
+        ]
+        merged = self._definitions(arguments.pop("services", None), task_vars)
+        problems += merged.problems
+        defaults, found = self._defaults(arguments.pop("defaults", None), task_vars)
+        problems += found
+        try:
+            context = {
+                "command_check": boolean(arguments.get("command_check", True)),
+                "log_directory": _absolute(arguments.get("log_directory")),
+            }
+        except TypeError:
+            context = {}
+            problems.append(Problem("command_check", shown(plain(arguments["command_check"])), "must be true or false"))
+
+        made = payload.make(
+            merged.definitions,
+            merged.origins,
+            defaults,
+            context,
+            lambda service: self._from_template(service, task_vars),
+        )
+        problems += made.problems
+        if problems:
+            result.update(_failure(problems, str(task_vars.get("inventory_hostname", ""))))
+            return result
+
+        arguments["payload"] = payload.encode(made.content)
+        arguments["secrets"] = made.secrets
+        result.update(
+            self._execute_module(
+                module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val)
+            )
+        )
+        return result
+
+    def _definitions(self, services: Any, task_vars: dict[str, Any]) -> merge.Merged:
+        """Return the definitions of the task, or else those of the inventory."""
+        if services is not None:
+            services = plain(services)
+            if isinstance(services, Mapping):
+                return merge.Merged(dict(services), [], dict.fromkeys(services, "services"))
+            return merge.Merged(
+                {},
+                [
+                    Problem(
+                        "services", shown(services), "must be a dictionary: name of the service, then its definition"
+                    )
+                ],
+                {},
+            )
+        variables = {}
+        problems: list[Problem] = []
+        for name in merge.variable_names(task_vars):
+            variables[name] = self._resolved(task_vars[name], name, problems)
+        merged = merge.merge(variables)
+        return merged._replace(problems=problems + merged.problems)
+
+    def _defaults(self, defaults: Any, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+        problems: list[Problem] = []
+        where = "defaults"
+        if defaults is None:
+            where = DEFAULTS
+            defaults = self._resolved(task_vars.get(DEFAULTS), DEFAULTS, problems)
+        if defaults is None:
+            return {}, problems
+        usable, found = validate.read_defaults(plain(defaults), where)
+        return usable, problems + found
+
+    def _resolved(self, value: Any, path: str, problems: list[Problem]) -> Any:
+        """Resolve the templates in a variable; what cannot be resolved becomes a problem and is left out."""
+        try:
+            return plain(self._templar.template(value))
+        except AnsibleError as error:
+            if isinstance(value, Mapping):
+                return {str(key): self._resolved(item, f"{path}.{key}", problems) for key, item in value.items()}
+            if isinstance(value, list):
+                return [self._resolved(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
+            problems.append(Problem(path, "", _message(error)))
+            return None
+
+    def _from_template(self, service: dict[str, Any], task_vars: dict[str, Any]) -> str:
+        """Render the user's own template of a run script as ansible.builtin.template would."""
+        try:
+            source = self._find_needle("templates", service["template"])
+            text = trust_as_template(self._loader.get_text_file_contents(source))
+            folders = [*task_vars.get("ansible_search_path", []), self._loader.get_basedir(), os.path.dirname(source)]
+            templar = self._templar.copy_with_new_env(
+                searchpath=[path for folder in folders for path in (os.path.join(folder, "templates"), folder)],
+                available_variables={**task_vars, "service": service, "name": service["name"]},
+            )
+            rendered = templar.template(
+                text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
+            )
+        except AnsibleError as error:
+            raise ValueError(_message(error)) from error
+        return str(plain(rendered)) if rendered is not None else ""
+
+
+def _absolute(path: Any) -> str | None:
+    """Return the log directory if it is known here; the host resolves what depends on its user."""
+    text = str(path) if path is not None else ""
+    return text.rstrip("/") if text.startswith("/") else None
+
+
+def _message(error: AnsibleError) -> str:
+    return " ".join(str(error).split())
+
+
+def _failure(problems: list[Problem], host: str) -> dict[str, Any]:
+    lines = [problem.text(host) for problem in problems]
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    return {
+        "failed": True,
+        "changed": False,
+        "msg": f"{count} in the definitions of services, nothing was changed:\n" + "\n".join(lines),
+        "problems": lines,
+    }

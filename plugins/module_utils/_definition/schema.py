@@ -1,0 +1,414 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The service definition: every key, once.
+
+This table is the only place that knows the keys. Validation, defaults, the documentation page and the advice for
+misspelt keys all come from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SECONDS = "seconds, or text such as 500ms, 10s, 5m, 12h, 1d"
+BYTES = "bytes, or text such as 500k, 64M, 2G (powers of 1024)"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a definition.
+
+    kind names the reader in validate.py that turns what the user wrote into the canonical value. minimum and maximum
+    are inclusive; above is an exclusive lower bound. A section (kind section or sections) has keys of its own.
+    """
+
+    name: str
+    kind: str
+    help: str
+    default: Any = None
+    example: Any = None
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    required: bool = False
+    shorthand: str = ""
+    keys: tuple[Key, ...] = ()
+
+
+LIMITS = (
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+)
+
+SIGNALS = {
+    "ABRT": 6,
+    "ALRM": 14,
+    "CONT": 18,
+    "HUP": 1,
+    "INT": 2,
+    "KILL": 9,
+    "PIPE": 13,
+    "PWR": 30,
+    "QUIT": 3,
+    "STOP": 19,
+    "TERM": 15,
+    "TSTP": 20,
+    "TTIN": 21,
+    "TTOU": 22,
+    "URG": 23,
+    "USR1": 10,
+    "USR2": 12,
+    "WINCH": 28,
+}
+
+_READINESS = (
+    Key(
+        "notification_fd",
+        "integer",
+        "The service writes a newline to this file descriptor when it is ready. Not together with check.",
+        minimum=3,
+        maximum=1023,
+        example=3,
+    ),
+    Key(
+        "check",
+        "argv",
+        "The service is ready when this command exits with 0. It runs as the service does: same user, same environment, same directory.",
+        example=["/usr/bin/curl", "-fsS", "http://127.0.0.1:8080/"],
+    ),
+    Key("interval", "duration", "Pause between two runs of check.", default=0.5, above=0, example="1s"),
+    Key(
+        "grace",
+        "duration",
+        "Without notification_fd and check: the service counts as ready after it has been up for so long.",
+        default=0.5,
+        minimum=0,
+        example="2s",
+    ),
+    Key(
+        "timeout",
+        "duration",
+        "How long converging waits for the service to be ready before the task fails.",
+        default=30.0,
+        above=0,
+        example="2m",
+    ),
+)
+
+_HEALTH = (
+    Key(
+        "check",
+        "argv",
+        "The service is alive when this command exits with 0. It runs as the service does.",
+        required=True,
+        example=["/usr/local/bin/billing-health"],
+    ),
+    Key("interval", "duration", "Pause between two checks.", default=10.0, above=0, example="30s"),
+    Key("timeout", "duration", "A check that takes longer has failed.", default=5.0, above=0, example="2s"),
+    Key("failures", "integer", "So many failed checks in a row restart the service.", default=3, minimum=1, example=5),
+)
+
+_LOG = (
+    Key(
+        "to",
+        "choice",
+        "Where standard output and standard error go.",
+        default="directory",
+        choices=("directory", "none", "syslog", "journald"),
+        example="journald",
+    ),
+    Key(
+        "directory",
+        "path",
+        "Directory of the log files. Default: a directory of the service's name in supervisor_log_directory.",
+        example="/srv/billing/log",
+    ),
+    Key("size", "size", "The current file is rotated at this size.", default=1000000, minimum=4096, example="1M"),
+    Key("count", "integer", "So many rotated files are kept.", default=10, minimum=1, maximum=100000, example=30),
+    Key("age", "duration", "The current file is rotated when it is older than this.", above=0, example="1d"),
+    Key("keep", "duration", "Rotated files older than this are deleted.", above=0, example="90d"),
+    Key(
+        "format",
+        "choice",
+        "Time stamp in front of each line.",
+        default="iso",
+        choices=("iso", "tai64n", "none"),
+        example="tai64n",
+    ),
+)
+
+_RUNTIME_DIRECTORY = (
+    Key("path", "path", "Absolute path.", required=True, example="/run/billing"),
+    Key("mode", "mode", "Permissions, as octal text.", default=0o755, example="0750"),
+    Key("user", "account", "Owner. Default: the user of the service.", example="billing"),
+    Key(
+        "group",
+        "account",
+        "Group. Default: the group of the service, else the login group of the owner.",
+        example="www-data",
+    ),
+)
+
+_IO_MAX = (
+    Key("rbps", "size", "Bytes read in a second.", minimum=1, example="10M"),
+    Key("wbps", "size", "Bytes written in a second.", minimum=1, example="10M"),
+    Key("riops", "integer", "Reads in a second.", minimum=1, example=500),
+    Key("wiops", "integer", "Writes in a second.", minimum=1, example=500),
+)
+
+_RESOURCES = (
+    Key("memory_max", "size", "Most memory that the service and its descendants may use.", minimum=1, example="512M"),
+    Key(
+        "cpu_weight",
+        "integer",
+        "Share of the processors when they are scarce; others have 100.",
+        minimum=1,
+        maximum=10000,
+        example=50,
+    ),
+    Key("cpu_max", "percentage", "Most processor time; 100% is one processor.", example="150%"),
+    Key("io_max", "io_max", "Limits per block device.", keys=_IO_MAX, example={"/dev/sda": {"wbps": "10M"}}),
+    Key("pids_max", "integer", "Most processes and threads.", minimum=1, example=200),
+)
+
+KEYS = (
+    Key(
+        "description",
+        "text",
+        "What the service is, for people. Becomes the heading of the run script.",
+        default="",
+        example="Sends the bills",
+    ),
+    Key(
+        "command",
+        "argv",
+        "The program and its arguments. It has to stay in the foreground. Not a shell line: nothing is expanded. Required, unless template is given.",
+        example=["/usr/bin/python3", "/srv/billing/worker.py"],
+    ),
+    Key(
+        "user", "account", "The user that the service runs as. Default: the user of the supervisor.", example="billing"
+    ),
+    Key("group", "account", "The group that the service runs as. Default: the login group of user.", example="billing"),
+    Key(
+        "groups",
+        "accounts",
+        "Supplementary groups. Default: those that user has; an empty list means none.",
+        example=["ssl-cert", "adm"],
+    ),
+    Key(
+        "environment",
+        "environment",
+        "Environment variables, added to what the supervisor passes on. Integers become text.",
+        default={},
+        example={"PORT": "8080"},
+    ),
+    Key(
+        "secret_environment",
+        "secret_environment",
+        "Environment variables with secret values. They are kept in files that only the supervisor's user can read, and are shown nowhere.",
+        default={},
+        example={"DB_PASSWORD": "{{ vault_db_password }}"},
+    ),
+    Key("directory", "path", "Working directory. Default: the service directory.", example="/srv/billing"),
+    Key("umask", "umask", "File mode creation mask, as octal text. Default: that of the supervisor.", example="0027"),
+    Key(
+        "nice",
+        "integer",
+        "Scheduling priority: -20 is the most, 19 the least favourable.",
+        minimum=-20,
+        maximum=19,
+        example=5,
+    ),
+    Key(
+        "limits",
+        "limits",
+        "Resource limits, as of prlimit(1): one value for both limits, or [soft, hard]; 'unlimited' is a value too.",
+        default={},
+        example={"nofile": [1024, 65536], "core": 0},
+    ),
+    Key(
+        "oom_score_adjust",
+        "integer",
+        "How readily the kernel kills the service when memory runs out; -1000 is never.",
+        minimum=-1000,
+        maximum=1000,
+        example=500,
+    ),
+    Key(
+        "resources",
+        "section",
+        "Limits of the control group. They need a delegated cgroup v2 on the host; elsewhere they are refused.",
+        keys=_RESOURCES,
+        example={"memory_max": "512M", "pids_max": 200},
+    ),
+    Key(
+        "security_context",
+        "section",
+        "Label that the service runs under. Refused on hosts without that security module.",
+        keys=(
+            Key("selinux", "text", "An SELinux context.", example="system_u:system_r:billing_t:s0"),
+            Key("apparmor", "text", "The name of an AppArmor profile.", example="billing"),
+        ),
+        example={"apparmor": "billing"},
+    ),
+    Key(
+        "state",
+        "choice",
+        "What the service shall be: running for good, at rest, started one time, or not there at all.",
+        default="started",
+        choices=("started", "stopped", "once", "absent"),
+        example="stopped",
+    ),
+    Key(
+        "type",
+        "choice",
+        "A service that stays up, or a job that is started again and again after interval.",
+        default="longrun",
+        choices=("longrun", "periodic"),
+        example="periodic",
+    ),
+    Key(
+        "interval", "duration", "Time between two starts of a periodic service, and only there.", above=0, example="15m"
+    ),
+    Key(
+        "restart",
+        "choice",
+        "Whether the service is started again after it has ended: always, unless it exited with 0, or never.",
+        default="always",
+        choices=("always", "on_failure", "never"),
+        example="on_failure",
+    ),
+    Key(
+        "backoff",
+        "section",
+        "Pause before a service is started again that ended soon after its start. The pause doubles from initial to maximum; a service that had been up starts at once.",
+        default={},
+        keys=(
+            Key("initial", "duration", "The first pause.", default=1.0, minimum=0, example="500ms"),
+            Key("maximum", "duration", "The longest pause.", default=30.0, minimum=0, example="5m"),
+        ),
+        example={"initial": "500ms", "maximum": "5m"},
+    ),
+    Key(
+        "failure_limit",
+        "section",
+        "When to give up: after so many deaths within a time the service stays down and is marked as failed.",
+        default={},
+        keys=(
+            Key("deaths", "integer", "Number of deaths; 0 means never give up.", default=0, minimum=0, example=5),
+            Key("within", "duration", "The time in which they are counted.", default=60.0, above=0, example="5m"),
+        ),
+        example={"deaths": 5, "within": "5m"},
+    ),
+    Key("stop_signal", "signal", "Signal that asks the service to end.", default="TERM", example="INT"),
+    Key(
+        "stop_timeout",
+        "duration",
+        "After so long a service that was asked to end is killed; 0 means never.",
+        default=10.0,
+        minimum=0,
+        example="1m",
+    ),
+    Key(
+        "finish",
+        "argv",
+        "Command that runs after each end of the service, as the service does. HOLDFAST_EXIT_CODE (-1 if a signal ended it) and HOLDFAST_EXIT_SIGNAL tell how it ended.",
+        example=["/usr/local/bin/billing-cleanup"],
+    ),
+    Key(
+        "finish_timeout",
+        "duration",
+        "After so long finish is killed; 0 means never.",
+        default=5.0,
+        minimum=0,
+        example="30s",
+    ),
+    Key(
+        "kill",
+        "choice",
+        "Whom stopping reaches: the process, its process group, or all its descendants.",
+        default="group",
+        choices=("process", "group", "tree"),
+        example="process",
+    ),
+    Key(
+        "reload_signal",
+        "signal",
+        "Signal that makes the service read its configuration again.",
+        default="HUP",
+        example="USR1",
+    ),
+    Key(
+        "on_change",
+        "choice",
+        "What happens to the running service when its definition has changed.",
+        default="restart",
+        choices=("restart", "reload", "nothing"),
+        example="reload",
+    ),
+    Key(
+        "readiness",
+        "section",
+        "How to tell that the service is ready.",
+        default={},
+        keys=_READINESS,
+        example={"notification_fd": 3},
+    ),
+    Key(
+        "health",
+        "section",
+        "How to tell that the running service is still alive. One that is not is restarted.",
+        keys=_HEALTH,
+        example={"check": ["/usr/local/bin/billing-health"], "interval": "30s"},
+    ),
+    Key("needs", "services", "Services that have to be ready before this one is started.", default=[], example=["db"]),
+    Key(
+        "runtime_directories",
+        "sections",
+        "Directories that are made before each start, for instance below /run. A path alone will do.",
+        default=[],
+        keys=_RUNTIME_DIRECTORY,
+        shorthand="path",
+        example=["/run/billing", {"path": "/run/billing-shared", "mode": "0770", "group": "www-data"}],
+    ),
+    Key(
+        "log",
+        "log",
+        "What becomes of the output. A destination alone will do; false is the same as none.",
+        default={},
+        keys=_LOG,
+        shorthand="to",
+        example={"size": "1M", "count": 30, "keep": "90d"},
+    ),
+    Key(
+        "template",
+        "text",
+        "A Jinja2 template of yours for the run script, found as those of ansible.builtin.template are. It gets the variables of the task, and name and service (this definition, with defaults).",
+        example="billing-run.j2",
+    ),
+    Key(
+        "command_check",
+        "boolean",
+        "Whether the host must have the commands before anything is changed. Say false for applications that are deployed later.",
+        default=True,
+        example=False,
+    ),
+)
+
+BY_NAME = {key.name: key for key in KEYS}

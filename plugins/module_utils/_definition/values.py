@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading of single values: durations, sizes, permissions, signals."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .schema import BYTES, SECONDS, SIGNALS
+
+UNLIMITED = -1
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)?").fullmatch
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, None: 1.0}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(?:i?B)?").fullmatch
+_SIZE_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+_OCTAL = re.compile(r"[0-7]{3,4}").fullmatch
+_USUAL_MODES = frozenset(
+    [
+        "0000",
+        "0002",
+        "0007",
+        "0022",
+        "0027",
+        "0037",
+        "0077",
+        "0600",
+        "0640",
+        "0644",
+        "0660",
+        "0664",
+        "0700",
+        "0710",
+        "0711",
+        "0750",
+        "0755",
+        "0770",
+        "0775",
+        "0777",
+    ]
+)
+_ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.@+-]{0,254}\$?").fullmatch
+_DECIMAL = re.compile(r"-?[0-9]{1,18}").fullmatch
+_PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%").fullmatch
+
+
+class Wrong(Exception):
+    """A value that cannot be read. allowed says what can be, advice how to cure it."""
+
+    def __init__(self, allowed: str, advice: str = "") -> None:
+        super().__init__(allowed)
+        self.allowed = allowed
+        self.advice = advice
+
+
+def integer(value: Any) -> int:
+    """Return a whole number, also from text."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and _DECIMAL(value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise Wrong("must be a whole number")
+
+
+def duration(value: Any) -> float:
+    """Return seconds from a number of seconds or text with a unit."""
+    if type(value) in (int, float) and 0 <= value < 1e12:
+        return float(value)
+    if isinstance(value, str):
+        found = _DURATION(value)
+        if found:
+            return float(found[1]) * _DURATION_UNITS[found[2]]
+    raise Wrong(f"must be a time: {SECONDS}")
+
+
+def size(value: Any) -> int:
+    """Return bytes from a number or text with a unit (powers of 1024)."""
+    if type(value) is int and value >= 0:
+        return value
+    if isinstance(value, str):
+        found = _SIZE(value)
+        if found:
+            return int(float(found[1]) * _SIZE_UNITS[found[2]])
+    raise Wrong(f"must be a size: {BYTES}")
+
+
+def limit(value: Any) -> int:
+    """Return a resource limit; UNLIMITED stands for none."""
+    if isinstance(value, str) and value in ("unlimited", "infinity"):
+        return UNLIMITED
+    try:
+        return size(value)
+    except Wrong:
+        raise Wrong("must be a number that is not negative, a size such as 64M, or 'unlimited'") from None
+
+
+def octal(value: Any, name: str) -> int:
+    """Return permission bits from octal text.
+
+    A number is refused, because nobody can know what was meant: YAML reads 0027 as 23, and 27 as 27.
+    """
+    if isinstance(value, str) and _OCTAL(value):
+        return int(value, 8)
+    advice = ""
+    if type(value) is int and value >= 0:
+        as_octal, as_written = f"{value:04o}", f"{value:04d}"
+        meant = as_written if as_octal not in _USUAL_MODES and set(as_written) <= set("01234567") else as_octal
+        advice = f'quote it, YAML has its own idea of numbers: {name}: "{meant}"'
+    raise Wrong("must be octal text, such as '0027'", advice)
+
+
+def account(value: Any) -> str:
+    """Return a user or group: a name, or a number as text."""
+    if type(value) is int and 0 <= value < 2**32 - 1:
+        return str(value)
+    if isinstance(value, str) and (_ACCOUNT(value) or (value.isascii() and value.isdigit())):
+        return value
+    raise Wrong("must be the name or the number of an account")
+
+
+def signal(value: Any) -> str:
+    """Return the name of a signal without SIG."""
+    if isinstance(value, str):
+        name = value.removeprefix("SIG")
+        if name in SIGNALS:
+            return name
+        if name.upper() in SIGNALS or name.upper()[3:] in SIGNALS:
+            upper = name.upper()
+            raise Wrong("must be the name of a signal", f"write {upper if upper in SIGNALS else upper[3:]}")
+        if name.isdigit():
+            value = int(name)
+    advice = "known: " + ", ".join(sorted(SIGNALS))
+    for name, number in SIGNALS.items():
+        if type(value) is int and number == value:
+            advice = f"write {name}"
+    raise Wrong("must be the name of a signal", advice)
+
+
+def path(value: Any) -> str:
+    """Return an absolute path without '..'."""
+    if (
+        isinstance(value, str)
+        and value.startswith("/")
+        and "\0" not in value
+        and "\n" not in value
+        and ".." not in value.split("/")
+    ):
+        return value.rstrip("/") or "/"
+    raise Wrong("must be an absolute path without '..'")
+
+
+def percentage(value: Any) -> float:
+    """Return a share of one processor: 1.5 from 150%."""
+    if isinstance(value, str):
+        found = _PERCENTAGE(value)
+        if found and float(found[1]) > 0:
+            return float(found[1]) / 100
+    raise Wrong("must be a share of one processor, such as '50%' or '200%'")
+
+
+def boolean(value: Any) -> bool:
+    """Return a truth value, also from the words that Ansible takes for one."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "yes", "on"):
+        return True
+    if isinstance(value, str) and value.lower() in ("false", "no", "off"):
+        return False
+    raise Wrong("must be true or false")
+
+
+def text(value: Any) -> str:
+    """Return text that a file can hold."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Wrong("must be text without NUL characters")
+        return value
+    raise Wrong("must be text")
+
+
+def word(value: Any) -> str:
+    """Return one argument of a command: text, or a number as text."""
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, bool):
+        raise Wrong("must be text", f"""write the word that the command expects, in quotes: "{str(value).lower()}\"""")
+    if isinstance(value, float):
+        raise Wrong("must be text", f'write it in quotes: "{value}"')
+    if value is None:
+        raise Wrong("must be text", 'write "" for an empty value')
+    return text(value)

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the definitions of a host to the payload for it: everything that needs no Ansible object."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition import merge, needs, normalise, validate
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
+from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
+
+from . import render
+
+FORMAT = 1
+
+TemplateRenderer = Callable[[dict[str, Any]], str]
+
+
+class Payload(NamedTuple):
+    """content is what the host converges to; secrets are the values that content only names."""
+
+    content: dict[str, Any]
+    secrets: dict[str, str]
+    problems: list[Problem]
+
+
+def make(
+    definitions: Mapping[str, Any],
+    origins: Mapping[str, str],
+    defaults: Mapping[str, Any],
+    context: Mapping[str, Any],
+    from_template: TemplateRenderer,
+) -> Payload:
+    """Make the payload of one host, or find all that is wrong with its definitions.
+
+    origins maps a service to the variable that its definition came from. context is that of normalise. from_template
+    renders the run script of a service that has a template of the user; it raises ValueError with what went wrong.
+    With problems the content is incomplete and not to be used.
+    """
+    problems: list[Problem] = []
+    given: dict[str, dict[str, Any]] = {}
+    for name, definition in definitions.items():
+        where = f"{origins[name]}.{name}"
+        given[name], found = validate.read(name, merge.under(defaults, definition), where)
+        problems += found
+    order, found = needs.order(given, origins)
+    problems += found
+    services: dict[str, Any] = {}
+    secrets: dict[str, str] = {}
+    absent = sorted(name for name, values in given.items() if values.get("state") == "absent")
+    if problems:
+        return Payload({}, {}, problems)
+    for name in order:
+        service = normalise.complete(name, given[name], context)
+        scripts = render.scripts(service)
+        if service["template"]:
+            try:
+                scripts["run"] = from_template(service)
+            except ValueError as error:
+                problems.append(Problem(f"{origins[name]}.{name}.template", service["template"], str(error)))
+                continue
+        services[name] = files.build(service, scripts.pop("run"), scripts)
+        for secret, value in service["secret_environment"].items():
+            secrets[f"{name}/{secret}"] = value
+    content = {"format": FORMAT, "services": services, "absent": absent, "order": order}
+    return Payload(content, secrets, problems)
+
+
+def encode(content: Mapping[str, Any]) -> str:
+    """Return the content as one short text for the wire."""
+    text = json.dumps(content, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode(), 1)).decode("ascii")
