@@ -79,7 +79,9 @@ class Connection:
         pid, uid, gid = (int.from_bytes(raw[at : at + 4], "little", signed=True) for at in (0, 4, 8))
         return pid, uid, gid
 
-    def call(self, method: str, parameters: dict[str, Any] | None = None, timeout: float | None = None) -> dict[str, Any]:
+    def call(
+        self, method: str, parameters: dict[str, Any] | None = None, timeout: float | None = None
+    ) -> dict[str, Any]:
         """Make one call and give the reply's parameters. Raises VarlinkError, ConnectionLost."""
         self._send({"method": method, "parameters": parameters or {}})
         return self._reply(timeout)[0]

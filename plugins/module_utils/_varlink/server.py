@@ -164,7 +164,9 @@ class Peer:
             self.writable()
 
 
-def service_reply(request: dict[str, Any], information: dict[str, str], descriptions: dict[str, str]) -> dict[str, Any] | None:
+def service_reply(
+    request: dict[str, Any], information: dict[str, str], descriptions: dict[str, str]
+) -> dict[str, Any] | None:
     """Answer the two methods that every Varlink service has; None for any other method.
 
     *information* has vendor, product, version and url; *descriptions* the interface texts by name.
@@ -176,7 +178,13 @@ def service_reply(request: dict[str, Any], information: dict[str, str], descript
     if method == "org.varlink.service.GetInterfaceDescription":
         parameters = request.get("parameters")
         name = parameters.get("interface") if isinstance(parameters, dict) else None
-        text = SERVICE_DESCRIPTION if name == "org.varlink.service" else descriptions.get(name) if isinstance(name, str) else None
+        text = (
+            SERVICE_DESCRIPTION
+            if name == "org.varlink.service"
+            else descriptions.get(name)
+            if isinstance(name, str)
+            else None
+        )
         if text is None:
             return {"error": INTERFACE_NOT_FOUND, "parameters": {"interface": str(name)}}
         return {"parameters": {"description": text}}

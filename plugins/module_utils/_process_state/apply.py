@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Apply a process state (user, groups, limits, nice …) to the calling process, between fork and exec.
+
+Order matters: what needs root comes first, the identity last. Nothing here is undone after an error: the caller is a
+forked child, which reports the error and exits. PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Names of the schema's limits and the kernel's numbers for them.
+LIMITS = {
+    "as": resource.RLIMIT_AS,
+    "core": resource.RLIMIT_CORE,
+    "cpu": resource.RLIMIT_CPU,
+    "data": resource.RLIMIT_DATA,
+    "fsize": resource.RLIMIT_FSIZE,
+    "memlock": resource.RLIMIT_MEMLOCK,
+    "msgqueue": resource.RLIMIT_MSGQUEUE,
+    "nice": resource.RLIMIT_NICE,
+    "nofile": resource.RLIMIT_NOFILE,
+    "nproc": resource.RLIMIT_NPROC,
+    "rss": resource.RLIMIT_RSS,
+    "rtprio": resource.RLIMIT_RTPRIO,
+    "rttime": resource.RLIMIT_RTTIME,
+    "sigpending": resource.RLIMIT_SIGPENDING,
+    "stack": resource.RLIMIT_STACK,
+}
+
+
+class StateError(Exception):
+    """A part of the process state can't be had; the text names it."""
+
+
+def needed(state: dict[str, Any]) -> bool:
+    """Say whether *state* asks for anything, so that a fork is needed instead of a plain spawn."""
+    return any(
+        state.get(key) not in (None, {}, [])
+        for key in ("user", "group", "groups", "umask", "nice", "limits", "oom_score_adjust", "runtime_directories")
+    )
+
+
+def apply(state: dict[str, Any], environment: dict[str, str]) -> None:
+    """Make the calling process what *state* (the `process` object of holdfast.json) says.
+
+    HOME, USER, LOGNAME and SHELL of the user are added to *environment*. Raises StateError.
+    """
+    account = _account(state.get("user"))
+    group = _group(state.get("group"), account)
+    limits = state.get("limits") or {}
+    for name, (soft, hard) in limits.items():
+        try:
+            resource.setrlimit(LIMITS[name], (soft, hard))
+        except (OSError, ValueError) as error:
+            raise StateError(f"limits.{name}: ({soft}, {hard}): {error}") from None
+    if state.get("oom_score_adjust") is not None:
+        _attempt("oom_score_adjust", _write, "/proc/self/oom_score_adj", str(state["oom_score_adjust"]))
+    if state.get("nice") is not None:
+        _attempt("nice", os.setpriority, os.PRIO_PROCESS, 0, state["nice"])
+    for folder in state.get("runtime_directories") or ():
+        _attempt(f"runtime_directories: {folder['path']}", _runtime_directory, folder, account, group)
+    if state.get("umask") is not None:
+        os.umask(state["umask"])
+    if account is not None:
+        environment.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name, SHELL=account.pw_shell)
+    _identity(state, account, group)
+
+
+def _account(user: str | None) -> pwd.struct_passwd | None:
+    if user is None:
+        return None
+    try:
+        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        raise StateError(f"user: there is no user {user!r}") from None
+
+
+def _group(group: str | None, account: pwd.struct_passwd | None) -> int | None:
+    if group is None:
+        return account.pw_gid if account else None
+    try:
+        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise StateError(f"group: there is no group {group!r}") from None
+
+
+def _identity(state: dict[str, Any], account: pwd.struct_passwd | None, group: int | None) -> None:
+    names = state.get("groups")
+    if os.geteuid() != 0:
+        wrong = (account is not None and account.pw_uid != os.geteuid()) or (
+            group is not None and group != os.getegid()
+        )
+        if wrong or names:
+            raise StateError("user, group, groups: only a supervisor that runs as root can change them")
+        return
+    if names is not None:
+        _attempt("groups", os.setgroups, [_group(name, None) or 0 for name in names])
+    elif account is not None and group is not None:
+        _attempt("groups", os.initgroups, account.pw_name, group)
+    elif group is not None:
+        _attempt("groups", os.setgroups, [])
+    if group is not None:
+        _attempt("group", os.setresgid, group, group, group)
+    if account is not None:
+        _attempt("user", os.setresuid, account.pw_uid, account.pw_uid, account.pw_uid)
+
+
+def _runtime_directory(folder: dict[str, Any], account: pwd.struct_passwd | None, group: int | None) -> None:
+    owner = _account(folder.get("user")) or account
+    gid = _group(folder.get("group"), owner if folder.get("user") else None)
+    if gid is None:
+        gid = group if group is not None else -1
+    path = folder["path"]
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    # By descriptor: what is at the path must be a directory, not a link that somebody put there.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.geteuid() == 0:
+            os.fchown(descriptor, owner.pw_uid if owner else -1, gid)
+        os.fchmod(descriptor, folder.get("mode", 0o755))
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _attempt(what: str, function: Any, *arguments: Any) -> None:
+    try:
+        function(*arguments)
+    except OSError as error:
+        raise StateError(f"{what}: {error.strerror or error}") from None

@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Small operations on files that several parts of the supervisor need. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+
+
+class Busy(Exception):
+    """Somebody else holds the lock."""
+
+
+def make_directory(path: str, mode: int) -> None:
+    """Make the directory *path*, or the target of the link that *path* is; an existing one is left as it is."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.exists(path):
+            os.makedirs(os.path.realpath(path), mode, exist_ok=True)
+        elif not os.path.isdir(path):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+
+
+def open_fifo(path: str, mode: int, owner: tuple[int, int] | None = None) -> int:
+    """Open the FIFO *path* for reading and writing without blocking, making it first if need be.
+
+    Held for both, it neither reports end-of-file nor kills its writers. owner: uid and gid of a new one.
+    Raises OSError; FileExistsError if something else has the name.
+    """
+    try:
+        os.mkfifo(path, mode)
+        if owner is not None:
+            os.chown(path, *owner)
+        os.chmod(path, mode)
+    except FileExistsError:
+        pass
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileExistsError(errno.EEXIST, "not a FIFO", path)
+    return descriptor
+
+
+def lock(path: str, mode: int = 0o600) -> int:
+    """Open *path* and lock it in both ways that the family uses (flock and fcntl). Raises Busy, OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise Busy(path) from None
+        raise
+    return descriptor
+
+
+def replace(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write *data* beside *path* and rename it in. Raises OSError, after which *path* is as it was."""
+    beside = path + ".new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(beside, flags, mode)
+    except FileExistsError:
+        os.unlink(beside)
+        descriptor = os.open(beside, flags, mode)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    os.rename(beside, path)
+
+
+def remove(path: str) -> None:
+    """Remove the file *path* if it is there and can be removed."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

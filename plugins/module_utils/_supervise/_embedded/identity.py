@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who a process is beyond its pid: boot, pid namespace and start time. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+
+
+def boot_id() -> bytes:
+    """Give the 16 bytes that the kernel drew at this boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return bytes.fromhex(file.read().strip().replace("-", ""))
+
+
+def pid_namespace() -> int:
+    """Give the inode of the pid namespace in which our pids have their meaning."""
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def process(pid: int) -> tuple[int, str, int] | None:
+    """Give start time (clock ticks since boot), state letter and parent of *pid*, or None if there is no such process."""
+    fields = _fields(pid)
+    return (int(fields[19]), fields[0].decode(), int(fields[1])) if fields else None
+
+
+def zombie_status(pid: int, started: int) -> int | None:
+    """Give the wait status of a process that has died and waits for its parent; None if it is no such zombie."""
+    fields = _fields(pid)
+    if fields is None or int(fields[19]) != started or fields[0] != b"Z":
+        return None
+    return int(fields[49])
+
+
+def _fields(pid: int) -> list[bytes] | None:
+    """Give the fields of /proc/PID/stat from the third (the state) on."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.read(descriptor, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    # The command's name may hold anything, parentheses and spaces included: the fields start after the last one.
+    return text[text.rfind(b")") + 2 :].split()
+
+
+def start_time(pid: int) -> int:
+    """Give the start time of *pid*, 0 if there is no such process."""
+    found = process(pid)
+    return found[0] if found else 0
+
+
+def alive(pid: int, started: int) -> bool:
+    """Say whether *pid* still is the process that started at *started* and has not died (a zombie is dead)."""
+    found = process(pid)
+    return found is not None and found[0] == started and found[1] not in "ZX"
+
+
+def marked(tokens: set[bytes]) -> dict[bytes, int]:
+    """Find the processes whose environment has HOLDFAST_SPAWN=TOKEN: pid by token, the oldest process of each.
+
+    Reads every process's environment: for the recovery of services that were being started, not for every day.
+    """
+    found: dict[bytes, int] = {}
+    born: dict[bytes, int] = {}
+    prefix = b"HOLDFAST_SPAWN="
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                environment = file.read()
+        except OSError:
+            continue
+        at = environment.find(prefix)
+        if at < 0 or (at and environment[at - 1]):
+            continue
+        token = environment[at + len(prefix) :].split(b"\0", 1)[0]
+        if token not in tokens:
+            continue
+        started = start_time(int(entry))
+        if started and (token not in born or started < born[token]):
+            born[token] = started
+            found[token] = int(entry)
+    return found

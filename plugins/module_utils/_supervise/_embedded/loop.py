@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One event loop: descriptors, timers and signals; asleep when there is nothing to do. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import select
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+
+class Timer:
+    """Something to be called later, once. `cancel` may be called at any time, also afterwards."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
+
+    def cancel(self) -> None:
+        """See to it that nothing is called."""
+        self.callback = None
+
+
+class Loop:
+    """The loop. Callbacks must not block; whatever they raise ends the program, whose start-up is its recovery."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._timers: list[Timer] = []
+        self._signals: dict[int, Callable[[], None]] = {}
+        self._soon: list[Callable[[], None]] = []
+        self.running = False
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake = wake_read
+        self.watch(wake_read, self._signalled)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+
+    def watch(self, descriptor: int, callback: Callable[[int], None], events: int = READ) -> None:
+        """Call *callback* with the events whenever *descriptor* is ready."""
+        self._epoll.register(descriptor, events)
+        self._callbacks[descriptor] = callback
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Wait for other *events* of a watched descriptor."""
+        self._epoll.modify(descriptor, events)
+
+    def forget(self, descriptor: int) -> None:
+        """Stop watching *descriptor*; to be called before it is closed."""
+        del self._callbacks[descriptor]
+        self._epoll.unregister(descriptor)
+
+    def later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call *callback* in *delay* seconds."""
+        timer = Timer(time.monotonic() + delay, callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call *callback* in the next turn, after the events that wait already."""
+        self._soon.append(callback)
+
+    def on_signal(self, number: int, callback: Callable[[], None]) -> None:
+        """Call *callback* from the loop after signal *number* has come, at least once for any number of them."""
+        self._signals[number] = callback
+        signal.signal(number, _ignore)
+
+    def run(self) -> None:
+        """Run until `running` is false."""
+        self.running = True
+        while self.running:
+            for descriptor, events in self._epoll.poll(self._timeout()):
+                callback = self._callbacks.get(descriptor)
+                if callback is not None:
+                    callback(events)
+            self._expire()
+            if self._soon:
+                batch, self._soon = self._soon, []
+                for call in batch:
+                    call()
+
+    def _timeout(self) -> float:
+        if self._soon:
+            return 0
+        timers = self._timers
+        while timers and timers[0].callback is None:
+            heapq.heappop(timers)
+        if not timers:
+            return -1
+        return max(timers[0].when - time.monotonic(), 0)
+
+    def _expire(self) -> None:
+        timers = self._timers
+        if not timers:
+            return
+        now = time.monotonic()
+        while timers and timers[0].when <= now:
+            callback = heapq.heappop(timers).callback
+            if callback is not None:
+                callback()
+
+    def _signalled(self, _events: int) -> None:
+        try:
+            numbers = set(os.read(self._wake, 65536))
+        except BlockingIOError:
+            return
+        # A full pipe may have swallowed a number: dead children are looked for after any signal.
+        numbers.add(signal.SIGCHLD)
+        for number in numbers:
+            callback = self._signals.get(number)
+            if callback is not None:
+                callback()
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """Be a handler, so that the wake-up descriptor is written to; the work is done in the loop."""

@@ -1,0 +1,911 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One supervised service: an explicit state machine. PRIVATE to the collection.
+
+    DOWN ──want up──▶ WAITING (needs) ──▶ STARTING ──spawned──▶ UP ──readiness──▶ READY
+      ▲                                      ▲                   │ stop             │
+      │                                      │ back-off          ▼                  ▼
+      └───────────── FINISHING ◀──death── STOPPING ◀─────────────┴──────────────────┘
+                        │
+                        └──▶ BACKOFF | SCHEDULED (periodic) | FAILED (permanent) | DOWN
+
+Nothing here blocks. Whatever must be found again after the supervisor's death is in the record before it is done.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import endpoint, identity, journal, probe, record, settings, signals, spawn, status
+from .children import EXITED, KINDS, UNKNOWN, Exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .host import Host
+    from .loop import Timer
+
+DOWN = "down"
+WAITING = "waiting"
+STARTING = "starting"
+UP = "up"
+READY = "ready"
+STOPPING = "stopping"
+FINISHING = "finishing"
+BACKOFF = "backoff"
+SCHEDULED = "scheduled"
+FAILED = "failed"
+
+_STATUS = {
+    STARTING: status.STARTING,
+    UP: status.RUNNING,
+    READY: status.RUNNING,
+    STOPPING: status.RUNNING,
+    FINISHING: status.FINISHING,
+    FAILED: status.FAILED,
+}
+#: A service that has lived this long, in seconds, is restarted at once after its death.
+STEADY = 1.0
+#: `run` with this exit code gives up for good (daemontools-encore), `finish` with that one (s6).
+RUN_GIVES_UP = 100
+FINISH_GIVES_UP = 125
+#: How long a probe of readiness may take, in seconds.
+PROBE_TIMEOUT = 10.0
+
+CONTROL_SIGNALS = {"h": 1, "i": 2, "q": 3, "k": 9, "1": 10, "2": 12, "a": 14, "t": 15, "w": 28, "y": 28}
+ACTION_SIGNALS = {"hup": 1, "int": 2, "quit": 3, "kill": 9, "usr1": 10, "usr2": 12, "alrm": 14, "term": 15, "winch": 28}
+
+
+class Service:
+    """The service of one service directory.
+
+    name: as in the scan directory, `NAME/log` for a logger. want: status.WANT_*. pid: of `run` or, while FINISHING, of
+    `finish`; 0 if none. since: unix ns of the last change of pid. reason: a sentence for people, "" if all is well.
+    """
+
+    __slots__ = (
+        "_child_started",
+        "_complaint",
+        "_first",
+        "_group",
+        "_health",
+        "_notify",
+        "_probe",
+        "_spawn_error",
+        "_stop_timer",
+        "_timer",
+        "_token",
+        "_unhealthy",
+        "adopted",
+        "again",
+        "deaths",
+        "directory",
+        "endpoint",
+        "exit",
+        "exit_at",
+        "failures",
+        "gone",
+        "host",
+        "leaving",
+        "logger",
+        "name",
+        "parent",
+        "paused",
+        "pid",
+        "ready_at",
+        "reason",
+        "recent",
+        "removing",
+        "running",
+        "set",
+        "since",
+        "starts",
+        "state",
+        "stdin",
+        "step",
+        "terminated",
+        "up_since",
+        "want",
+    )
+
+    def __init__(self, host: Host, name: str, directory: str, parent: Service | None = None) -> None:
+        """Take the directory. Raises files.Busy, OSError."""
+        self.host = host
+        self.name = name
+        self.directory = directory
+        self.parent = parent
+        self.logger: Service | None = None
+        self.endpoint = endpoint.Endpoint(directory, host.layout)
+        self.set = settings.Settings()
+        self.state = DOWN
+        self.want = status.WANT_DOWN
+        self.pid = 0
+        self.since = time.time_ns()
+        self.up_since = 0
+        self.ready_at = 0
+        self.deaths = 0
+        self.starts = 0
+        self.step = 0
+        self.failures = 0
+        self.recent: list[float] = []
+        self.exit: Exit | None = None
+        self.exit_at = 0
+        self.reason = ""
+        self.running = ""
+        self.paused = False
+        self.terminated = False
+        self.adopted = False
+        self.again = False
+        self.removing = False
+        self.leaving = False
+        self.gone = False
+        self.stdin: str | int = "/dev/null"
+        self._group = 0
+        self._token = ""
+        self._child_started = 0
+        self._complaint = -1
+        self._notify = -1
+        self._first = True
+        self._spawn_error = ""
+        self._unhealthy = 0
+        self._timer: Timer | None = None
+        self._stop_timer: Timer | None = None
+        self._probe: probe.Probe | None = None
+        self._health: probe.Probe | None = None
+        host.loop.watch(self.endpoint.control, self.obey)
+
+    # -- what others ask -------------------------------------------------------------------------------------------
+
+    @property
+    def running_now(self) -> bool:
+        """Say whether a process of ours is there."""
+        return self.pid != 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether those that need this service may start."""
+        return self.state == READY or (self.state == SCHEDULED and self.exit is not None and self.exit.success)
+
+    @property
+    def enabled(self) -> bool:
+        """Say whether the service is normally up: no `down` file."""
+        return not os.path.lexists(self.directory + "/down")
+
+    def report(self) -> dict[str, Any]:
+        """Give what the Status call says of this service."""
+        exit_ = None
+        if self.exit is not None:
+            exit_ = {"kind": KINDS[self.exit.kind], "code": self.exit.code, "at": self.exit_at / 1e9}
+        return {
+            "name": self.name,
+            "state": self.state,
+            "pid": self.pid,
+            "since": self.since / 1e9,
+            "uptime": max(time.time_ns() - self.up_since, 0) / 1e9 if self.pid and self.state != FINISHING else 0.0,
+            "ready": self.is_ready,
+            "want": {status.WANT_UP: "up", status.WANT_DOWN: "down"}.get(self.want, "once"),
+            "enabled": self.enabled,
+            "deaths": self.deaths,
+            "exit": exit_,
+            "definition": self.running if self.pid else None,
+            "loaded": self.set.identity or None,
+            "adopted": self.adopted,
+            "paused": self.paused,
+            "reason": self.reason,
+        }
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def up(self) -> None:
+        """Want the service up; a service in back-off or failed for good is tried at once."""
+        self.want = status.WANT_UP
+        self._go()
+
+    def once(self) -> None:
+        """Have it run, but not again after it has ended."""
+        self.want = status.WANT_ONCE
+        self._go()
+
+    def down(self) -> None:
+        """Want the service down and stop it."""
+        self.want = status.WANT_DOWN
+        self.again = False
+        if self.state in (STARTING, UP, READY):
+            self._stop("stop")
+        elif self.state in (WAITING, BACKOFF, SCHEDULED, FAILED):
+            self._cancel()
+            self._settle(DOWN, "")
+        else:
+            self._keep()
+        if self.state == DOWN and (self.leaving or self.removing):
+            self.host.departed(self)
+
+    def restart(self) -> None:
+        """Stop the service and start it again, once it has gone; start it if it is down."""
+        if self.state in (STARTING, UP, READY):
+            self.want = status.WANT_UP
+            self.again = True
+            self._stop("restart")
+        else:
+            self.up()
+
+    def reload(self) -> str:
+        """Have the service read its configuration again (its reload signal). Returns why not, "" if all is well."""
+        if not self.pid or self.state == FINISHING:
+            return "the service is not running"
+        self.load()
+        if self.set.reload_signal:
+            self._signal(self.set.reload_signal)
+        self.running = self.set.identity
+        self.note("reload", f"signal {self.set.reload_signal}")
+        self._keep()
+        return ""
+
+    def pause(self, stop: bool) -> None:
+        """Suspend or continue the processes."""
+        if self.pid and self.state != FINISHING:
+            self._signal(19 if stop else 18)
+            self.paused = stop
+            self._keep()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+        if self.pid and self.state != FINISHING:
+            if number == 15:
+                self.terminated = True
+            self._signal(number)
+            self._keep()
+
+    def remove(self) -> None:
+        """Stop the service; it is forgotten when its directory has gone."""
+        self.removing = True
+        self.note("remove", "stopped for good")
+        self.down()
+
+    def leave(self) -> None:
+        """Give the directory back once the service is down (the control byte x)."""
+        self.leaving = True
+        if not self.pid:
+            self.down()
+
+    def obey(self, _events: int = 0) -> None:
+        """Obey the bytes in the control FIFO, one after the other; unknown ones are ignored."""
+        for byte in self.endpoint.read_control().decode("latin-1"):
+            if self.gone:
+                return
+            if byte == "u":
+                self.up()
+            elif byte == "d":
+                self.down()
+            elif byte == "o":
+                self.once()
+            elif byte == "x":
+                self.leave()
+            elif byte == "p" or byte == "c":
+                self.pause(byte == "p")
+            elif byte == "r":
+                self.restart()
+            elif byte in CONTROL_SIGNALS:
+                self.signal(CONTROL_SIGNALS[byte])
+
+    # -- start -----------------------------------------------------------------------------------------------------
+
+    def load(self) -> bool:
+        """Read the directory's settings if they have changed; False (and the reason set) if they can't be used."""
+        try:
+            if self.set.signature and settings.signature(self.directory) == self.set.signature:
+                return True
+            self.set = settings.load(self.directory)
+        except (settings.BadSettings, OSError) as error:
+            self.reason = f"{self.directory}: {error}" if isinstance(error, OSError) else str(error)
+            self.set.signature = ()
+            return False
+        self.host.loaded(self)
+        return True
+
+    def _go(self) -> None:
+        """Start now unless it runs; what is stopping or finishing starts afterwards."""
+        if self.state in (STOPPING, FINISHING):
+            self.again = True
+            self._keep()
+        elif self.pid or self.state == STARTING:
+            self._keep()
+        else:
+            self.step = 0
+            self.failures = 0
+            self.recent.clear()
+            self._first = True
+            self.begin()
+
+    def begin(self) -> None:
+        """Start as soon as what it needs is ready."""
+        self._cancel()
+        if self.host.stopping:
+            return
+        if not self.load():
+            self._cannot_start(self.reason)
+            return
+        missing = [need for need in self.set.needs if not self.host.ready(need)]
+        if missing:
+            self._settle(WAITING, "needs " + ", ".join(self.host.why_not_ready(need) for need in missing))
+            return
+        self._settle(STARTING, "")
+        self.host.queue(self)
+
+    def launch(self) -> None:
+        """Start the process; called by the host in its turn."""
+        if self.state != STARTING or self.pid:
+            return
+        if self._first and "start" in self.set.names:
+            self._script("start", [], self._start_done)
+            return
+        self._run()
+
+    def _start_done(self, exit_: Exit) -> None:
+        if not exit_.success:
+            self.exit, self.exit_at = exit_, time.time_ns()
+            self._fail(f"start failed: {exit_}")
+            return
+        self._first = False
+        if self.state == STARTING:
+            self._run()
+        else:
+            self._dead(exit_)
+
+    def _run(self) -> None:
+        self._first = False
+        start = self._prepare("./run", self.host.argv_name(self))
+        start.stdin = self.stdin
+        if self.set.notification_fd is not None:
+            try:
+                self._notify = self.host.open_notify(self)
+            except OSError as error:
+                self._cannot_start(f"notification FIFO: {error.strerror}")
+                return
+            start.passed[self.set.notification_fd] = self._notify
+        if not self._spawn(start, record.STARTING):
+            return
+        self.starts += 1
+        self.up_since = self.since
+        self.ready_at = 0
+        self.running = self.set.identity
+        self.adopted = False
+        self.terminated = False
+        self._unhealthy = 0
+        self._record(record.RUNNING)
+        self.host.children.watch(self.pid, self._died, self._dying)
+        self.note("start", f"pid {self.pid}")
+        self._settle(UP, "")
+        self._await_readiness()
+        self._await_health()
+        self._notify_script("start")
+
+    def _spawn(self, start: spawn.Start, phase: int) -> bool:
+        """Start *start* under a record; on failure the service is on its way to the next attempt."""
+        self._token = os.urandom(16).hex()
+        start.environment["HOLDFAST_SPAWN"] = self._token
+        try:
+            self._record(phase)
+            self.pid, complaint = spawn.spawn(start)
+        except OSError as error:
+            self._close_notify()
+            self._record(record.IDLE)
+            self._cannot_start(f"{start.program}: {_explain(error)}")
+            return False
+        self._group = self.pid
+        self._child_started = identity.start_time(self.pid)
+        self.since = time.time_ns()
+        self._spawn_error = ""
+        if complaint >= 0:
+            self._complaint = complaint
+            self.host.loop.watch(complaint, self._complained)
+        return True
+
+    def _prepare(self, program: str, arguments: list[str]) -> spawn.Start:
+        start = spawn.Start(program, self.directory, self.host.environment(self))
+        start.arguments = [program, *arguments]
+        start.output = self.host.output(self)
+        if self.set.managed and spawn.needed(self.set.process):
+            start.state = self.set.process
+        return start
+
+    def _complained(self, _events: int) -> None:
+        try:
+            text = os.read(self._complaint, 4096)
+        except BlockingIOError:
+            return
+        self._spawn_error = text.decode("utf-8", "replace")
+        self._close_complaint()
+
+    def _cannot_start(self, reason: str) -> None:
+        """Nothing was started: counts as a death, so that back-off and limits apply."""
+        self.note("cannot start", reason)
+        self.exit, self.exit_at = Exit(spawn.CANNOT_START << 8), time.time_ns()
+        self.deaths += 1
+        self.pid = 0
+        self.since = time.time_ns()
+        self._after(0.0, reason)
+
+    # -- readiness and health --------------------------------------------------------------------------------------
+
+    def _await_readiness(self) -> None:
+        if self._notify >= 0:
+            self.host.loop.watch(self._notify, self._notified)
+        elif self.set.ready_check:
+            self._probe = probe.Probe(
+                self.host.loop,
+                self.host.children,
+                lambda: self._prepare("./check", []),
+                self.set.ready_interval,
+                PROBE_TIMEOUT,
+                self._checked,
+            )
+            self._probe.begin(0.0)
+        else:
+            age = (time.time_ns() - self.up_since) / 1e9
+            self._timer = self.host.loop.later(max(self.set.grace - age, 0.0), self._became_ready)
+            return
+        if self.set.ready_timeout:
+            self._timer = self.host.loop.later(self.set.ready_timeout, self._not_ready_in_time)
+
+    def _await_health(self) -> None:
+        if self.set.health is None:
+            return
+        self._health = probe.Probe(
+            self.host.loop,
+            self.host.children,
+            lambda: self._prepare("./health", []),
+            self.set.health["interval"],
+            self.set.health["timeout"],
+            self._examined,
+        )
+        self._health.begin(self.set.health["interval"])
+
+    def _notified(self, _events: int) -> None:
+        try:
+            data = os.read(self._notify, 4096)
+        except BlockingIOError:
+            return
+        if b"\n" in data:
+            self._became_ready()
+
+    def _checked(self, good: bool) -> None:
+        if good:
+            self._became_ready()
+
+    def _became_ready(self) -> None:
+        self._close_notify()
+        self._end_probe()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.state != UP:
+            return
+        self.ready_at = time.time_ns()
+        self.note("ready", "")
+        self._settle(READY, "")
+
+    def _not_ready_in_time(self) -> None:
+        if self.state == UP:
+            self.reason = f"not ready within {self.set.ready_timeout:g} s"
+            self.note("not ready", self.reason)
+            self.host.changed(self)
+
+    def _examined(self, good: bool) -> None:
+        if good:
+            self._unhealthy = 0
+            return
+        self._unhealthy += 1
+        if self.set.health and self._unhealthy >= self.set.health["failures"] and self.state in (UP, READY):
+            self.note("unhealthy", f"health failed {self._unhealthy} times in a row")
+            self._stop("unhealthy")
+
+    # -- stop and death --------------------------------------------------------------------------------------------
+
+    def _stop(self, why: str) -> None:
+        """Send the stop signal and arm the kill; nothing runs yet if the start waits in the queue."""
+        self._cancel()
+        if not self.pid:
+            if self.want == status.WANT_DOWN:
+                self._settle(DOWN, "")
+            else:
+                self.begin()
+            return
+        self.note("stopping", why)
+        self.terminated = True
+        self._signal(self.set.stop_signal)
+        self._signal(18)
+        self.paused = False
+        self._settle(STOPPING, "" if why in ("stop", "restart") else why)
+        if self.set.stop_timeout:
+            self._stop_timer = self.host.loop.later(self.set.stop_timeout, self._kill)
+
+    def _kill(self) -> None:
+        if self.state == STOPPING and self.pid:
+            self.note("killing", f"still there {self.set.stop_timeout:g} s after the stop signal")
+            self._signal(9)
+
+    def _signal(self, number: int) -> None:
+        signals.send(self.pid, number, self.set.kill, self._token)
+
+    def _dying(self) -> None:
+        """Clear away what the dead main process leaves, while its group can't be anybody else's."""
+        if self.set.kill != "process" and self.state != FINISHING:
+            signals.sweep(self._group, self.set.kill, self._token)
+
+    def _died(self, exit_: Exit) -> None:
+        """`run` has ended."""
+        self._cancel()
+        if self._complaint >= 0:
+            self._complained(0)
+        self._close_complaint()
+        lived = (time.time_ns() - self.up_since) / 1e9
+        self.deaths += 1
+        self.exit, self.exit_at = exit_, time.time_ns()
+        reason = str(exit_)
+        if exit_.kind == EXITED and exit_.code == spawn.CANNOT_START and self._spawn_error:
+            reason = self._spawn_error
+            self.note("cannot start", reason)
+        wanted = self.state == STOPPING
+        self.note("exit", reason if not wanted else f"{reason}, as asked")
+        self._notify_script("killed" if exit_.kind != EXITED else "exit")
+        self.pid = 0
+        self.since = time.time_ns()
+        self.paused = False
+        if "finish" in self.set.names and os.path.exists(self.directory + "/finish"):
+            self._finish(exit_, lived, reason)
+        else:
+            self._dead(exit_, lived, reason)
+
+    def _finish(self, exit_: Exit, lived: float, reason: str) -> None:
+        code = exit_.code if exit_.kind == EXITED else -1
+        low = (exit_.status or 0) & 0xFF
+
+        def finished(result: Exit) -> None:
+            if result.kind == EXITED and result.code == FINISH_GIVES_UP:
+                self._fail(f"finish gave up after {reason}")
+            else:
+                self._dead(exit_, lived, reason)
+
+        self._settle(FINISHING, "")
+        self._script("finish", [str(code), str(low)], finished, self.set.finish_timeout)
+
+    def _script(self, name: str, arguments: list[str], done: Any, timeout: float = 0.0) -> None:
+        """Run a script of the service directory as the supervisor itself, its pid being the service's meanwhile."""
+        start = self._prepare("./" + name, arguments)
+        start.state = None
+        self._token = os.urandom(16).hex()
+        start.environment["HOLDFAST_SPAWN"] = self._token
+        try:
+            self._record(record.STARTING)
+            self.pid, _none = spawn.spawn(start)
+        except OSError as error:
+            self.pid = 0
+            self.note("cannot start", f"{name}: {_explain(error)}")
+            done(Exit(spawn.CANNOT_START << 8))
+            return
+        self._child_started = identity.start_time(self.pid)
+        self._record(record.FINISHING)
+        self._keep()
+        self._await_script(name, done, timeout)
+
+    def _await_script(self, name: str, done: Any, timeout: float) -> None:
+        pid = self.pid
+
+        def ended(exit_: Exit) -> None:
+            if self._stop_timer is not None:
+                self._stop_timer.cancel()
+            self.pid = 0
+            self.since = time.time_ns()
+            done(exit_)
+
+        def late() -> None:
+            self.note("killing", f"{name} still runs after {timeout:g} s")
+            signals.send(pid, 9, "group")
+
+        self.host.children.watch(pid, ended)
+        if timeout:
+            self._stop_timer = self.host.loop.later(timeout, late)
+
+    def _dead(self, exit_: Exit, lived: float = 0.0, reason: str = "") -> None:
+        """Everything of this life is over: what comes next?"""
+        if exit_.kind == EXITED and exit_.code == RUN_GIVES_UP and self.want == status.WANT_UP and not self.again:
+            self._fail("run gave up: exit code 100")
+            return
+        self._after(lived, reason or str(exit_))
+
+    def _after(self, lived: float, reason: str) -> None:
+        if self.want == status.WANT_UP and self.again:
+            self.again = False
+            self.step = 0
+            self.begin()
+            return
+        good = self.exit is not None and self.exit.success
+        if self.want != status.WANT_UP:
+            if self.again:
+                self.again = False
+                self.begin()
+                return
+            self._stop_script()
+            return
+        if self.set.interval is not None:
+            self._schedule(reason, good)
+            return
+        if self.set.restart == "never" or (self.set.restart == "on_failure" and good):
+            self._stop_script("" if good else reason)
+            return
+        self._retry(lived, reason)
+
+    def _retry(self, lived: float, reason: str) -> None:
+        now = time.monotonic()
+        if self.set.death_limit:
+            self.recent = [at for at in self.recent if now - at < self.set.death_window]
+            self.recent.append(now)
+            if len(self.recent) >= self.set.death_limit:
+                self._fail(f"died {len(self.recent)} times within {self.set.death_window:g} s, last with {reason}")
+                return
+        if lived >= STEADY:
+            self.step = 0
+            self.begin()
+            return
+        delay = min(self.set.backoff_initial * 2.0 ** min(self.step, 30), self.set.backoff_maximum)
+        self.step += 1
+        self._settle(BACKOFF, f"{reason}; next start in {delay:g} s")
+        self._timer = self.host.loop.later(delay, self.begin)
+
+    def _schedule(self, reason: str, good: bool) -> None:
+        """Run a periodic service again one interval after its last start, at once if that is over."""
+        age = (time.time_ns() - self.up_since) / 1e9
+        delay = max((self.set.interval or 0.0) - age, 0.0)
+        self._settle(SCHEDULED, "" if good else f"last run: {reason}")
+        self._timer = self.host.loop.later(delay, self.begin)
+
+    def _fail(self, reason: str) -> None:
+        self.note("failed", reason)
+        self.again = False
+        self._settle(FAILED, reason)
+        self._maybe_leave()
+
+    def _stop_script(self, reason: str = "") -> None:
+        """Run encore's `stop` if there is one, then be down."""
+        if "stop" in self.set.names and not self._first:
+            self._first = True
+            self._settle(FINISHING, reason)
+            self._script("stop", [], lambda _exit: self._at_rest(reason), self.set.finish_timeout)
+        else:
+            self._at_rest(reason)
+
+    def _at_rest(self, reason: str) -> None:
+        if self.again:
+            self.again = False
+            self.begin()
+            return
+        self._settle(DOWN, reason)
+        self._maybe_leave()
+
+    def _maybe_leave(self) -> None:
+        if self.leaving or self.removing or self.host.stopping:
+            self.host.departed(self)
+
+    def _notify_script(self, event: str) -> None:
+        """Tell encore's `notify`, without waiting for it: notify SCRIPT start|exit|killed PID CODE."""
+        if "notify" not in self.set.names:
+            return
+        code = self.exit.code if self.exit is not None and event != "start" else 0
+        start = self._prepare("./notify", ["run", event, str(self.pid), str(code)])
+        start.state = None
+        try:
+            spawn.spawn(start)
+        except OSError as error:
+            self.note("cannot start", f"notify: {_explain(error)}")
+
+    # -- recovery --------------------------------------------------------------------------------------------------
+
+    def recover(self, left: record.Record | None, found: dict[bytes, int]) -> None:
+        """Go on from what an earlier supervisor left: adopt what lives, restart what died, else do as `down` says.
+
+        found: processes that carry the mark of a start of which nobody knows whether it happened.
+        """
+        if not self.load():
+            self.note("cannot load", self.reason)
+        if left is None or (left.boot, left.namespace) != (self.host.boot, self.host.namespace):
+            if (self.enabled and self.parent is None) or self.parent is not None:
+                self.up()
+            else:
+                self._settle(DOWN, "")
+            return
+        self.want = left.want
+        self.deaths, self.step = left.deaths, left.step
+        self.since, self.up_since = left.since, left.up
+        self.paused = bool(left.flags & record.PAUSED)
+        self.removing = bool(left.flags & record.REMOVING)
+        if left.kind:
+            self.exit, self.exit_at = _exit(left), left.since
+        if left.phase == record.STARTING:
+            left.pid = found.get(left.token.encode(), 0)
+            left.started = identity.start_time(left.pid) if left.pid else 0
+            left.phase = record.RUNNING if left.pid else record.IDLE
+        if left.phase == record.IDLE or not self._adopt(left):
+            self._recover_dead(left)
+
+    def _adopt(self, left: record.Record) -> bool:
+        self._token = left.token
+        self.pid, self._child_started, self.running = left.pid, left.started, left.identity
+        self._group = left.pid
+        finishing = left.phase == record.FINISHING
+        exited = self._finish_adopted if finishing else self._died
+        if not self.host.children.adopt(left.pid, left.started, exited, None if finishing else self._dying):
+            self.pid = 0
+            return False
+        self.adopted = True
+        if finishing:
+            self.state = FINISHING
+            if self.set.finish_timeout:
+                self._stop_timer = self.host.loop.later(
+                    self.set.finish_timeout, lambda: signals.send(left.pid, 9, "group")
+                )
+        elif left.flags & record.STOPPING:
+            self.state = STOPPING
+            self.again = self.want == status.WANT_UP
+            if self.set.stop_timeout:
+                self._stop_timer = self.host.loop.later(self.set.stop_timeout, self._kill)
+        else:
+            self.state = READY if left.flags & record.READY else UP
+        self.note("adopted", f"pid {self.pid}")
+        if self.state == UP:
+            if self.set.notification_fd is not None:
+                try:
+                    self._notify = self.host.open_notify(self)
+                except OSError:
+                    self._notify = -1
+            self._await_readiness()
+        if self.state in (UP, READY):
+            self._await_health()
+        if left.started != 0 and self.endpoint.has_status():
+            self.host.changed(self)
+        else:
+            self._keep()
+        return True
+
+    def _recover_dead(self, left: record.Record) -> None:
+        """Nobody is there: it died, or was never started, while there was no supervisor."""
+        self.pid = 0
+        if left.flags & record.FAILED:
+            self._settle(FAILED, "failed for good before the supervisor was restarted")
+        elif left.phase in (record.RUNNING, record.FINISHING):
+            self.deaths += 1
+            self.exit, self.exit_at = Exit(None), time.time_ns()
+            self.since = time.time_ns()
+            self.note("exit", "died while there was no supervisor: exit status unknown")
+            if left.phase == record.RUNNING and "finish" in self.set.names:
+                self._finish(self.exit, STEADY, "exit status unknown")
+            else:
+                self._after(STEADY, "exit status unknown")
+        elif self.want == status.WANT_UP:
+            self.begin()
+        else:
+            self._settle(DOWN, "")
+
+    def _finish_adopted(self, exit_: Exit) -> None:
+        self._cancel()
+        self.pid = 0
+        self.since = time.time_ns()
+        if exit_.kind == EXITED and exit_.code == FINISH_GIVES_UP:
+            self._fail("finish gave up")
+        else:
+            self._dead(self.exit or Exit(None), STEADY)
+
+    # -- bookkeeping -----------------------------------------------------------------------------------------------
+
+    def close(self, forget: bool) -> None:
+        """Let go of everything; the service must have no process. *forget* removes `supervise/`'s content."""
+        self.gone = True
+        self._cancel()
+        self._close_complaint()
+        self.host.loop.forget(self.endpoint.control)
+        self.endpoint.close(forget)
+
+    def note(self, event: str, message: str) -> None:
+        """Write down what happened, for `why` and whoever listens to the events."""
+        entry: dict[str, Any] = {"at": time.time(), "event": event, "pid": self.pid, "message": message}
+        if event == "exit" and self.exit is not None:
+            entry["exit"] = {"kind": KINDS[self.exit.kind], "code": self.exit.code}
+        self.endpoint.note(entry)
+        self.host.event(self, entry)
+
+    def history(self, count: int) -> list[dict[str, Any]]:
+        """Give the last entries of the journal."""
+        return journal.read(self.endpoint.path + "/journal", count)
+
+    def _settle(self, state: str, reason: str) -> None:
+        self.state = state
+        self.reason = reason
+        self._keep()
+
+    def _keep(self) -> None:
+        """Publish the present state: record, status, and whoever waits for it."""
+        phase = record.IDLE
+        if self.pid:
+            phase = (
+                record.FINISHING
+                if self.state == FINISHING or ("start" in self.set.names and self.state == STARTING)
+                else record.RUNNING
+            )
+        try:
+            self._record(phase)
+        except OSError as error:
+            self.reason = f"record: {error.strerror}"
+        terminated = self.terminated and self.state in (UP, READY, STOPPING)
+        self.endpoint.write_status(
+            self.since, self.pid, self.want, _STATUS.get(self.state, status.DOWN), self.paused, terminated
+        )
+        self.host.changed(self)
+
+    def _record(self, phase: int) -> None:
+        kept = record.Record()
+        kept.boot, kept.namespace = self.host.boot, self.host.namespace
+        kept.phase = phase
+        kept.want = self.want
+        kept.flags = (
+            (record.PAUSED if self.paused else 0)
+            | (record.READY if self.state == READY else 0)
+            | (record.STOPPING if self.state == STOPPING else 0)
+            | (record.FAILED if self.state == FAILED else 0)
+            | (record.REMOVING if self.removing else 0)
+        )
+        kept.pid, kept.started = self.pid, self._child_started
+        kept.since, kept.up = self.since, self.up_since
+        kept.deaths, kept.step = self.deaths, self.step
+        if self.exit is not None:
+            kept.kind, kept.code = self.exit.kind, self.exit.code
+        kept.token, kept.identity = self._token, self.running
+        self.endpoint.write_record(kept)
+
+    def _cancel(self) -> None:
+        for timer in (self._timer, self._stop_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stop_timer = None
+        self._end_probe()
+        if self._health is not None:
+            self._health.stop()
+            self._health = None
+        self._close_notify()
+
+    def _end_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe = None
+
+    def _close_notify(self) -> None:
+        if self._notify >= 0:
+            self.host.close_watched(self._notify)
+            self._notify = -1
+
+    def _close_complaint(self) -> None:
+        if self._complaint >= 0:
+            self.host.close_watched(self._complaint)
+            self._complaint = -1
+
+
+def _exit(left: record.Record) -> Exit:
+    known = Exit(None)
+    known.kind, known.code = left.kind, left.code
+    if left.kind != UNKNOWN:
+        known.status = left.code << 8 if left.kind == EXITED else left.code
+    return known
+
+
+def _explain(error: OSError) -> str:
+    """Say what an error of a start means."""
+    text = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"{text} (the file, or the interpreter that its first line names)"
+    if isinstance(error, PermissionError):
+        return f"{text} (is it executable?)"
+    if error.errno == 8:
+        return f"{text} (does it begin with a line like #!/bin/sh?)"
+    return text

@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Start a process of a service. PRIVATE to the collection.
+
+A service without a process state is started by posix_spawn, which does not copy the supervisor; one with user, limits
+and the like is forked, applies its state itself and reports by a pipe when that fails, so that the supervisor waits for
+nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+
+from ..._process_state.apply import StateError, apply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Exit code of a child that could not become the program; its reason comes by the pipe.
+CANNOT_START = 111
+
+#: Variables of the supervisor's own start that mean nothing to a service, or lead it astray.
+_DROPPED = (
+    "HOLDFAST_LOCK_FD",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "MANAGERPID",
+    "NOTIFY_SOCKET",
+    "OLDPWD",
+    "PWD",
+    "SHLVL",
+    "SYSTEMD_EXEC_PID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "_",
+)
+_DEFAULT_SIGNALS = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+
+#: The soft limit of descriptors that the supervisor was started with and its children get back; (0, 0): not raised.
+_nofile = [0, 0]
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as the hard limit allows; children get the former soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        _nofile[:] = [soft, hard]
+
+
+def base_environment() -> dict[str, str]:
+    """Give the supervisor's environment as services are to see it."""
+    environment = {key: value for key, value in os.environ.items() if key not in _DROPPED}
+    environment.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    return environment
+
+
+class Start:
+    """What is to be started.
+
+    program: relative to *directory*. stdin, output: a path that the child opens itself, or a descriptor; output None
+    leaves stdout and stderr as the supervisor's. passed: descriptors for the child by the number they get there. state:
+    the process state to apply, or None.
+    """
+
+    __slots__ = ("arguments", "directory", "environment", "output", "passed", "program", "state", "stdin")
+
+    def __init__(self, program: str, directory: str, environment: dict[str, str]) -> None:
+        self.program = program
+        self.arguments = [program]
+        self.directory = directory
+        self.environment = environment
+        self.stdin: str | int = "/dev/null"
+        self.output: str | int | None = None
+        self.passed: dict[int, int] = {}
+        self.state: dict[str, Any] | None = None
+
+
+def spawn(start: Start) -> tuple[int, int]:
+    """Start a program as the leader of a new session.
+
+    Returns its pid and a descriptor on which a text comes if a forked child fails, and end-of-file once it has become
+    the program; -1 when the start is known to have succeeded. Raises OSError when nothing was started.
+    """
+    return _fork(start) if start.state is not None else (_spawn(start), -1)
+
+
+def _spawn(start: Start) -> int:
+    actions: list[tuple[Any, ...]] = []
+    if isinstance(start.stdin, str):
+        actions.append((os.POSIX_SPAWN_OPEN, 0, start.stdin, os.O_RDONLY, 0))
+    else:
+        actions.append((os.POSIX_SPAWN_DUP2, start.stdin, 0))
+    if isinstance(start.output, str):
+        actions.append((os.POSIX_SPAWN_OPEN, 1, start.output, os.O_RDWR, 0))
+        actions.append((os.POSIX_SPAWN_DUP2, 1, 2))
+    elif start.output is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, start.output, 1))
+        actions.append((os.POSIX_SPAWN_DUP2, start.output, 2))
+    actions.extend((os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in start.passed.items())
+    os.chdir(start.directory)
+    soft, hard = _nofile
+    if soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        return os.posix_spawn(
+            start.program,
+            start.arguments,
+            start.environment,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+    finally:
+        if soft:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        os.chdir("/")
+
+
+def _fork(start: Start) -> tuple[int, int]:
+    complaint, report = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(complaint)
+        os.close(report)
+        raise
+    if pid:
+        os.close(report)
+        return pid, complaint
+    try:
+        os.write(report, _become(start).encode("utf-8", "replace")[:4000])
+    finally:
+        os._exit(CANNOT_START)
+
+
+def _become(start: Start) -> str:
+    """Become the program; returns only to say why not."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _DEFAULT_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.setsid()
+        os.chdir(start.directory)
+        _descriptors(start)
+        soft, hard = _nofile
+        if soft:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        apply(start.state or {}, start.environment)
+        os.execve(start.program, start.arguments, start.environment)
+    except StateError as error:
+        return str(error)
+    except OSError as error:
+        return f"{start.program}: {error.strerror or error}"
+    except BaseException as error:  # nothing of the supervisor may go on in the child
+        return f"{start.program}: {type(error).__name__}: {error}"
+
+
+def _descriptors(start: Start) -> None:
+    """Put stdin, output and what is passed where the program expects them."""
+    wanted: dict[int, int] = dict(start.passed)
+    wanted[0] = os.open(start.stdin, os.O_RDONLY | os.O_CLOEXEC) if isinstance(start.stdin, str) else start.stdin
+    output = os.open(start.output, os.O_RDWR | os.O_CLOEXEC) if isinstance(start.output, str) else start.output
+    if output is not None:
+        wanted[1] = wanted[2] = output
+    # First up and out of the way, then down: no number asked for may hit a descriptor that is still needed.
+    lifted = {theirs: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 256) for theirs, ours in wanted.items()}
+    for theirs, ours in lifted.items():
+        os.dup2(ours, theirs)
