@@ -24,7 +24,7 @@ def _make_importable() -> None:
         module = types.ModuleType(name)
         module.__path__ = path
         sys.modules[name] = module
-        parent, _, child = name.rpartition(".")
+        parent, child = name.rpartition(".")[::2]
         if parent:
             setattr(sys.modules[parent], child, module)
 

@@ -61,7 +61,7 @@ def left_running(patience: float = 3.0) -> list[str]:
 
 def kill_descendants() -> None:
     """SIGKILL until nothing is left below this process."""
-    for _ in range(50):
+    for attempt in range(50):
         pids = descendants()
         for pid in pids:
             with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ def kill_descendants() -> None:
         _reap()
         if not pids:
             return
-        time.sleep(0.02)
+        time.sleep(0.001 * attempt)
 
 
 def _reap() -> None:

@@ -212,9 +212,9 @@ def package(place: Place) -> None:
         raise Failure(f"the tarball holds {', '.join(sorted(unwanted))}")
     top = place.work / "installed"
     installed = top / "ansible_collections" / "holdfast" / "supervision"
-    run(place, "ansible-galaxy", "collection", "install", tarball, "-p", top, "--offline", cwd=place.work)
-    # As root of the search path alone, so that nothing of the checkout can help.
+    # This search path alone, so that nothing of the checkout can help.
     only = {"ANSIBLE_COLLECTIONS_PATH": str(top)}
+    run(place, "ansible-galaxy", "collection", "install", tarball, "-p", top, "--offline", cwd=place.work, **only)
     run(place, "ansible-galaxy", "collection", "verify", "holdfast.supervision", "--offline", cwd=place.work, **only)
     for entry in installed.iterdir():
         if entry.name not in ("meta", "plugins", "roles", "playbooks", "MANIFEST.json", "FILES.json"):
@@ -235,7 +235,7 @@ def build(checkout: Path, work: Path, target: Path) -> Path:
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=checkout, check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-x", "-C", source], input=archive, check=True)
+    subprocess.run(["tar", "-x", "--warning=no-timestamp", "-C", source], input=archive, check=True)
     target.mkdir(parents=True, exist_ok=True)
     command = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(target)]
     done = subprocess.run(command, cwd=source, check=False, capture_output=True, text=True)
@@ -258,7 +258,7 @@ def mypy(place: Place) -> None:
     collection = "ansible_collections/holdfast/supervision"
     parts = [f"{collection}/{name}" for name in existing(place, "plugins")]
     run(place, "mypy", *settings, *parts, cwd=place.collections, MYPYPATH=str(place.collections))
-    run(place, "mypy", *settings, "--no-namespace-packages", "tests/run", MYPYPATH="tests/run")
+    run(place, "mypy", *settings, "tests/run", MYPYPATH="tests/run")
 
 
 @gate("ruff: lint and format")

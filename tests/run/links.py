@@ -21,7 +21,7 @@ def problems(tree: Path) -> list[str]:
             target = match[1] or match[2]
             if re.match(r"[a-z][a-z+.-]*:", target):
                 continue
-            name, _, anchor = target.partition("#")
+            name, anchor = target.split("#", 1) if "#" in target else (target, "")
             file = (page.parent / name).resolve() if name else page
             where = f"{page.relative_to(tree)}: {target}"
             if not file.exists():

@@ -31,6 +31,7 @@ PACKAGES = (
     "python3-venv",
     "runit",
     "s6",
+    "shellcheck",
     "supervisor",
 )
 
