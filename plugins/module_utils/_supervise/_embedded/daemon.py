@@ -139,6 +139,7 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
         raise _Fatal(UNUSABLE, str(error)) from None
     except OSError as error:
         raise _Fatal(UNUSABLE, f"{error.filename or scan}: {error.strerror}") from None
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _tell_manager("READY=1")
     host.loop.run()
     if host.stopping:
@@ -170,7 +171,7 @@ def _lock(path: str) -> int:
     if handed.isdigit():
         descriptor = int(handed)
         try:
-            if os.path.sameopenfile(descriptor, os.open(path, os.O_RDWR | os.O_CLOEXEC)):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 os.set_inheritable(descriptor, False)
                 return descriptor
         except OSError:

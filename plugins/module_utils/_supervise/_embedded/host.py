@@ -58,6 +58,7 @@ class Host:
         self._rescan_due = False
         self._folder = -1
         self._vanishing: set[str] = set()
+        self._lost: set[str] = set()
 
     # -- the scan directory ----------------------------------------------------------------------------------------
 
@@ -95,34 +96,45 @@ class Host:
             self.complain("the kernel does not tell of changes in directories: new services are seen on a rescan only")
 
     def rescan_soon(self) -> None:
-        """Look at the scan directory in the next turn."""
+        """Look for new and vanished names in the next turn, once for any number of requests.
+
+        What a known service directory holds is looked at when its service is started, or by `rescan`.
+        """
         if not self._rescan_due:
             self._rescan_due = True
-            self.loop.soon(self._rescan_now)
+            self.loop.soon(self._look)
 
-    def _rescan_now(self) -> None:
-        if self._rescan_due:
-            self.rescan()
+    def _look(self) -> None:
+        self._rescan_due = False
+        if not self.stopping:
+            self._compare(self._names())
 
     def rescan(self) -> tuple[list[str], list[str], list[str]]:
-        """Read the scan directory: names added, removed (gone, or going now) and changed."""
-        self._rescan_due = False
+        """Read the scan directory and all that is in it: names added, removed (gone, or going now) and changed."""
         if self.stopping:
             return [], [], []
         names = self._names()
-        present = set(names)
-        added, changed = [], []
+        changed = []
         for name in names:
             known = self.services.get(name)
             if known is None:
-                one = self._attach(name)
-                if one is not None:
-                    added.append(name)
-                    self._start_new(one)
                 continue
             before = known.set.identity
             if known.load() and known.set.identity != before:
                 changed.append(name)
+        added, removed = self._compare(names)
+        return added, removed, changed
+
+    def _compare(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """Begin with what is new, end with what has gone."""
+        present = set(names)
+        added = []
+        for name in names:
+            if name not in self.services:
+                one = self._attach(name)
+                if one is not None:
+                    added.append(name)
+                    self._start_new(one)
         removed = [name for name in self.services if "/" not in name and name not in present]
         for name in removed:
             one = self.services[name]
@@ -131,7 +143,7 @@ class Host:
             elif name not in self._vanishing:
                 self._vanishing.add(name)
                 self.loop.later(VANISHED, lambda name=name: self._vanished(name))  # type: ignore[misc]
-        return added, removed, changed
+        return added, removed
 
     def _names(self) -> list[str]:
         assert self.scan is not None
@@ -139,7 +151,8 @@ class Host:
             return sorted(
                 name
                 for name in os.listdir(self.scan)
-                if not name.startswith(".") and "\n" not in name and os.path.isdir(f"{self.scan}/{name}")
+                if not name.startswith(".")
+                and (name in self.services or ("\n" not in name and os.path.isdir(f"{self.scan}/{name}")))
             )
         except OSError as error:
             self.complain(f"{self.scan}: {error.strerror}")
@@ -171,6 +184,7 @@ class Host:
         one = self.services.get(name)
         if one is None or os.path.isdir(one.directory):
             return
+        self._lost.add(name)
         one.removing = True
         one.down()
 
@@ -178,13 +192,21 @@ class Host:
         """Hear that a service which is to go (or all are) has come to rest."""
         if one.running_now or one.gone:
             return
-        if one.leaving or (one.removing and not os.path.isdir(one.directory)):
+        there = os.path.isdir(one.directory)
+        if one.leaving or (one.removing and not there):
             self._drop(one)
+        elif one.name in self._lost and there and not self.stopping:
+            # Gone and back again while it was being stopped.
+            self._lost.discard(one.name)
+            one.removing = False
+            if one.enabled:
+                one.up()
         if self.stopping:
             self.stop_step()
 
     def _drop(self, one: Service) -> None:
         self.services.pop(one.name, None)
+        self._lost.discard(one.name)
         for need in one.set.needs:
             self.needed_by.get(need, set()).discard(one.name)
         if one.logger is not None:
@@ -277,10 +299,6 @@ class Host:
         if one.state != service.DOWN:
             # It appeared after its service had been started: from the next start on it gets the output.
             self._start_new(logger)
-
-    def argv_name(self, one: Service) -> list[str]:
-        """Give the arguments of `run`: none, as in daemontools."""
-        return []
 
     def environment(self, one: Service) -> dict[str, str]:
         """Give the environment that *one* starts with. Secrets are read anew at each start."""
@@ -410,8 +428,12 @@ class Host:
 
     def wants_reexec(self) -> None:
         """Become the program that is installed now: same pid, same children, same lock; nobody stops."""
+        if self.stopping:
+            return
         for one in list(self.services.values()):
             one.obey()
+        # Their handlers are gone with this program: what comes now waits for the next one's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         os.set_inheritable(self.reexec_lock, True)
         os.environ["HOLDFAST_LOCK_FD"] = str(self.reexec_lock)
         os.execv(sys.executable, [sys.executable, "-I", "-S", *sys.argv])

@@ -154,6 +154,8 @@ class Logs:
 
     def stop(self) -> None:
         """Have the log writer empty every FIFO and end; `Host.logs_ended` is called afterwards."""
+        if self._stopping:
+            return
         self._stopping = True
         if not self.pid:
             self._host.logs_ended()

@@ -203,11 +203,13 @@ class Service:
     def up(self) -> None:
         """Want the service up; a service in back-off or failed for good is tried at once."""
         self.want = status.WANT_UP
+        self.removing = False
         self._go()
 
     def once(self) -> None:
         """Have it run, but not again after it has ended."""
         self.want = status.WANT_ONCE
+        self.removing = False
         self._go()
 
     def down(self) -> None:
@@ -346,28 +348,28 @@ class Service:
         self._run()
 
     def _start_done(self, exit_: Exit) -> None:
+        if self.state == STOPPING:
+            self._dead(exit_)
+            return
         if not exit_.success:
             self.exit, self.exit_at = exit_, time.time_ns()
             self._fail(f"start failed: {exit_}")
             return
         self._first = False
-        if self.state == STARTING:
-            self._run()
-        else:
-            self._dead(exit_)
+        self._run()
 
     def _run(self) -> None:
         self._first = False
-        start = self._prepare("./run", self.host.argv_name(self))
-        start.stdin = self.stdin
-        if self.set.notification_fd is not None:
-            try:
+        try:
+            start = self._prepare("./run", [])
+            start.stdin = self.stdin
+            if self.set.notification_fd is not None:
                 self._notify = self.host.open_notify(self)
-            except OSError as error:
-                self._cannot_start(f"notification FIFO: {error.strerror}")
-                return
-            start.passed[self.set.notification_fd] = self._notify
-        if not self._spawn(start, record.STARTING):
+                start.passed[self.set.notification_fd] = self._notify
+        except OSError as error:
+            self._cannot_start(f"{error.filename}: {error.strerror}")
+            return
+        if not self._spawn(start):
             return
         self.starts += 1
         self.up_since = self.since
@@ -376,20 +378,19 @@ class Service:
         self.adopted = False
         self.terminated = False
         self._unhealthy = 0
-        self._record(record.RUNNING)
         self.host.children.watch(self.pid, self._died, self._dying)
-        self.note("start", f"pid {self.pid}")
         self._settle(UP, "")
+        self.note("start", f"pid {self.pid}")
         self._await_readiness()
         self._await_health()
         self._notify_script("start")
 
-    def _spawn(self, start: spawn.Start, phase: int) -> bool:
+    def _spawn(self, start: spawn.Start) -> bool:
         """Start *start* under a record; on failure the service is on its way to the next attempt."""
         self._token = os.urandom(16).hex()
         start.environment["HOLDFAST_SPAWN"] = self._token
         try:
-            self._record(phase)
+            self._record(record.STARTING)
             self.pid, complaint = spawn.spawn(start)
         except OSError as error:
             self._close_notify()
@@ -575,11 +576,11 @@ class Service:
 
     def _script(self, name: str, arguments: list[str], done: Any, timeout: float = 0.0) -> None:
         """Run a script of the service directory as the supervisor itself, its pid being the service's meanwhile."""
-        start = self._prepare("./" + name, arguments)
-        start.state = None
         self._token = os.urandom(16).hex()
-        start.environment["HOLDFAST_SPAWN"] = self._token
         try:
+            start = self._prepare("./" + name, arguments)
+            start.state = None
+            start.environment["HOLDFAST_SPAWN"] = self._token
             self._record(record.STARTING)
             self.pid, _none = spawn.spawn(start)
         except OSError as error:
@@ -618,6 +619,10 @@ class Service:
         self._after(lived, reason or str(exit_))
 
     def _after(self, lived: float, reason: str) -> None:
+        if self.leaving:
+            self.again = False
+            self._stop_script(reason)
+            return
         if self.want == status.WANT_UP and self.again:
             self.again = False
             self.step = 0
@@ -695,9 +700,9 @@ class Service:
         if "notify" not in self.set.names:
             return
         code = self.exit.code if self.exit is not None and event != "start" else 0
-        start = self._prepare("./notify", ["run", event, str(self.pid), str(code)])
-        start.state = None
         try:
+            start = self._prepare("./notify", ["run", event, str(self.pid), str(code)])
+            start.state = None
             spawn.spawn(start)
         except OSError as error:
             self.note("cannot start", f"notify: {_explain(error)}")
@@ -712,7 +717,7 @@ class Service:
         if not self.load():
             self.note("cannot load", self.reason)
         if left is None or (left.boot, left.namespace) != (self.host.boot, self.host.namespace):
-            if (self.enabled and self.parent is None) or self.parent is not None:
+            if self.enabled:
                 self.up()
             else:
                 self._settle(DOWN, "")
