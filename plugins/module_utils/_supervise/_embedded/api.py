@@ -416,8 +416,8 @@ def _pairs(value: object, name: str, keys: tuple[str, str]) -> list[tuple[str, s
         raise _Refused(server.INVALID_PARAMETER, parameter=name)
     pairs = []
     for item in value:
-        pair = tuple(item.get(key) for key in keys) if isinstance(item, dict) else ()
-        if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        first, second = (item.get(keys[0]), item.get(keys[1])) if isinstance(item, dict) else (None, None)
+        if not isinstance(first, str) or not isinstance(second, str):
             raise _Refused(server.INVALID_PARAMETER, parameter=name)
-        pairs.append((pair[0], pair[1]))
+        pairs.append((first, second))
     return pairs

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..._process_state.apply import needed
 from . import endpoint, identity, journal, probe, record, settings, signals, spawn, status
 from .children import EXITED, KINDS, UNKNOWN, Exit
 
@@ -410,7 +411,7 @@ class Service:
         start = spawn.Start(program, self.directory, self.host.environment(self))
         start.arguments = [program, *arguments]
         start.output = self.host.output(self)
-        if self.set.managed and spawn.needed(self.set.process):
+        if self.set.managed and needed(self.set.process):
             start.state = self.set.process
         return start
 
