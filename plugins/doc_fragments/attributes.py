@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules of this collection have in common, for their documentation."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The attributes of every module, and those that only some have."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: linux
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+  action_group:
+    description: Use C(group/holdfast.supervision.supervision) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - holdfast.supervision.supervision
+requirements:
+  - Python 3.9 or later on the host
+  - Linux 5.4 or later on the host
+"""
+
+    # Modules that only read.
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module does not modify state.
+  diff_mode:
+    support: N/A
+    details:
+      - This module does not modify state.
+  idempotent:
+    support: full
+    details:
+      - This module does not modify state.
+"""
+
+    # Which scan directory is meant, and what supervises it.
+    SUPERVISOR = r"""
+options:
+  scan_directory:
+    description:
+      - The scan directory of the supervisor.
+      - Defaults to V(/etc/holdfast/services) for root, and to V(~/.holdfast/services) for other users.
+    type: path
+  backend:
+    description:
+      - What supervises the services.
+    type: str
+    default: embedded
+    choices:
+      - embedded
+"""

@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carry a plan out: publish all, tell the supervisor once, wait once, then remove. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+
+from .._supervise.interface import Backend, Service, Verdict
+from .directories import ONCE
+from .plan import Item, Plan, succeeded
+from .publish import Publisher
+from .request import Request
+from .scan import Scan
+
+
+class Outcome:
+    """failures: what went wrong, by service. verdicts: what the supervisor said. notes: what a person should know."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, str] = {}
+        self.verdicts: dict[str, Verdict] = {}
+        self.notes: list[str] = []
+
+
+def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: Outcome) -> None:
+    """Do what the plan says. A service that fails stays as it is and does not keep the others back.
+
+    Raises OSError and BackendError when nothing more can be done; `plan.changes` and *outcome* then tell what was done.
+    """
+    publisher = Publisher(scan.at)
+    restored = publisher.recover(scan.left)
+    published = _publish(plan, scan, publisher, outcome)
+    if not request.offline:
+        if published or restored or any(item.status is None and not item.remove for item in plan.items.values()):
+            backend.rescan()
+        _command(plan, backend, outcome)
+        # While the services start there is time for the disk.
+        publisher.clean()
+        _wait(plan, request, backend, scan, outcome)
+    _remove(plan, request, publisher, backend, outcome)
+    publisher.clean()
+    outcome.notes += [f"what was not ours was kept in {scan.path}/{entry}" for entry in publisher.kept]
+
+
+def _publish(plan: Plan, scan: Scan, publisher: Publisher, outcome: Outcome) -> bool:
+    """Build everything, then put everything into place. Nothing is in place if one cannot be built."""
+    items = [item for item in plan.items.values() if item.publish]
+    try:
+        for item in items:
+            assert item.wanted is not None
+            publisher.build(item.wanted, item.revision, scan.link(item.name) if item.link else None)
+        publisher.settle()
+    except OSError:
+        publisher.abandon()
+        raise
+    for item in items:
+        try:
+            publisher.swap(item.name)
+        except OSError as error:
+            outcome.failures[item.name] = f"its directory could not be put into place: {error}"
+            continue
+        plan.changes.mark(item.name, "create", "update")
+    publisher.abandon()
+    return bool(items)
+
+
+def _command(plan: Plan, backend: Backend, outcome: Outcome) -> None:
+    commanded = [item for item in plan.items.values() if item.command and item.name not in outcome.failures]
+    refused = backend.control([(item.name, item.command) for item in commanded])
+    for item in commanded:
+        if item.name in refused:
+            outcome.failures[item.name] = f"{item.command} was refused: {refused[item.name]}"
+        elif not item.remove:
+            plan.changes.mark(item.name, item.command)
+
+
+def _wait(plan: Plan, request: Request, backend: Backend, scan: Scan, outcome: Outcome) -> None:
+    waiting = [item for item in plan.items.values() if item.wish and item.name not in outcome.failures]
+    outcome.verdicts = backend.wait([(item.name, item.wish) for item in waiting], request.timeout)
+    for item in waiting:
+        verdict = outcome.verdicts.get(item.name)
+        if verdict is None:
+            outcome.failures[item.name] = "the supervisor gave no verdict"
+        elif verdict.outcome == "reached" or _is_done(item, verdict):
+            if item.command == "once":
+                _note_once(item, scan)
+        elif verdict.outcome == "timeout":
+            what = "stopped" if item.wish == "down" else "ready"
+            outcome.failures[item.name] = f"not {what} within {request.timeout:g} s ({_why(verdict.service)})"
+        else:
+            outcome.failures[item.name] = _why(verdict.service)
+
+
+def _is_done(item: Item, verdict: Verdict) -> bool:
+    """Tell whether a service that need not stay up has done its work."""
+    service = verdict.service
+    if item.wish != "ready" or item.wanted is None or service is None:
+        return False
+    passing = item.wanted.state == "once" or item.wanted.meta.get("restart") in ("on_failure", "never")
+    return passing and service.state == "down" and succeeded(service)
+
+
+def _why(service: Service | None) -> str:
+    if service is None:
+        return "the supervisor does not know it"
+    parts = [service.reason or f"it is {service.state}"]
+    ending = exit_text(service.exit)
+    if ending and ending not in parts[0]:
+        parts.append(f"last exit: {ending}")
+    if service.deaths > 1:
+        parts.append(f"{service.deaths} deaths")
+    return ", ".join(parts)
+
+
+def exit_text(ending: dict[str, object] | None) -> str:
+    """Give the words for how a process ended."""
+    if not ending:
+        return ""
+    if ending.get("kind") == "exit":
+        return f"status {ending.get('code')}"
+    if ending.get("kind") == "signal":
+        return f"signal {ending.get('code')}"
+    return "unknown"
+
+
+def _note_once(item: Item, scan: Scan) -> None:
+    """Note that this definition was started: it is not started again by a later run."""
+    folder = os.open(item.name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=scan.at)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(ONCE, flags, 0o644, dir_fd=folder)
+        try:
+            os.write(file, item.identity.encode())
+        finally:
+            os.close(file)
+    finally:
+        os.close(folder)
+
+
+def _remove(plan: Plan, request: Request, publisher: Publisher, backend: Backend, outcome: Outcome) -> None:
+    """Take away what shall go and has stopped. What has not stopped keeps its directory."""
+    gone = []
+    for item in plan.items.values():
+        if not item.remove or item.name in outcome.failures:
+            continue
+        try:
+            publisher.retire(item.name)
+        except OSError as error:
+            outcome.failures[item.name] = f"its directory could not be removed: {error}"
+            continue
+        plan.changes.mark(item.name, "remove")
+        gone.append(item)
+    if gone and not request.offline:
+        backend.rescan()
+        verdicts = backend.wait([(item.name, "gone") for item in gone if item.status is not None], request.timeout)
+        for name, verdict in verdicts.items():
+            if verdict.outcome != "reached":
+                outcome.failures[name] = f"the supervisor still has it: {_why(verdict.service)}"

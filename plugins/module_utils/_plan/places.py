@@ -1,0 +1,23 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where things are on a host when the task does not say. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+
+
+def scan_directory(given: str | None) -> str:
+    """Give the scan directory: *given*, else the one of root or of this ordinary user."""
+    return os.path.abspath(given) if given else _default("/etc/holdfast/services", "services")
+
+
+def log_directory(given: str | None) -> str:
+    """Give the directory that has one directory of logs for each service."""
+    return os.path.abspath(given) if given else _default("/var/log/holdfast", "log")
+
+
+def _default(system: str, personal: str) -> str:
+    return system if os.geteuid() == 0 else os.path.expanduser(f"~/.holdfast/{personal}")

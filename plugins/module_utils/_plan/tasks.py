@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The bodies of the modules: arguments in, result out. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._supervise.backends import BACKENDS
+from .converge import converge
+from .places import log_directory, scan_directory
+from .request import BadPayload, Request, read
+
+#: Options that all modules of supervised services have.
+COMMON: dict[str, Any] = {
+    "scan_directory": {"type": "path"},
+    "backend": {"type": "str", "default": "embedded", "choices": ["embedded"]},
+}
+
+
+def services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) -> dict[str, Any]:
+    """Do the task of the module services; with `failed` in the result it is to fail."""
+    scan = scan_directory(parameters["scan_directory"])
+    if parameters["payload"] is None:
+        return {
+            "failed": True,
+            "msg": "there is no payload: this module is run by its action plugin, which makes one from the definitions",
+        }
+    try:
+        wanted, absent = read(
+            parameters["payload"], parameters["secrets"] or {}, log_directory(parameters["log_directory"])
+        )
+    except BadPayload as error:
+        return {"failed": True, "msg": str(error)}
+    request = Request(
+        scan,
+        wanted,
+        absent,
+        prune=parameters["prune"],
+        timeout=parameters["timeout"],
+        command_check=parameters["command_check"],
+        offline=parameters["offline"],
+        check_mode=check_mode,
+        with_diff=with_diff,
+    )
+    result = converge(request, BACKENDS[parameters["backend"]](scan))
+    # Otherwise Ansible would send all arguments back, the payload among them.
+    result["invocation"] = {"module_args": {"scan_directory": scan, "services": len(wanted), "prune": request.prune}}
+    return result

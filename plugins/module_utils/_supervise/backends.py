@@ -1,0 +1,18 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The backends, by name: the one list that is written down. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from .embedded import Embedded
+from .interface import Backend, Unsupported
+
+BACKENDS: dict[str, type[Backend]] = {Embedded.name: Embedded}
+
+
+def unsupported(feature: str, backend: Backend, reason: str = "") -> Unsupported:
+    """Give the error for a feature that *backend* does not have, or (*reason*) not on this host."""
+    others = [name for name, other in BACKENDS.items() if feature in other.capabilities and name != backend.name]
+    return Unsupported(feature, backend.name, others, reason)

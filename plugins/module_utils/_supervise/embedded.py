@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The embedded supervisor as a backend: a client of its socket. PRIVATE to the collection.
+
+The supervisor may be replaced while we talk to it (an upgrade, a crash and its restart): a lost connection is made again
+for some seconds, and the call with it, since every call may be made twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .._varlink.client import Connection, ConnectionLost, VarlinkError
+from .cgroup import obstacle as cgroup_obstacle
+from .interface import FEATURES, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict
+from .labels import obstacle as label_obstacle
+
+INTERFACE = "io.holdfast.Supervisor"
+#: Seconds for an answer that the supervisor gives at once.
+PROMPT = 15.0
+#: Seconds in which a supervisor that went away while we talked to it has to be back.
+RETURN = 15.0
+#: A service that died so often since we began to wait, without having been ready, has failed.
+DEATHS = 3
+
+
+class Embedded(Backend):
+    """Talks to SCAN/.holdfast/socket."""
+
+    name = "embedded"
+    capabilities = frozenset(FEATURES)
+
+    def __init__(self, scan: str) -> None:
+        super().__init__(scan)
+        self._path = os.path.join(scan, ".holdfast", "socket")
+        self._connection: Connection | None = None
+
+    def snapshot(self) -> Snapshot:
+        """Ask for everything, once."""
+        try:
+            self._connect()
+        except ConnectionLost as error:
+            holder = lock_holder(os.path.join(self.scan, ".holdfast", "lock"))
+            if holder is not None:
+                raise Unanswered(
+                    f"process {holder} holds {self.scan}/.holdfast/lock and does not answer on its socket ({error}): "
+                    "it is not a supervisor of this version, or it hangs; look at it and end it first"
+                ) from None
+            raise NotRunning(f"no supervisor runs on {self.scan}") from None
+        reply = self._ask("Status", {})
+        supervisor = reply.get("supervisor")
+        records = reply.get("services")
+        if not isinstance(supervisor, dict) or not isinstance(records, list):
+            raise Unanswered(f"{self._path}: what answers there is not a supervisor of this version")
+        return Snapshot(supervisor, {record["name"]: Service(record) for record in records})
+
+    def rescan(self) -> None:
+        """Let the supervisor read the scan directory now."""
+        self._ask("Rescan", {}, PROMPT * 2)
+
+    def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
+        """Give commands to services."""
+        if not commands:
+            return {}
+        reply = self._ask("Control", {"commands": [{"name": name, "action": action} for name, action in commands]})
+        return {str(error["name"]): str(error["message"]) for error in reply.get("errors") or ()}
+
+    def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
+        """Wait for verdicts; the supervisor gives them all in one answer."""
+        if not wishes:
+            return {}
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(deadline - time.monotonic(), 0.0)
+            parameters = {
+                "wishes": [{"name": name, "state": state} for name, state in wishes],
+                "timeout": left,
+                "deaths": DEATHS,
+            }
+            try:
+                reply = self._once("Wait", parameters, left + PROMPT)
+                break
+            except ConnectionLost:
+                self._return()
+        verdicts = {}
+        for result in reply.get("results") or ():
+            name, record = str(result["name"]), result.get("service")
+            verdicts[name] = Verdict(name, str(result["outcome"]), Service(record) if record else None)
+        return verdicts
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def depends_on_host(self, feature: str) -> bool:
+        """Which control group the supervisor has shows when it runs."""
+        return feature == "resources"
+
+    def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
+        """Control groups have to be delegated to the supervisor, and labels need their security module."""
+        process = meta.get("process") or {}
+        if feature == "resources":
+            return cgroup_obstacle(process.get("resources") or {}, int(snapshot.supervisor.get("pid") or 0))
+        if feature == "security_context":
+            return label_obstacle(process.get("security_context") or {})
+        return ""
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            connection = Connection(self._path, PROMPT)
+            owner = connection.peer()[1]
+            if owner not in (0, os.geteuid()):
+                connection.close()
+                raise Unanswered(
+                    f"{self._path} belongs to a process of the user {owner}, which is not to be trusted here"
+                )
+            self._connection = connection
+        return self._connection
+
+    def _return(self) -> None:
+        """Connect again to a supervisor that went away. Raises NotRunning when it does not come back."""
+        deadline = time.monotonic() + RETURN
+        while True:
+            self.close()
+            try:
+                self._connect()
+                return
+            except ConnectionLost as error:
+                if time.monotonic() >= deadline:
+                    raise NotRunning(
+                        f"the supervisor on {self.scan} has gone and did not come back ({error})"
+                    ) from None
+            time.sleep(0.05)
+
+    def _ask(self, method: str, parameters: dict[str, Any], timeout: float = PROMPT) -> dict[str, Any]:
+        try:
+            return self._once(method, parameters, timeout)
+        except ConnectionLost:
+            self._return()
+        try:
+            return self._once(method, parameters, timeout)
+        except ConnectionLost as error:
+            raise BackendError(f"the supervisor on {self.scan} was lost twice: {error}") from None
+
+    def _once(self, method: str, parameters: dict[str, Any], timeout: float) -> dict[str, Any]:
+        try:
+            return self._connect().call(f"{INTERFACE}.{method}", parameters, timeout)
+        except VarlinkError as error:
+            if error.name.startswith("org.varlink.service."):
+                raise Unanswered(
+                    f"{self._path}: the supervisor there does not know {method} ({error}): it is of another version"
+                ) from None
+            raise BackendError(f"the supervisor on {self.scan} refused {method}: {error}") from None
+
+
+def lock_holder(path: str) -> int | None:
+    """Give the pid that holds the record lock of the file *path*, None if nobody does. Takes no lock itself."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # struct flock: type, whence, start, length (0 = to the end), pid.
+        form = "hhqqi"
+        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(form, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        kind, _whence, _start, _length, pid = struct.unpack(form, answer)
+        return None if kind == fcntl.F_UNLCK else pid
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)

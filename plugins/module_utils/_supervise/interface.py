@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What converging needs of a supervisor, and what each supervisor can do. PRIVATE to the collection.
+
+A backend is one class in one file that declares its features. What it does not declare is refused before anything on
+the host is changed, with the names of the backends that have it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+#: Every feature that a definition can ask for, with the words for people.
+FEATURES = {
+    "readiness.notification_fd": "readiness by a file descriptor",
+    "readiness.check": "readiness by a command",
+    "health": "health checks",
+    "needs": "services that need others",
+    "periodic": "periodic services",
+    "once": "services that run one time",
+    "restart": "a restart policy",
+    "failure_limit": "giving up after so many deaths",
+    "finish": "a command after each end of the service",
+    "stop_signal": "a stop signal of the definition's choice",
+    "reload": "reloading",
+    "kill.group": "stopping the whole process group",
+    "kill.tree": "stopping all descendants",
+    "process": "user, groups, limits and other process state",
+    "resources": "limits of the control group",
+    "security_context": "security labels",
+    "log.directory": "log files",
+    "log.syslog": "logging to syslog",
+    "log.journald": "logging to the journal",
+    "identity": "telling which definition a process was started with",
+}
+
+
+class BackendError(Exception):
+    """The supervisor cannot be asked or has refused; the text says what to do about it."""
+
+
+class NotRunning(BackendError):
+    """No supervisor of ours runs on the scan directory."""
+
+
+class Unanswered(BackendError):
+    """Something holds the scan directory and does not answer as our supervisor does."""
+
+
+class Unsupported(BackendError):
+    """A feature that the backend does not have."""
+
+    def __init__(self, feature: str, backend: str, others: Iterable[str], reason: str = "") -> None:
+        self.feature = feature
+        self.backend = backend
+        self.others = sorted(others)
+        what = FEATURES.get(feature, feature)
+        text = f"{feature} ({what}) is not supported by the backend {backend}"
+        if reason:
+            text = f"{feature} ({what}) is not possible here with the backend {backend}: {reason}"
+        elif self.others:
+            text += f"; these have it: {', '.join(self.others)}"
+        else:
+            text += "; no backend has it"
+        super().__init__(text)
+
+
+class Service:
+    """What the supervisor says of one service. The names and units are those of the wire; see docs/converging.md."""
+
+    __slots__ = (
+        "adopted",
+        "deaths",
+        "definition",
+        "enabled",
+        "exit",
+        "loaded",
+        "name",
+        "paused",
+        "pid",
+        "ready",
+        "reason",
+        "since",
+        "state",
+        "want",
+    )
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        get = record.get
+        self.name: str = str(get("name"))
+        self.state: str = str(get("state") or "down")
+        self.pid: int | None = get("pid") or None
+        self.since: float | None = get("since")
+        self.ready: bool = bool(get("ready"))
+        self.want: str = str(get("want") or "down")
+        self.enabled: bool = bool(get("enabled", True))
+        self.deaths: int = int(get("deaths") or 0)
+        self.exit: dict[str, Any] | None = get("exit")
+        self.definition: str | None = get("definition")
+        self.loaded: str | None = get("loaded")
+        self.adopted: bool = bool(get("adopted"))
+        self.reason: str = str(get("reason") or "")
+        self.paused: bool = bool(get("paused"))
+
+
+class Snapshot:
+    """All services at one moment. supervisor: pid, version, since, scan, log_writer_pid."""
+
+    __slots__ = ("services", "supervisor")
+
+    def __init__(self, supervisor: dict[str, Any], services: dict[str, Service]) -> None:
+        self.supervisor = supervisor
+        self.services = services
+
+
+class Verdict:
+    """What became of one wish. outcome: reached, failed or timeout. service: None when it is not there any more."""
+
+    __slots__ = ("name", "outcome", "service")
+
+    def __init__(self, name: str, outcome: str, service: Service | None) -> None:
+        self.name = name
+        self.outcome = outcome
+        self.service = service
+
+
+class Backend(ABC):
+    """One supervisor on one scan directory. Making an instance touches nothing."""
+
+    name: ClassVar[str]
+    #: The features of FEATURES that this backend has on a host that allows them.
+    capabilities: ClassVar[frozenset[str]]
+
+    def __init__(self, scan: str) -> None:
+        self.scan = scan
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """Ask for everything, once. Raises NotRunning, Unanswered, BackendError."""
+
+    @abstractmethod
+    def rescan(self) -> None:
+        """Let the supervisor read the scan directory now; it has when this returns. Raises BackendError."""
+
+    @abstractmethod
+    def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
+        """Give commands (name, action) in this order; the answer has a message for each name that refused.
+
+        Raises BackendError; a part of the commands may have been carried out then, and giving them again is harmless.
+        """
+
+    @abstractmethod
+    def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
+        """Wait until each (name, ready|down|gone) has a verdict, at most *timeout* seconds. Changes nothing.
+
+        Raises BackendError.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the supervisor go; may be called twice."""
+
+    def depends_on_host(self, feature: str) -> bool:
+        """Tell whether only a running supervisor can say if a declared feature is possible."""
+        return False
+
+    def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
+        """Say why a declared feature is not possible on this host for this definition; nothing if it is."""
+        return ""
+
+
+def needed(meta: Mapping[str, Any]) -> list[str]:
+    """Give the features that a definition (the content of holdfast.json) asks for, beyond what every backend has."""
+    process = meta.get("process") or {}
+    readiness = meta.get("readiness") or {}
+    limit = meta.get("failure_limit") or {}
+    log = meta.get("log") or {}
+    asked = {
+        "readiness.notification_fd": readiness.get("notification_fd") is not None,
+        "readiness.check": bool(readiness.get("check")),
+        "health": bool(meta.get("health")),
+        "needs": bool(meta.get("needs")),
+        "periodic": meta.get("type") == "periodic",
+        "once": meta.get("state") == "once",
+        "restart": meta.get("restart", "always") != "always",
+        "failure_limit": bool(limit.get("deaths")),
+        "finish": "finish" in (meta.get("files") or {}),
+        "stop_signal": meta.get("stop_signal", "TERM") != "TERM",
+        "reload": meta.get("on_change") == "reload",
+        "kill.group": meta.get("kill") == "group",
+        "kill.tree": meta.get("kill") == "tree",
+        "resources": any(value is not None for value in (process.get("resources") or {}).values()),
+        "security_context": bool(process.get("security_context")),
+        "log.syslog": log.get("to") == "syslog",
+        "log.journald": log.get("to") == "journald",
+    }
+    return [feature for feature, wanted in asked.items() if wanted]
