@@ -172,7 +172,7 @@ class Log:
         try:
             status = os.stat(self._fifo_path, follow_symlinks=False)
         except OSError:
-            return False
+            return True
         return (status.st_dev, status.st_ino) != self._fifo_identity
 
     def reopen(self) -> None:
@@ -208,7 +208,10 @@ class Log:
         if self._pump() == 0 and events & select.EPOLLHUP:
             # A new descriptor reports no hang-up until somebody opens the FIFO and closes it again.
             self._end_line()
-            self._open_fifo()
+            if self._fifo_moved():
+                self._close_fifo()
+            else:
+                self._open_fifo()
 
     def drain(self) -> None:
         """Write what is in the FIFO now; a service that goes on writing does not prolong this."""
