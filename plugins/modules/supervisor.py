@@ -1,0 +1,187 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: supervisor
+short_description: Run, stop or remove the embedded supervisor of a scan directory
+version_added: 0.1.0
+author:
+  - the holdfast.supervision authors
+description:
+  - Makes the directories that the supervisor works in, writes its units where systemd is the init, and has it run with the
+    version of the runtime that M(holdfast.supervision.runtime) has made current.
+  - A running supervisor of another version becomes the new one. Its services do not notice. If the new version does not answer
+    in time, the previous one is made current again, runs again, and the task fails.
+  - Where systemd is not the init, or an ordinary user deploys, the supervisor is started detached; the result RV(boot) then says
+    that nothing will start it at boot.
+  - Hosts need Linux 5.4 and Python 3.9, and nothing else.
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check_mode and return changed status prediction without modifying target.
+    details:
+      - Services that a dead supervisor has left running are not predicted by O(state=stopped) and O(state=absent).
+  diff_mode:
+    support: full
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  platform:
+    support: full
+    platforms: linux
+    description: Target OS that can be operated against.
+options:
+  state:
+    description:
+      - V(started) makes sure that it runs, with the current version.
+      - V(stopped) stops all services in order, those that need others first, then the supervisor.
+      - V(absent) does that and removes units, link and directories; what is not ours stays, and so do logs without
+        O(remove_logs).
+    type: str
+    choices: [started, stopped, absent]
+    default: started
+  scan_directory:
+    description: Where the service directories are. Absolute.
+    type: path
+    required: true
+  run_directory:
+    description:
+      - Where the supervisor keeps its socket, its lock and the state of the services. Absolute, best on a C(tmpfs).
+      - The link C(.holdfast) in the scan directory leads there.
+    type: path
+    required: true
+  log_directory:
+    description: Where the log writer may make the directories of the logs. Absolute.
+    type: path
+    required: true
+  runtime_directory:
+    description: Where M(holdfast.supervision.runtime) keeps the versions. Absolute.
+    type: path
+    required: true
+  python:
+    description: The interpreter that runs the supervisor. Absolute.
+    type: path
+    default: /usr/bin/python3
+  log_user:
+    description:
+      - The user that the log writer runs as, and that owns O(log_directory). The user must exist.
+      - Without it the log writer runs as the user that the supervisor runs as.
+    type: str
+  version:
+    description: The version of the runtime that is to run. Without it, the one that is current.
+    type: str
+  units:
+    description:
+      - The systemd units, name to content. They are written, enabled and started where systemd is the init, in this order.
+      - The one that runs the supervisor is C(holdfast.service). If its content changes, it is restarted; services go on.
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds in which a supervisor must answer after its start or its exchange.
+    type: float
+    default: 10.0
+  stop_timeout:
+    description: Seconds in which all services must have stopped.
+    type: float
+    default: 120.0
+  remove_logs:
+    description: Whether O(state=absent) removes the log files too.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: A supervisor in the home of an ordinary user
+  holdfast.supervision.supervisor:
+    scan_directory: /home/alice/.holdfast/services
+    run_directory: /home/alice/.holdfast/run
+    log_directory: /home/alice/.holdfast/log
+    runtime_directory: /home/alice/.holdfast/lib
+
+- name: Stop all services, then the supervisor
+  holdfast.supervision.supervisor:
+    scan_directory: /etc/holdfast/services
+    run_directory: /run/holdfast
+    log_directory: /var/log/holdfast
+    runtime_directory: /usr/local/lib/holdfast
+    state: stopped
+"""
+
+RETURN = r"""
+state:
+  description: Whether a supervisor runs now.
+  returned: success
+  type: str
+  sample: running
+pid:
+  description: Its process.
+  returned: success
+  type: int
+  sample: 4711
+version:
+  description: The version of its runtime.
+  returned: success
+  type: str
+  sample: 3f2c9a5d1b0e7c46
+since:
+  description: When it was started, in seconds since 1970.
+  returned: success
+  type: float
+  sample: 1763712000.25
+boot:
+  description: What starts it when the host boots, in words.
+  returned: success
+  type: str
+  sample: systemd starts it at boot
+actions:
+  description: What was done, or would be done in check mode, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: [start the supervisor]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import UnitError
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.talk import TalkError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+            "scan_directory": {"type": "path", "required": True},
+            "run_directory": {"type": "path", "required": True},
+            "log_directory": {"type": "path", "required": True},
+            "runtime_directory": {"type": "path", "required": True},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "log_user": {"type": "str"},
+            "version": {"type": "str"},
+            "units": {"type": "dict", "default": {}},
+            "timeout": {"type": "float", "default": 10.0},
+            "stop_timeout": {"type": "float", "default": 120.0},
+            "remove_logs": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    options = dict(module.params)
+    act = {"started": control.started, "stopped": control.stopped, "absent": control.absent}[options.pop("state")]
+    try:
+        host = control.Host(control.Wanted(**options), module.run_command)
+        result = act(host, module.check_mode)
+    except (control.Failed, InstallError, TalkError, UnitError, Unsafe) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or options['scan_directory']}: {error.strerror}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
