@@ -235,6 +235,7 @@ def main() -> int:
     contain.adopt_orphans()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="holdfast-"))
+    work.chmod(0o755)  # services of the tests run as other users
     try:
         if chosen.build:
             os.environ.update(environment(venv, work))

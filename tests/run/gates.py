@@ -104,15 +104,12 @@ def run(place: Place, *command: str | Path, cwd: Path | None = None, **environme
     return "".join(lines)
 
 
-def pytest(place: Place, *arguments: str) -> None:
+def pytest(place: Place, *arguments: str, program: str | Path = "pytest", label: str = "") -> None:
     """Run pytest and put its closing line into the table."""
     temporary = place.work / "t"
-    try:
-        output = run(place, "pytest", f"--basetemp={temporary}", "--color=no", *arguments)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    output = run(place, program, f"--basetemp={temporary}", "--color=no", *arguments)
     closing = re.findall(r"^=* ?(\d+ (?:passed|skipped).*?) in .*$", output, re.MULTILINE)
-    print(NOTE + (closing[-1] if closing else "no closing line"))
+    print(NOTE + label + (closing[-1] if closing else "no closing line"))
 
 
 def existing(place: Place, *names: str) -> list[str]:
@@ -139,7 +136,10 @@ def sanity(place: Place) -> None:
     run(place, "ansible-test", "sanity", "--venv", "--color", "no", HOME=str(home), PATH=search)
     core = run(place, "ansible-test", "--version").split()[-1]
     print(f"{NOTE}ansible-core {core}, modules on Python {', '.join(pythons)}")
-    print(f"{FACT}ansible-core {core}; controller Python {sys.version.split()[0]}; modules on {', '.join(pythons)}")
+    controller = sys.version.split()[0]
+    print(f"{FACT}ansible-core {core}, controller Python {controller}: all gates but those named here")
+    for version in pythons:
+        print(f"{FACT}Python {version}: sanity tests of modules and module_utils")
 
 
 def bootstrap_pip(place: Place, folder: Path) -> None:
@@ -173,6 +173,16 @@ def integration(place: Place) -> None:
 @gate("unit tests", 300)
 def unit(place: Place) -> None:
     pytest(place, "--numprocesses=2", "tests/unit")
+
+
+@gate("unit tests of what runs on hosts, on the oldest and the newest Python of this machine", 600)
+def pythons(place: Place) -> None:
+    found = machine.host_pythons()
+    for version in dict.fromkeys([next(iter(found)), list(found)[-1]]):
+        venv = machine.virtualenv(found[version], place.tree / "tests" / "requirements-hosts.txt")
+        folders = existing(place, "tests/unit/module_utils")
+        pytest(place, "--numprocesses=2", *folders, program=venv / "bin" / "pytest", label=f"Python {version}: ")
+        print(f"{FACT}Python {version}: unit tests of module_utils")
 
 
 @gate("Galaxy's own importer on the tarball of the last commit")
@@ -254,7 +264,7 @@ def docs(place: Place) -> None:
 @gate("static types")
 def mypy(place: Place) -> None:
     # The runner's own folder is no package of the collection, so it is a second program to look at.
-    settings = ["--config-file", str(place.tree / "pyproject.toml"), "--cache-dir", str(machine.cache() / "mypy")]
+    settings = ["--config-file", str(place.tree / "pyproject.toml"), "--cache-dir", str(place.work / "cache")]
     collection = "ansible_collections/holdfast/supervision"
     parts = [f"{collection}/{name}" for name in existing(place, "plugins")]
     run(place, "mypy", *settings, *parts, cwd=place.collections, MYPYPATH=str(place.collections))

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
+TESTS = Path(__file__).resolve().parent.parent
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 #: What the tests use of Debian: the peers whose tools are the judges, and what test hosts are made of.
@@ -147,30 +147,34 @@ def _controller_python() -> str:
     raise NotReady("ansible-core 2.19 needs Python 3.11, 3.12 or 3.13, and none of them was found.")
 
 
-# --- the virtualenv of test tools --------------------------------------------------------------------------------
+# --- virtualenvs -------------------------------------------------------------------------------------------------
 
 
 def tools() -> Path:
-    """The virtualenv with what tests/requirements.txt pins, made when it is not there yet. Raises NotReady."""
-    python = _controller_python()
-    key = hashlib.sha256(REQUIREMENTS.read_bytes() + os.path.realpath(python).encode()).hexdigest()[:16]
-    venv = cache() / f"tools-{key}"
-    with open(cache() / "lock", "w") as lock:
+    """The virtualenv of the test tools, made when it is not there yet. Raises NotReady."""
+    return virtualenv(_controller_python(), TESTS / "requirements.txt")
+
+
+def virtualenv(python: str, requirements: Path) -> Path:
+    """A virtualenv of this Python with what the file pins, kept between runs. Raises NotReady."""
+    key = hashlib.sha256(requirements.read_bytes() + os.path.realpath(python).encode()).hexdigest()[:16]
+    venv = cache() / f"venv-{key}"
+    with open(cache() / f"venv-{key}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (venv / "complete").exists():
-            print(f"Making the virtualenv of test tools with {python}", flush=True)
-            _make_venv(python, venv)
+            print(f"Making a virtualenv of {python} for {requirements.name}", flush=True)
+            _make_venv(python, requirements, venv)
     return venv
 
 
-def _make_venv(python: str, venv: Path) -> None:
+def _make_venv(python: str, requirements: Path, venv: Path) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     made = subprocess.run([python, "-m", "venv", str(venv)], check=False, capture_output=True, text=True)
     if made.returncode != 0:
         raise NotReady(f"{python} -m venv failed; on Debian: apt-get install python3-venv\n{made.stdout}{made.stderr}")
     command = [str(venv / "bin" / "pip"), "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     installed = subprocess.run(
-        [*command, "--requirement", str(REQUIREMENTS)],
+        [*command, "--requirement", str(requirements)],
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -178,5 +182,5 @@ def _make_venv(python: str, venv: Path) -> None:
         text=True,
     )
     if installed.returncode != 0:
-        raise NotReady(f"pip could not install {REQUIREMENTS}:\n{installed.stdout}")
+        raise NotReady(f"pip could not install {requirements}:\n{installed.stdout}")
     (venv / "complete").touch()
