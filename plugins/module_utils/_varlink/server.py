@@ -133,7 +133,7 @@ class Peer:
             message["continues"] = True
         self._queue(message)
 
-    def error(self, name: str, **parameters: object) -> None:
+    def error(self, name: str, /, **parameters: object) -> None:
         """Answer with the error *name*."""
         self._queue({"error": name, "parameters": parameters})
 

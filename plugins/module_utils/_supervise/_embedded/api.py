@@ -85,7 +85,7 @@ _WISHES = ("ready", "down", "gone")
 class _Refused(Exception):
     """The call can't be carried out; `error` and `parameters` are the answer."""
 
-    def __init__(self, error: str, **parameters: object) -> None:
+    def __init__(self, error: str, /, **parameters: object) -> None:
         super().__init__(error)
         self.error = error
         self.parameters = parameters
