@@ -49,7 +49,10 @@ def recorded(scan: str, name: str) -> Orphan | None:
     Raises ValueError for a record that cannot be understood: nobody knows what it means.
     """
     directory = os.path.join(scan, name)
-    path = os.path.join(directory, "supervise", "record")
+    return _living(name, directory, os.path.join(directory, "supervise", "record"))
+
+
+def _living(name: str, directory: str, path: str) -> Orphan | None:
     if not os.path.exists(path):
         return None
     found = record.read(path)
@@ -90,7 +93,10 @@ def stop_recorded(scan: str, names: list[str], timeout: float) -> tuple[Told, To
             for parts in (layer, [os.path.join(name, "log") for name in layer]):
                 _stop(_orphans(scan, parts, failed), deadline, stopped, failed)
         if not failed:
-            _stop_log_writer(scan, deadline, stopped, failed)
+            try:
+                _stop_log_writer(scan, deadline, stopped, failed)
+            except ValueError as error:
+                failed.append(("log writer", str(error)))
         return stopped, failed
     finally:
         os.close(lock)
@@ -177,30 +183,12 @@ def _kill_group(orphan: Orphan) -> None:
 
 
 def _stop_log_writer(scan: str, deadline: float, stopped: Told, failed: Told) -> None:
-    pid = _lock_holder(own(scan, "logs/lock"))
-    started = identity.start_time(pid) if pid else 0
-    if not started:
+    writer = _living("log writer", scan, own(scan, "logwriter.record"))
+    if writer is None:
         return
-    writer = Orphan("log writer", "", pid, started, 0.0)
     # TERM makes it write what is still in the pipes before it ends.
     _signal(writer, signal.SIGTERM)
     if _ended(writer, deadline):
-        stopped.append((writer.name, f"pid {pid} stopped"))
+        stopped.append((writer.name, f"pid {writer.pid} stopped"))
     else:
-        failed.append((writer.name, f"pid {pid} still runs"))
-
-
-def _lock_holder(path: str) -> int:
-    """Give the pid of the process that holds the flock on *path*, 0 if nobody does (or nobody that we can see)."""
-    try:
-        found = os.stat(path)
-        with open("/proc/locks", encoding="ascii") as stream:
-            lines = stream.readlines()
-    except OSError:
-        return 0
-    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    for line in lines:
-        fields = line.split()
-        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == name:
-            return int(fields[4])
-    return 0
+        failed.append((writer.name, f"pid {writer.pid} still runs"))
