@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition import merge, validate
-from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem, shown
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import SECRET, Problem, shown
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 from ansible_collections.holdfast.supervision.plugins.plugin_utils.plain import plain
 
@@ -61,17 +61,18 @@ class ActionModule(ActionBase):
             context,
             lambda service: self._from_template(service, task_vars),
         )
-        problems += made.problems
+        # What could not be resolved is missing from its definition: that is no second problem.
+        known = {problem.path for problem in problems}
+        problems += [problem for problem in made.problems if problem.path not in known]
         if problems:
             result.update(_failure(problems, str(task_vars.get("inventory_hostname", ""))))
             return result
 
         arguments["payload"] = payload.encode(made.content)
         arguments["secrets"] = made.secrets
+        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
         result.update(
-            self._execute_module(
-                module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val)
-            )
+            self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async)
         )
         return result
 
@@ -128,7 +129,7 @@ class ActionModule(ActionBase):
             folders = [*task_vars.get("ansible_search_path", []), self._loader.get_basedir(), os.path.dirname(source)]
             templar = self._templar.copy_with_new_env(
                 searchpath=[path for folder in folders for path in (os.path.join(folder, "templates"), folder)],
-                available_variables={**task_vars, "service": service, "name": service["name"]},
+                available_variables={**task_vars, "service": _without_secrets(service), "name": service["name"]},
             )
             rendered = templar.template(
                 text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
@@ -138,6 +139,11 @@ class ActionModule(ActionBase):
         return str(plain(rendered)) if rendered is not None else ""
 
 
+def _without_secrets(service: dict[str, Any]) -> dict[str, Any]:
+    """A run script is no place for secrets: it gets them in its environment."""
+    return {**service, "secret_environment": dict.fromkeys(service["secret_environment"], SECRET)}
+
+
 def _absolute(path: Any) -> str | None:
     """Return the log directory if it is known here; the host resolves what depends on its user."""
     text = str(path) if path is not None else ""
@@ -145,7 +151,8 @@ def _absolute(path: Any) -> str | None:
 
 
 def _message(error: AnsibleError) -> str:
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return text.split(" on the Ansible Controller.")[0]
 
 
 def _failure(problems: list[Problem], host: str) -> dict[str, Any]:

@@ -53,9 +53,9 @@ def make(
     problems += found
     services: dict[str, Any] = {}
     secrets: dict[str, str] = {}
-    absent = sorted(name for name, values in given.items() if values.get("state") == "absent")
     if problems:
         return Payload({}, {}, problems)
+    absent = sorted(name for name, values in given.items() if values.get("state") == "absent")
     for name in order:
         service = normalise.complete(name, given[name], context)
         scripts = render.scripts(service)

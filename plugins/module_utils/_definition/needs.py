@@ -55,6 +55,8 @@ def _problem(
         return "this service is absent", f"remove the need, or define {needed}"
     if state == "stopped" and definition.get("state") != "stopped":
         return "this service is stopped, so it never becomes ready", f"stop {name} too, or start {needed}"
+    if other.get("type") == "periodic":
+        return "this service is periodic, so it is never ready for long", ""
     return None
 
 

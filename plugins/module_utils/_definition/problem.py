@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 _SHOWN = 80
+_FEW = 50
 SECRET = "(secret)"
 
 
@@ -29,11 +31,20 @@ class Problem(NamedTuple):
         """Return the problem as one line, led by the host it belongs to."""
         parts = [part for part in (host, self.path, self.value, self.allowed) if part]
         line = ": ".join(parts)
-        return f"{line}; {self.advice}" if self.advice else line
+        if self.advice:
+            line = f"{line}; {self.advice}"
+        return line.replace("\n", "\\n")
 
 
 def shown(value: Any) -> str:
-    """Return a value as a person would have written it, cut to a readable length."""
+    """Return a value as a person would have written it, cut to a readable length.
+
+    Of containers in containers only the kind is told: there may be a secret in the depth.
+    """
+    if isinstance(value, (dict, list, tuple)):
+        inner = value.values() if isinstance(value, dict) else value
+        if any(isinstance(item, (dict, list, tuple)) for item in inner):
+            return "(dictionary)" if isinstance(value, dict) else "(list)"
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError):
@@ -41,13 +52,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-def nearest(word: str, known: Any) -> str:
-    """Return advice that names the known word most like the given one, or all known words when none is like it."""
+def nearest(word: str, known: Iterable[Any]) -> str:
+    """Return advice that names the known word most like the given one, or all known words if they are few."""
     # Only a faulty inventory pays for this import.
     import difflib
 
-    words = sorted(known)
+    words = sorted(map(str, known))
     close = difflib.get_close_matches(str(word), words, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
-    return "known: " + ", ".join(words)
+    return "known: " + ", ".join(words) if 0 < len(words) <= _FEW else ""

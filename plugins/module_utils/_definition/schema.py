@@ -16,6 +16,34 @@ SECONDS = "seconds, or text such as 500ms, 10s, 5m, 12h, 1d"
 BYTES = "bytes, or text such as 500k, 64M, 2G (powers of 1024)"
 
 
+# What a user may write for each kind, in words.
+KINDS = {
+    "account": "name or number",
+    "accounts": "list of names or numbers",
+    "argv": "list: program, arguments",
+    "boolean": "true or false",
+    "choice": "choice",
+    "duration": "time, such as 10s",
+    "environment": "dictionary: NAME, text",
+    "integer": "whole number",
+    "io_max": "dictionary: block device, limits",
+    "limits": "dictionary: limit, value or [soft, hard]",
+    "line": "text, one line",
+    "log": "dictionary, destination or false",
+    "mode": "octal text",
+    "path": "absolute path",
+    "percentage": "text such as 50%",
+    "secret_environment": "dictionary: NAME, text",
+    "section": "dictionary",
+    "sections": "list of dictionaries or paths",
+    "services": "list of names of services",
+    "signal": "name of a signal",
+    "size": "size, such as 64M",
+    "text": "text",
+    "umask": "octal text",
+}
+
+
 @dataclass(frozen=True)
 class Key:
     """One key of a definition.
@@ -262,8 +290,8 @@ KEYS = (
         "section",
         "Label that the service runs under. Refused on hosts without that security module.",
         keys=(
-            Key("selinux", "text", "An SELinux context.", example="system_u:system_r:billing_t:s0"),
-            Key("apparmor", "text", "The name of an AppArmor profile.", example="billing"),
+            Key("selinux", "line", "An SELinux context.", example="system_u:system_r:billing_t:s0"),
+            Key("apparmor", "line", "The name of an AppArmor profile.", example="billing"),
         ),
         example={"apparmor": "billing"},
     ),
@@ -398,7 +426,7 @@ KEYS = (
     ),
     Key(
         "template",
-        "text",
+        "line",
         "A Jinja2 template of yours for the run script, found as those of ansible.builtin.template are. It gets the variables of the task, and name and service (this definition, with defaults).",
         example="billing-run.j2",
     ),

@@ -445,6 +445,7 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "integer": _scalar(values.integer),
     "io_max": _io_max,
     "limits": _limits,
+    "line": _scalar(values.line),
     "log": _log,
     "mode": _octal,
     "path": _scalar(values.path),

@@ -182,6 +182,13 @@ def text(value: Any) -> str:
     raise Wrong("must be text")
 
 
+def line(value: Any) -> str:
+    """Return text of one line that is not empty."""
+    if isinstance(value, str) and value.strip() and value.isprintable():
+        return value
+    raise Wrong("must be one line of text")
+
+
 def word(value: Any) -> str:
     """Return one argument of a command: text, or a number as text."""
     if type(value) is int:

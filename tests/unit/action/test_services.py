@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin, with Ansible's own templating and search paths, and a host that only remembers what came."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play_context import PlayContext
+from ansible.playbook.task import Task
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+from ansible_collections.holdfast.supervision.plugins.action.services import ActionModule
+
+
+class Shell:
+    tmpdir = None
+
+
+class Connection:
+    """A connection that must not be used."""
+
+    _shell = Shell()
+    has_native_async = False
+    transport = "none"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins() -> None:
+    init_plugin_loader([])
+
+
+class Host:
+    """One host: its variables as YAML, and what reached it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sent: list[dict[str, Any]] = []
+        self.wrap_async = False
+
+    def run(self, variables: str = "", check: bool = False, background: int = 0, **arguments: Any) -> dict[str, Any]:
+        loader = DataLoader()
+        loader.set_basedir(str(self.folder))
+        task_vars = {"inventory_hostname": "web1", "ansible_search_path": [str(self.folder)]}
+        task_vars.update(loader.load(trust_as_template(variables or "{}"), file_name="/inventory/vars.yml"))
+        templar = Templar(loader=loader, variables=task_vars)
+        task = Task()
+        task.args = templar.template(arguments)
+        task.check_mode = check
+        task.async_val = background
+        action = ActionModule(task, Connection(), PlayContext(), loader, templar, None)
+        action._execute_module = self._execute
+        return action.run(task_vars=task_vars)
+
+    def _execute(
+        self, module_name: str, module_args: dict[str, Any], task_vars: Any, wrap_async: bool
+    ) -> dict[str, Any]:
+        assert module_name == "holdfast.supervision.services"
+        self.sent.append(module_args)
+        self.wrap_async = wrap_async
+        return {"changed": True, "services": []}
+
+    @property
+    def content(self) -> Any:
+        [arguments] = self.sent
+        return json.loads(zlib.decompress(base64.b64decode(arguments["payload"])))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+VARIABLES = """
+port: 8080
+vault_key: hu{{ 'sh' }}
+users: {app: billing}
+services_defaults: {log: {count: 3}, user: "{{ users.app }}"}
+services_definitions:
+  billing:
+    command: [/usr/bin/billing, --port, "{{ port }}"]
+    environment: {PORT: "{{ port }}", PLAIN: "{% raw %}{{ x }}{% endraw %}"}
+    secret_environment: {KEY: "{{ vault_key }}"}
+services_definitions__web:
+  web: {command: [/usr/bin/web], needs: [billing], log: {size: 1M}}
+"""
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_variables_of_the_inventory(host: Host, check: bool) -> None:
+    result = host.run(VARIABLES, check=check, prune=True, timeout=5, log_directory="/var/log/holdfast/")
+    assert result == {"changed": True, "services": []}
+    [arguments] = host.sent
+    assert {key: value for key, value in arguments.items() if key != "payload"} == {
+        "prune": True,
+        "timeout": 5,
+        "log_directory": "/var/log/holdfast/",
+        "secrets": {"billing/KEY": "hush"},
+    }
+    billing, web = host.content["services"]["billing"], host.content["services"]["web"]
+    assert host.content["order"] == ["billing", "web"]
+    assert "exec /usr/bin/billing --port 8080\n" in billing["files"]["run"]["content"]
+    assert "export PLAIN='{{ x }}'" in billing["files"]["run"]["content"]
+    assert billing["holdfast"]["process"]["user"] == "billing"
+    assert billing["holdfast"]["log"]["directory"] == "/var/log/holdfast/billing"
+    assert (web["holdfast"]["log"]["count"], web["holdfast"]["log"]["size"]) == (3, 1048576)
+
+
+def test_the_services_of_the_task_come_first(host: Host) -> None:
+    host.run(VARIABLES, services={"a": {"command": ["/bin/a"]}}, defaults={"nice": 3})
+    assert list(host.content["services"]) == ["a"]
+    assert host.content["services"]["a"]["holdfast"]["process"]["nice"] == 3
+    assert host.content["services"]["a"]["holdfast"]["process"]["user"] is None
+    assert set(host.sent[0]) == {"payload", "secrets"}
+
+
+def test_without_any_definition(host: Host) -> None:
+    assert host.run()["changed"]
+    assert host.content["services"] == {}
+
+
+def test_all_problems_in_one_failure_without_connecting(host: Host) -> None:
+    result = host.run(
+        """
+services_defaults: {nise: 5}
+services_definitions:
+  a: {command: /bin/a -v, environment: {DEBUG: true}}
+  b: {command: [/bin/b], needs: [c], secret_environment: {KEY: [hush]}}
+  t: {command: ["{{ no_such_variable }}", x], user: "{{ 'app' }}"}
+services_definitions__x:
+  a: {command: [/bin/other]}
+services_definitions__y: [1]
+""",
+        payload="x",
+    )
+    assert host.sent == []
+    assert result["failed"] is True
+    assert result["changed"] is False
+    text = "\n".join(result["problems"])
+    for words in (
+        "web1: payload: is set by the action plugin",
+        "web1: services_defaults.nise: unknown key; did you mean 'nice'?",
+        "web1: services_definitions.a.command: \"/bin/a -v\": must be a list: the program, then its arguments; write a list: ['/bin/a', '-v']",
+        "web1: services_definitions.a.environment.DEBUG: true: must be text",
+        "web1: services_definitions.b.needs[0]: c: no such service",
+        "web1: services_definitions.b.secret_environment.KEY: (secret): must be text",
+        "web1: services_definitions.t.command[0]: ",
+        "web1: services_definitions__x.a: differs from services_definitions.a in command, environment",
+        "web1: services_definitions__y: [1]: must be a dictionary",
+    ):
+        assert words in text
+    assert text.count("services_definitions.t.") == 1
+    assert "no_such_variable" in text
+    assert "hush" not in text
+    assert all(line in result["msg"] for line in result["problems"])
+    assert result["msg"].startswith(f"{len(result['problems'])} problems in the definitions")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [({"services": ["a"]}, "services"), ({"defaults": "x"}, "defaults"), ({"command_check": "maybe"}, "command_check")],
+)
+def test_wrong_arguments(host: Host, arguments: dict[str, Any], word: str) -> None:
+    result = host.run("", **arguments)
+    assert result["failed"]
+    assert word in result["msg"]
+    assert host.sent == []
+
+
+def test_a_template_of_the_user(host: Host) -> None:
+    (host.folder / "templates").mkdir()
+    (host.folder / "templates" / "part.j2").write_text("part\n")
+    (host.folder / "templates" / "mine.j2").write_text(
+        "#!/bin/sh\n# {{ name }} for {{ inventory_hostname }} on {{ port }}\n{% include 'part.j2' %}\n{{ service.secret_environment }}\n"
+        "{% if service.user %}\nexec {{ service.command[0] }} '{{ text }}'\n{% endif %}\n"
+    )
+    host.run(
+        """
+port: "{{ 8000 + 80 }}"
+text: a\\b
+services_definitions: {a: {template: mine.j2, command: ["/bin/{{ 'a' }}"], user: app, secret_environment: {KEY: hush}}}
+"""
+    )
+    assert host.content["services"]["a"]["files"]["run"]["content"] == (
+        "#!/bin/sh\n# a for web1 on 8080\npart{'KEY': '(secret)'}\nexec /bin/a 'a\\b'\n"
+    )
+
+
+@pytest.mark.parametrize("text", [None, "{{ nothing }}", "{% if %}"])
+def test_a_template_that_cannot_be_rendered(host: Host, text: str | None) -> None:
+    if text is not None:
+        (host.folder / "mine.j2").write_text(text)
+    result = host.run("services_definitions: {a: {template: mine.j2}}")
+    assert result["failed"]
+    assert "services_definitions.a.template: mine.j2: " in result["msg"]
+    assert host.sent == []
+
+
+def test_in_the_background(host: Host) -> None:
+    host.run("services_definitions: {a: {command: [/bin/a]}}", background=60)
+    assert host.wrap_async is True
+
+
+def test_a_relative_log_directory_is_left_to_the_host(host: Host) -> None:
+    host.run("services_definitions: {a: {command: [/bin/a]}}", log_directory="~/.holdfast/log")
+    assert host.content["services"]["a"]["holdfast"]["log"]["directory"] is None

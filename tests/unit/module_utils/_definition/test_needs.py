@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.needs import order
+
+
+def graph(**needs: str) -> dict[str, dict[str, Any]]:
+    return {name: {"needs": text.split()} for name, text in needs.items()}
+
+
+def test_what_is_needed_comes_first() -> None:
+    result, problems = order(graph(web="app cache", app="db", cache="", db=""))
+    assert not problems
+    assert sorted(result) == ["app", "cache", "db", "web"]
+    assert result.index("db") < result.index("app") < result.index("web")
+    assert result.index("cache") < result.index("web")
+
+
+def test_a_circle_is_shown_as_a_path() -> None:
+    _, problems = order(graph(a="b", b="c", c="a", d="a"), {"a": "services_definitions__x"})
+    [problem] = problems
+    assert problem.value == "a -> b -> c -> a"
+    assert problem.path == "services_definitions__x.a.needs"
+
+
+def test_two_circles_are_two_problems() -> None:
+    _, problems = order(graph(a="b", b="a", c="d", d="c"))
+    assert [problem.value for problem in problems] == ["a -> b -> a", "c -> d -> c"]
+
+
+def test_itself() -> None:
+    _, [problem] = order(graph(a="a"))
+    assert problem.path == "services_definitions.a.needs[0]"
+    assert "itself" in problem.allowed
+
+
+def test_unknown() -> None:
+    _, [problem] = order(graph(web="database", databases=""))
+    assert problem.path == "services_definitions.web.needs[0]"
+    assert problem.value == "database"
+    assert "databases" in problem.advice
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [({"state": "absent"}, "absent"), ({"state": "stopped"}, "stopped"), ({"type": "periodic"}, "periodic")],
+)
+def test_what_never_becomes_ready(other: dict[str, Any], word: str) -> None:
+    _, [problem] = order({"web": {"needs": ["db"]}, "db": other})
+    assert word in problem.allowed
+
+
+def test_stopped_together() -> None:
+    result, problems = order({"web": {"needs": ["db"], "state": "stopped"}, "db": {"state": "stopped"}})
+    assert (result, problems) == (["db", "web"], [])
+
+
+def test_the_absent_have_no_order() -> None:
+    assert order({"a": {"state": "absent", "needs": ["nobody"]}}) == ([], [])
+
+
+def test_a_long_chain() -> None:
+    names = [f"s{number}" for number in range(5000)]
+    result, problems = order(
+        {name: {"needs": [other]} if other else {} for name, other in zip(names, [*names[1:], ""])}
+    )
+    assert not problems
+    assert result == names[::-1]

@@ -1,0 +1,226 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is accepted, what is refused, and whether the words help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition import validate
+
+WHERE = "services_definitions.billing"
+COMMAND = {"command": ["/usr/bin/billing"]}
+
+
+def texts(definition: Any, name: str = "billing") -> list[str]:
+    return [problem.text() for problem in validate.problems(name, definition, WHERE)]
+
+
+def only(definition: dict[str, Any]) -> str:
+    found = texts({**COMMAND, **definition})
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_command_is_enough() -> None:
+    assert texts(COMMAND) == []
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"user": "billing", "group": "www-data", "groups": ["adm", 4]},
+        {"user": 1000},
+        {"environment": {"PORT": "8080", "N": 3, "EMPTY": "", "Q": 'it\'s\n"all" $HOME `x`'}},
+        {"secret_environment": {"PASSWORD": "x", "PIN": 1234}},
+        {"umask": "027", "nice": -5, "oom_score_adjust": 1000, "directory": "/srv/billing/"},
+        {"limits": {"nofile": 1024, "core": "unlimited", "memlock": "64M", "nproc": [10, "unlimited"]}},
+        {
+            "resources": {
+                "memory_max": "1G",
+                "cpu_weight": 50,
+                "cpu_max": "150%",
+                "io_max": {"/dev/sda": {"wbps": "1M"}},
+                "pids_max": 9,
+            }
+        },
+        {"security_context": {"apparmor": "billing"}},
+        {"type": "periodic", "interval": "15m"},
+        {"backoff": {"initial": "100ms", "maximum": 5}, "failure_limit": {"deaths": 3, "within": "1h"}},
+        {"stop_signal": "SIGINT", "reload_signal": "USR1", "stop_timeout": 0},
+        {"readiness": {"notification_fd": 3, "timeout": "2m"}},
+        {"readiness": {"check": ["curl", "-fsS", "http://localhost"], "interval": 1}},
+        {"health": {"check": ["/bin/true"]}},
+        {"runtime_directories": ["/run/billing", {"path": "/run/x", "mode": "0700", "user": "root"}]},
+        {"log": False},
+        {"log": True},
+        {"log": "none"},
+        {"log": {"size": "500k", "age": "1d", "keep": "12h", "count": 3, "format": "tai64n"}},
+        {"log": {"to": "journald"}},
+        {"nice": None, "log": None, "environment": None},
+        {"command": ["bin/worker"], "directory": "/srv/billing"},
+        {"command": None, "template": "mine.j2"},
+        {"command": None, "state": "absent"},
+    ],
+    ids=str,
+)
+def test_accepted(definition: dict[str, Any]) -> None:
+    assert texts({**COMMAND, **definition}) == []
+
+
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        ({"command": "/usr/bin/x -v 'a b'"}, ["command", "['/usr/bin/x', '-v', 'a b']"]),
+        ({"command": "cat a | sort > b"}, ["['/bin/sh', '-c', \"cat a | sort > b\"]"]),
+        ({"command": "it's"}, ["write a list"]),
+        ({"command": []}, ["must not be empty"]),
+        ({"command": ["/usr/bin/x -v"]}, ["one word of a command", "['/usr/bin/x', '-v']"]),
+        ({"command": ["/bin/x", True]}, ["command[1]", "true", "in quotes"]),
+        ({"command": ["/bin/x", 1.10]}, ["command[1]", "in quotes"]),
+        ({"command": ["/bin/x", None]}, ["command[1]", '""']),
+        ({"command": ["/bin/x", ["y"]]}, ["command[1]", "must be text"]),
+        ({"command": ["-x"]}, ["command[0]"]),
+        ({"command": ["/bin/"]}, ["command[0]"]),
+        ({"command": ["a\0b"]}, ["command[0]", "NUL"]),
+        ({"command": ["bin/x"]}, ["command[0]", "absolute", "directory"]),
+        ({"command": None}, ["command", "missing"]),
+        ({"comand": ["/bin/x"]}, [f"{WHERE}.comand", "unknown key", "'command'"]),
+        ({"qqqq": 1}, ["unknown key", "known:", "umask"]),
+        ({"user": "a b"}, ["user", "account"]),
+        ({"user": "../x"}, ["user", "account"]),
+        ({"user": "-x"}, ["user", "account"]),
+        ({"groups": "adm"}, ["groups", "write a list: [adm]"]),
+        ({"groups": ["a:b"]}, ["groups[0]"]),
+        ({"environment": {"DEBUG": True}}, ["environment.DEBUG", "true", '"true"']),
+        ({"environment": {"RATE": 0.5}}, ["environment.RATE", '"0.5"']),
+        ({"environment": {"A": None}}, ["environment.A", '""']),
+        ({"environment": {"1A": "x"}}, ["environment.1A", "no digit"]),
+        ({"environment": {"A-B": "x"}}, ["environment.A-B"]),
+        ({"environment": {"A\nB": "x"}}, ["environment.A"]),
+        ({"environment": {"UID": "x"}}, ["environment.UID", "the shell", "/usr/bin/env"]),
+        ({"environment": {"HOLDFAST_APPLIED": "1"}}, ["HOLDFAST_APPLIED", "holdfast"]),
+        ({"environment": ["A=b"]}, ["environment", "NAME: value"]),
+        ({"environment": {"A": "b"}, "secret_environment": {"A": "b"}}, ["environment.A", "secret_environment too"]),
+        ({"directory": "srv"}, ["directory", "absolute"]),
+        ({"directory": "/srv/../etc"}, ["directory", "'..'"]),
+        ({"umask": 23}, ["umask", '"0027"']),
+        ({"umask": 22}, ["umask", '"0022"']),
+        ({"umask": "0899"}, ["umask", "octal"]),
+        ({"umask": "7777"}, ["umask", "'0777'"]),
+        ({"runtime_directories": [{"path": "/run/x", "mode": 493}]}, ["runtime_directories[0].mode", '"0755"']),
+        ({"runtime_directories": [{"path": "/run/x", "mode": 755}]}, ['"0755"']),
+        ({"runtime_directories": [{"mode": "0755"}]}, ["runtime_directories[0].path", "missing"]),
+        ({"runtime_directories": "/run/x"}, ["must be a list", '["/run/x"]']),
+        ({"nice": 20}, ["nice", "20", "from -20 to 19"]),
+        ({"nice": "high"}, ["nice", '"high"', "whole number", "from -20 to 19"]),
+        ({"limits": {"nofiles": 1}}, ["limits.nofiles", "'nofile'"]),
+        ({"limits": {"nofile": "many"}}, ["limits.nofile", '"many"', "'unlimited'"]),
+        ({"limits": {"nofile": [10, 5]}}, ["limits.nofile", "soft"]),
+        ({"limits": {"nofile": ["unlimited", 5]}}, ["limits.nofile", "soft"]),
+        ({"limits": {"nofile": [1, 2, 3]}}, ["limits.nofile", "[soft, hard]"]),
+        ({"limits": 1024}, ["limits", "{nofile: 65536}"]),
+        ({"resources": {"memory": "1G"}}, ["resources.memory", "'memory_max'"]),
+        ({"resources": {"cpu_max": 2}}, ["resources.cpu_max", "'200%'"]),
+        ({"resources": {"io_max": {"sda": {"rbps": 1}}}}, ["resources.io_max.sda", "absolute"]),
+        ({"security_context": {"apparmor": "a", "selinux": "b"}}, ["security_context", "exclude"]),
+        ({"state": "start"}, ["state", "started, stopped, once, absent", "'started'"]),
+        ({"state": True}, ["state", "truth values"]),
+        ({"type": "periodic"}, ["interval", "missing", "15m"]),
+        ({"interval": 5}, ["interval", "type: periodic"]),
+        ({"type": "periodic", "interval": 0}, ["interval", "more than 0"]),
+        ({"backoff": {"initial": 40}}, ["backoff", "maximum"]),
+        ({"stop_timeout": "ten"}, ["stop_timeout", '"ten"', "10s"]),
+        ({"stop_timeout": -1}, ["stop_timeout"]),
+        ({"stop_timeout": True}, ["stop_timeout"]),
+        ({"stop_signal": 15}, ["stop_signal", "write TERM"]),
+        ({"stop_signal": "sigint"}, ["stop_signal", "write INT"]),
+        ({"stop_signal": "BOOM"}, ["stop_signal", "known:", "USR1"]),
+        ({"readiness": {"notification_fd": 1}}, ["readiness.notification_fd", "from 3"]),
+        ({"readiness": {"notification_fd": 3, "check": ["/bin/true"]}}, ["readiness", "exclude"]),
+        ({"readiness": {"check": "/bin/true"}}, ["readiness.check", "['/bin/true']"]),
+        ({"readiness": "fd"}, ["readiness", "notification_fd, check"]),
+        ({"health": {"interval": 5}}, ["health.check", "missing"]),
+        ({"needs": "db"}, ["needs", "[db]"]),
+        ({"needs": ["../db"]}, ["needs[0]", "name of a service"]),
+        ({"log": {"size": "1 parsec"}}, ["log.size", "1024"]),
+        ({"log": {"size": 10}}, ["log.size", "4096 or more"]),
+        ({"log": "journal"}, ["log.to", "'journald'"]),
+        ({"log": {"to": False}}, ["log.to", "truth values"]),
+        ({"template": ""}, ["template"]),
+        ({"command_check": "maybe"}, ["command_check", "true or false"]),
+    ],
+    ids=str,
+)
+def test_refused_with_help(definition: dict[str, Any], words: list[str]) -> None:
+    text = only(definition)
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize("definition", ["/bin/x", ["/bin/x"], None, 5, True])
+def test_a_definition_is_a_dictionary(definition: Any) -> None:
+    [text] = texts(definition)
+    assert "dictionary" in text
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".x", "-x", "a\n", "a\nb", "", "a" * 65, "ä", 5, "a b"])
+def test_names_that_cannot_be_directories(name: Any) -> None:
+    [text] = texts(COMMAND, name)
+    assert "must be a name of a service" in text
+
+
+@pytest.mark.parametrize("name", ["a", "web-1", "getty@tty1", "_x", "9", "a" * 64, "x.y:z+1"])
+def test_names(name: str) -> None:
+    assert texts(COMMAND, name) == []
+
+
+def test_all_problems_at_once() -> None:
+    found = texts({"comand": 1, "nice": 99, "limits": {"a": 1, "nofile": "x"}, "environment": {"A": True, "B": False}})
+    assert len(found) == 7
+    assert all(text.startswith(WHERE) for text in found)
+
+
+def test_a_secret_is_never_shown() -> None:
+    secret = "Tr0ub4dor"
+    for wrong in (
+        [secret],
+        {"1a": secret},
+        {"P": [secret]},
+        {"P": {"x": secret}},
+        f"{secret}\0",
+        {"P": f"{secret}\0"},
+        {"P": 0.5},
+    ):
+        text = " ".join(texts({**COMMAND, "secret_environment": wrong}))
+        assert "secret_environment" in text
+        assert secret not in text
+        assert "0.5" not in text
+    assert secret not in " ".join(texts([{"secret_environment": {"P": secret}}]))
+    assert secret not in " ".join(texts({**COMMAND, "secret_enviroment": {"P": secret}}))
+
+
+def test_long_values_are_cut() -> None:
+    assert len(only({"state": "x" * 5000})) < 300
+
+
+def test_defaults_are_judged_on_their_own() -> None:
+    usable, found = validate.read_defaults(
+        {"nice": 99, "user": "app", "usr": 1, "log": {"count": 0}}, "services_defaults"
+    )
+    assert usable == {"user": "app"}
+    assert [problem.path for problem in found] == [
+        "services_defaults.nice",
+        "services_defaults.usr",
+        "services_defaults.log.count",
+    ]
+
+
+def test_a_problem_is_one_line_with_the_host() -> None:
+    [problem] = validate.problems("billing", {**COMMAND, "limits": {"nofile": "many"}}, WHERE)
+    assert problem.text("web1").startswith('web1: services_definitions.billing.limits.nofile: "many": must be')
+    [problem] = validate.problems("billing", {**COMMAND, "environment": {"A\nB": "x"}}, WHERE)
+    assert "\n" not in problem.text("web1")

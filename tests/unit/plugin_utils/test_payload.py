@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Definitions of a host become one payload."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import Any
+
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
+
+CONTEXT = {"log_directory": "/var/log/holdfast"}
+
+
+def make(
+    definitions: dict[Any, Any], defaults: dict[str, Any] | None = None, template: str = "", **context: Any
+) -> payload.Payload:
+    def from_template(service: dict[str, Any]) -> str:
+        if not template:
+            raise ValueError("not found")
+        return template
+
+    origins = dict.fromkeys(definitions, "services_definitions")
+    return payload.make(definitions, origins, defaults or {}, {**CONTEXT, **context}, from_template)
+
+
+def test_a_whole_host() -> None:
+    made = make(
+        {
+            "web": {"command": ["/bin/web"], "needs": ["db"], "secret_environment": {"KEY": "hush"}},
+            "db": {"command": ["/bin/db"], "health": {"check": ["/bin/h"]}},
+            "old": {"state": "absent"},
+        },
+        {"user": "app"},
+    )
+    assert made.problems == []
+    assert made.content["format"] == 1
+    assert made.content["order"] == ["db", "web"]
+    assert made.content["absent"] == ["old"]
+    assert made.secrets == {"web/KEY": "hush"}
+    services = made.content["services"]
+    assert set(services) == {"db", "web"}
+    assert services["web"]["holdfast"]["process"]["user"] == "app"
+    assert set(services["db"]["files"]) == {"run", "health", "timeout-kill"}
+    assert services["web"]["files"]["run"]["content"].endswith("exec /bin/web\n")
+    assert "hush" not in json.dumps(made.content)
+
+
+def test_all_problems_of_all_services() -> None:
+    made = make(
+        {"a": {"nice": 99}, "b": {"command": ["/bin/b"], "needs": ["x"]}, 5: {"command": ["/bin/c"]}, "..": None}
+    )
+    assert sorted(problem.path for problem in made.problems) == [
+        "services_definitions...",
+        "services_definitions...",
+        "services_definitions.5",
+        "services_definitions.a.command",
+        "services_definitions.a.nice",
+        "services_definitions.b.needs[0]",
+    ]
+    assert (made.content, made.secrets) == ({}, {})
+
+
+def test_templates_of_the_user() -> None:
+    made = make({"a": {"template": "mine.j2"}}, template="#!/bin/sh\nexec mine\n")
+    assert made.content["services"]["a"]["files"]["run"]["content"] == "#!/bin/sh\nexec mine\n"
+    assert made.content["services"]["a"]["verify"]["command"] is None
+    [problem] = make({"a": {"template": "mine.j2"}, "b": {"command": ["/bin/b"]}}).problems
+    assert problem.text() == "services_definitions.a.template: mine.j2: not found"
+
+
+def test_command_check_can_be_off_for_all() -> None:
+    made = make({"a": {"command": ["/bin/a"]}}, command_check=False)
+    assert made.content["services"]["a"]["verify"]["command"] is None
+
+
+def test_nothing_is_a_payload_too() -> None:
+    assert make({}) == ({"format": 1, "services": {}, "absent": [], "order": []}, {}, [])
+
+
+def test_the_wire_format() -> None:
+    content = make({"a": {"command": ["/bin/ä"]}}).content
+    assert json.loads(zlib.decompress(base64.b64decode(payload.encode(content)))) == content
+    assert payload.encode(content) == payload.encode(content)
