@@ -19,6 +19,8 @@ _RUN_NAMES = re.compile(
 )
 #: What the log writer makes in the directory of a log: the log, its lock, and rotated files named by their time.
 _LOG_NAMES = re.compile(r"current|lock|@[0-9A-Za-z.:_-]{10,40}\.[su]")
+#: Directories with these names, and those below, are made on the way to ours.
+_OWN_PARENTS = {"holdfast", ".holdfast"}
 
 
 class Doomed:
@@ -32,8 +34,9 @@ class Doomed:
         self.empty: list[str] = []
 
     def shown(self) -> list[str]:
-        """Give what a person wants to be told of."""
-        return self.links + self.trees + self.logs + [path for path in self.empty if os.path.isdir(path)]
+        """Give what a person wants to be told of: no part of a directory that goes as a whole."""
+        parts = [path for path in self.links + self.trees + self.logs if os.path.dirname(path) not in self.empty]
+        return parts + self.empty
 
     def remove(self) -> None:
         """Remove what was found. Raises OSError at the first thing that can not be removed."""
@@ -48,6 +51,7 @@ class Doomed:
             _remove_log(path)
         for path in self.empty:
             remove_if_empty(path)
+            remove_own_parents(path)
 
 
 def find(scan_directory: str, run_directory: str, log_directory: str, logs: bool) -> Doomed:
@@ -80,6 +84,13 @@ def find(scan_directory: str, run_directory: str, log_directory: str, logs: bool
     if os.path.isdir(scan_directory) and all(name == LINK and own for name in _names(scan_directory)):
         doomed.empty.append(scan_directory)
     return doomed
+
+
+def remove_own_parents(path: str) -> None:
+    """Remove the directories that lead to *path* and are ours by their name, as far as they are empty."""
+    parent = os.path.dirname(path)
+    while _OWN_PARENTS & set(parent.split("/")) and remove_if_empty(parent):
+        parent = os.path.dirname(parent)
 
 
 def _names(path: str) -> list[str]:

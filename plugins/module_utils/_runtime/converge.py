@@ -13,6 +13,7 @@ import os
 import shlex
 
 from . import archive, install, interpreter
+from .cleanup import remove_own_parents
 from .files import MARKER, read_text, write_text
 from .interpreter import Runner
 
@@ -108,18 +109,18 @@ def present(wanted: Wanted, run: Runner, check_mode: bool) -> dict[str, Any]:
     if not actions or check_mode or result["needs_payload"]:
         return result
 
-    with install.locked(layout):
-        if not whole:
-            files = archive.decode(wanted.payload or "", wanted.version)
-            assert found is not None
-            install.install(layout, wanted.version, files, found, identity, run)
-        elif found is not None:
-            install.compile_again(layout, wanted.version, found, identity, run)
-        if wanted.command and text != text_before:
-            write_text(wanted.command, text, 0o755)
-        install.switch(layout, wanted.version)
-        if active != wanted.version or not whole:
-            result["pruned"] = install.prune(layout)
+    # Whatever the caller's is: the compiler makes files, and the log writer's user must be able to read them.
+    umask = os.umask(0o022)
+    try:
+        with install.locked(layout):
+            _change(wanted, layout, whole, found, identity, run)
+            if wanted.command and text != text_before:
+                write_text(wanted.command, text, 0o755)
+            install.switch(layout, wanted.version)
+            if active != wanted.version or not whole:
+                result["pruned"] = install.prune(layout)
+    finally:
+        os.umask(umask)
     return result
 
 
@@ -160,10 +161,29 @@ def absent(directory: str, command: str | None, check_mode: bool) -> dict[str, A
         result["diff"].append({"before_header": command, "after_header": command, "before": text, "after": ""})
     if check_mode or not actions:
         return result
+    install.remove(layout)
+    remove_own_parents(directory)
     if text is not None and command:
         os.unlink(command)
-    install.remove(layout)
+        remove_own_parents(command)
     return result
+
+
+def _change(
+    wanted: Wanted,
+    layout: install.Layout,
+    whole: bool,
+    found: interpreter.Interpreter | None,
+    identity: dict[str, object],
+    run: Runner,
+) -> None:
+    if found is None:
+        return
+    if whole:
+        install.compile_again(layout, wanted.version, found, identity, run)
+        return
+    files = archive.decode(wanted.payload or "", wanted.version)
+    install.install(layout, wanted.version, files, found, identity, run)
 
 
 def command_text(wanted: Wanted) -> str:
