@@ -12,10 +12,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from waiting import wait_until
+
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan import tasks
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
-from waiting import wait_until
 
 PYTHON = "/usr/bin/python3"
 INTERFACE = "io.holdfast.Supervisor"

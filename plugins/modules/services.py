@@ -233,7 +233,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # Results are masked where secrets can be; replaced everywhere, a short one would destroy names and states.
+    module.no_log_values.clear()
     result = services(module.params, check_mode=module.check_mode, with_diff=module._diff)
+    for warning in result.pop("warnings", ()):
+        module.warn(warning)
     if result.get("failed"):
         module.fail_json(**result)
     module.exit_json(**result)

@@ -14,6 +14,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from .mask import Mask
+
 #: Bytes of one file beyond which the diff only says how large it is: Ansible's own default for its modules.
 FILE_LIMIT = 104448
 #: Bytes of all file contents in one result; what comes after that is named without its content.
@@ -122,8 +124,14 @@ class Changes:
         """Give all that was done, one text for each action."""
         return [f"{change.service}: {change.action}" for change in self._all if change.done]
 
-    def diff(self, file_limit: int = FILE_LIMIT, total_limit: int = TOTAL_LIMIT) -> list[dict[str, Any]]:
-        """Give the diff as Ansible shows it: one entry for each file, and one for the states of the services."""
+    def diff(
+        self, mask: Mask | None = None, file_limit: int = FILE_LIMIT, total_limit: int = TOTAL_LIMIT
+    ) -> list[dict[str, Any]]:
+        """Give the diff as Ansible shows it: one entry for each file, and one for the states of the services.
+
+        *mask* covers secrets in the contents of files that are not secret: one that was plain text until now.
+        """
+        mask = mask or Mask()
         entries: list[dict[str, Any]] = []
         left = total_limit
         before: dict[str, Any] = {}
@@ -134,7 +142,7 @@ class Changes:
             for file in change.files:
                 size = file.size()
                 left -= size
-                entries.append(_entry(file, file_limit, shown=left >= 0 or not size))
+                entries.append(_entry(file, mask, file_limit, shown=left >= 0 or not size))
             if change.before is not None:
                 # The first change of a service knows the state before the run, the last one the state after it.
                 before.setdefault(change.service, change.before)
@@ -147,7 +155,7 @@ class Changes:
         return entries
 
 
-def _entry(file: FileChange, limit: int, *, shown: bool) -> dict[str, Any]:
+def _entry(file: FileChange, mask: Mask, limit: int, *, shown: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"before_header": file.path, "after_header": file.path}
     if not shown:
         entry.update(before="", after="(not shown: the differences of this run are too many)\n")
@@ -155,17 +163,17 @@ def _entry(file: FileChange, limit: int, *, shown: bool) -> dict[str, Any]:
     if not file.content_differs:
         entry.update(before=file.access_before + "\n", after=file.access_after + "\n")
         return entry
-    for side, content, mask in (("before", file.before, SECRET_BEFORE), ("after", file.after, SECRET_AFTER)):
+    for side, content, cover in (("before", file.before, SECRET_BEFORE), ("after", file.after, SECRET_AFTER)):
         if content is None:
             entry[side] = ""
         elif file.secret:
-            entry[side] = mask
+            entry[side] = cover
         elif len(content) > limit:
             entry["src_larger" if side == "after" else "dst_larger"] = limit
         elif b"\0" in content:
             entry["src_binary" if side == "after" else "dst_binary"] = 1
         else:
-            entry[side] = content.decode("utf-8", "backslashreplace")
+            entry[side] = mask.text(content.decode("utf-8", "backslashreplace"))
     return entry
 
 

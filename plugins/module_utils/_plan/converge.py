@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from .._supervise.interface import Backend, BackendError, Service
@@ -15,6 +16,9 @@ from .logtail import tail
 from .plan import Item, Plan
 from .request import Request
 from .scan import Scan
+
+#: Seconds that the log writer gets to write what a service has said at last.
+LOG_DELAY = 0.1
 
 
 def converge(request: Request, backend: Backend) -> dict[str, Any]:
@@ -76,13 +80,14 @@ def _refused(problems: list[str], unverified: list[str]) -> dict[str, Any]:
 def _result(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     services = {name: _record(item, plan, outcome) for name, item in plan.items.items()}
     texts = []
+    if outcome.failures:
+        time.sleep(LOG_DELAY)
     for name, reason in outcome.failures.items():
         item = plan.items[name]
-        log = (item.wanted.meta if item.wanted is not None else item.actual.meta).get("log") or {}
-        lines = tail(log["directory"]) if log.get("directory") else []
-        services[name]["log"] = lines
-        services[name]["reason"] = reason
-        texts.append("\n".join([f"{name}: {reason}", *(f"    {line}" for line in lines)]))
+        meta = item.actual.meta if item.wanted is None else item.wanted.meta
+        lines = [request.mask.text(line) for line in log_of(meta)]
+        services[name].update(log=lines, reason=request.mask.text(reason))
+        texts.append("\n".join([f"{name}: {services[name]['reason']}", *(f"    {line}" for line in lines)]))
     result: dict[str, Any] = {
         "changed": plan.changes.changed,
         "services": services,
@@ -90,12 +95,19 @@ def _result(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "unverified": plan.unverified,
         "problems": [],
         "warnings": outcome.notes,
-        "diff": plan.changes.diff() if request.with_diff else [],
+        "diff": plan.changes.diff(request.mask) if request.with_diff else [],
     }
     if texts:
         count = f"{len(texts)} of {len(services)} services"
         result.update(failed=True, msg=f"{count} did not get into the state asked for:\n" + "\n".join(texts))
     return result
+
+
+def log_of(meta: dict[str, Any]) -> list[str]:
+    """Give the last log lines of the service with this holdfast.json."""
+    log = meta.get("log")
+    directory = log.get("directory") if isinstance(log, dict) and log.get("to") == "directory" else None
+    return tail(directory) if isinstance(directory, str) else []
 
 
 def _record(item: Item, plan: Plan, outcome: Outcome) -> dict[str, Any]:
@@ -104,7 +116,7 @@ def _record(item: Item, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     status = item.status if verdict is None or verdict.service is None else verdict.service
     removed = "remove" in actions
     # In check mode the state is that before the run: what would be is in actions.
-    state = "absent" if removed or item.actual.kind == "absent" and status is None else _state(status)
+    state = "absent" if removed or (item.actual.kind == "absent" and status is None) else _state(status)
     record: dict[str, Any] = {
         "name": item.name,
         "changed": bool(actions),

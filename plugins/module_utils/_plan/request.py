@@ -15,6 +15,7 @@ from typing import Any
 
 from .._definition.names import is_name
 from .directories import SECRET_MODE, Wanted
+from .mask import Mask
 
 FORMAT = 1
 #: Bytes that a payload may have when it is unpacked; 2 000 services have a few million.
@@ -30,13 +31,14 @@ class Request:
 
     prune: remove what is ours and not listed. timeout: seconds for the whole wait. command_check: whether programs and
     directories have to exist. offline: no supervisor is asked. check_mode: nothing is changed. with_diff: contents are
-    collected for a diff.
+    collected for a diff. mask: covers the secrets in what is shown.
     """
 
     __slots__ = (
         "absent",
         "check_mode",
         "command_check",
+        "mask",
         "offline",
         "prune",
         "scan",
@@ -57,6 +59,7 @@ class Request:
         offline: bool = False,
         check_mode: bool = False,
         with_diff: bool = False,
+        mask: Mask | None = None,
     ) -> None:
         self.scan = scan
         self.services = services
@@ -67,6 +70,7 @@ class Request:
         self.offline = offline
         self.check_mode = check_mode
         self.with_diff = with_diff
+        self.mask = mask or Mask()
 
 
 def read(payload: str, secrets: Mapping[str, Any], log_directory: str) -> tuple[dict[str, Wanted], list[str]]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from .._supervise.backends import BACKENDS
+from .._supervise.hostmanager import Runner
+from . import information, single
 from .converge import converge
+from .mask import Mask
 from .places import log_directory, scan_directory
 from .request import BadPayload, Request, read
 
@@ -28,10 +31,9 @@ def services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) -
             "failed": True,
             "msg": "there is no payload: this module is run by its action plugin, which makes one from the definitions",
         }
+    secrets = parameters["secrets"] or {}
     try:
-        wanted, absent = read(
-            parameters["payload"], parameters["secrets"] or {}, log_directory(parameters["log_directory"])
-        )
+        wanted, absent = read(parameters["payload"], secrets, log_directory(parameters["log_directory"]))
     except BadPayload as error:
         return {"failed": True, "msg": str(error)}
     request = Request(
@@ -44,8 +46,21 @@ def services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) -
         offline=parameters["offline"],
         check_mode=check_mode,
         with_diff=with_diff,
+        mask=Mask(str(value) for value in secrets.values()),
     )
     result = converge(request, BACKENDS[parameters["backend"]](scan))
     # Otherwise Ansible would send all arguments back, the payload among them.
     result["invocation"] = {"module_args": {"scan_directory": scan, "services": len(wanted), "prune": request.prune}}
     return result
+
+
+def service(parameters: dict[str, Any], runner: Runner, *, check_mode: bool) -> dict[str, Any]:
+    """Do the task of the module service."""
+    scan = scan_directory(parameters["scan_directory"])
+    return single.service(parameters, scan, BACKENDS[parameters["backend"]](scan), runner, check_mode)
+
+
+def service_info(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Do the task of the module service_info."""
+    scan = scan_directory(parameters["scan_directory"])
+    return information.information(parameters["names"], scan, BACKENDS[parameters["backend"]](scan))

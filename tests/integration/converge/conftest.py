@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 from converging import Host
+
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One service that is there already: the body of the module service. PRIVATE to the collection.
+
+Takes what ansible.builtin.service takes. Services of our scan directory are steered here; any other name belongs to the
+host's own service manager and is handed to it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .._definition.names import is_name
+from .._supervise import hostmanager
+from .._supervise.interface import Backend, BackendError, NotRunning, Service
+from . import verify
+from .apply import exit_text
+from .converge import log_of
+from .plan import succeeded
+from .scan import Scan
+
+#: What each state is called when it has been reached.
+WORDS = {"started": "started", "restarted": "started", "reloaded": "started", "once": "started", "stopped": "stopped"}
+RUNNING = frozenset(("starting", "up", "ready"))
+
+
+def service(
+    parameters: dict[str, Any], scan_path: str, backend: Backend, runner: hostmanager.Runner, check_mode: bool
+) -> dict[str, Any]:
+    """Bring one service into a state. With `failed` the result says in `msg` what is wrong."""
+    name = parameters["name"]
+    try:
+        scan = Scan(scan_path)
+    except OSError as error:
+        return {"failed": True, "msg": f"{scan_path}: {error.strerror}"}
+    try:
+        if not (is_name(name) and name in scan.names):
+            return _foreign(parameters, runner, check_mode)
+        return _Single(parameters, scan, backend, check_mode).run()
+    except (BackendError, hostmanager.ManagerError) as error:
+        return {"failed": True, "msg": str(error)}
+    except OSError as error:
+        return {"failed": True, "msg": f"{error.filename or scan_path}: {error.strerror}"}
+    finally:
+        backend.close()
+        scan.close()
+
+
+class _Single:
+    """One service of the scan directory."""
+
+    def __init__(self, parameters: dict[str, Any], scan: Scan, backend: Backend, check_mode: bool) -> None:
+        self._name: str = parameters["name"]
+        self._state: str | None = parameters["state"]
+        self._enabled: bool | None = parameters["enabled"]
+        self._timeout: float = parameters["timeout"]
+        self._scan = scan
+        self._backend = backend
+        self._check_mode = check_mode
+        self._actions: list[str] = []
+        self._actual = scan.look(self._name)
+
+    def run(self) -> dict[str, Any]:
+        problems = verify.scan_directory(self._scan.path, self._scan.at)
+        if problems:
+            return {"failed": True, "msg": "\n".join(problems)}
+        status = self._status()
+        command = "" if self._state is None else _command(self._state, status)
+        now = self._is_enabled()
+        if self._enabled is not None and self._enabled != now:
+            self._actions.append("enable" if self._enabled else "disable")
+        if command:
+            self._actions.append(command)
+        if not self._check_mode:
+            self._enable()
+            if command:
+                status, failure = self._do(command, status)
+                if failure:
+                    return self._result(status, failure)
+        return self._result(status)
+
+    def _status(self) -> Service | None:
+        try:
+            return self._backend.snapshot().services.get(self._name)
+        except NotRunning as error:
+            if self._state is None:
+                return None
+            raise NotRunning(f"{self._name}: {error}: apply the role holdfast.supervision.supervisor first") from None
+
+    def _is_enabled(self) -> bool:
+        return "down" not in self._actual.entries
+
+    def _enable(self) -> None:
+        """Make or remove the file `down`: one step, so that the directory need not be published anew."""
+        if "enable" not in self._actions and "disable" not in self._actions:
+            return
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        if self._actual.kind != "foreign":
+            flags |= os.O_NOFOLLOW
+        folder = os.open(self._name, flags, dir_fd=self._scan.at)
+        try:
+            if self._enabled:
+                os.unlink("down", dir_fd=folder)
+            else:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                os.close(os.open("down", flags, 0o644, dir_fd=folder))
+        finally:
+            os.close(folder)
+
+    def _do(self, command: str, status: Service | None) -> tuple[Service | None, str]:
+        if status is None:
+            self._backend.rescan()
+        refused = self._backend.control([(self._name, command)]).get(self._name)
+        if refused:
+            self._actions.remove(command)
+            return status, f"{command} was refused: {refused}"
+        wish = "down" if command == "stop" else "ready"
+        verdict = self._backend.wait([(self._name, wish)], self._timeout).get(self._name)
+        after = None if verdict is None else verdict.service
+        if verdict is None or after is None:
+            return status, "the supervisor does not know it"
+        if verdict.outcome == "reached" or (command == "once" and after.state == "down" and succeeded(after)):
+            return after, ""
+        why = after.reason or f"it is {after.state}"
+        ending = exit_text(after.exit)
+        if verdict.outcome == "timeout":
+            why = f"not {'stopped' if wish == 'down' else 'ready'} within {self._timeout:g} s, {why}"
+        return after, f"{why}, last exit: {ending}" if ending and ending not in why else why
+
+    def _result(self, status: Service | None, failure: str = "") -> dict[str, Any]:
+        enabled = self._is_enabled() if self._enabled is None else self._enabled
+        result: dict[str, Any] = {
+            "name": self._name,
+            "changed": bool(self._actions),
+            "actions": self._actions,
+            "enabled": enabled,
+            "manager": self._backend.name,
+            "status": _record(status),
+        }
+        if self._state is not None:
+            result["state"] = WORDS[self._state]
+        elif status is not None:
+            result["state"] = "started" if status.state in RUNNING else "stopped"
+        if failure:
+            lines = log_of(self._actual.meta)
+            text = "\n".join([f"{self._name}: {failure}", *(f"    {line}" for line in lines)])
+            result.update(failed=True, msg=text, log=lines)
+        return result
+
+
+def _command(state: str, status: Service | None) -> str:
+    """Give what the supervisor has to be told, nothing if the state is there."""
+    running = status is not None and status.state in RUNNING
+    if state == "started":
+        lasting = status is not None and status.want == "up" and status.state != "failed"
+        resting = status is not None and status.state == "down" and not succeeded(status)
+        return "" if lasting and not resting else "start"
+    if state == "stopped":
+        return "" if status is None or (status.want == "down" and status.state in ("down", "failed")) else "stop"
+    if state == "restarted":
+        return "restart"
+    if state == "reloaded":
+        return "reload" if running else "start"
+    return "" if running else "once"
+
+
+def _record(status: Service | None) -> dict[str, Any]:
+    """Give what the supervisor says of a service; the same keys without one."""
+    if status is None:
+        return {"state": "unknown", "pid": None, "since": None, "exit": None, "reason": ""}
+    return {
+        "state": status.state,
+        "pid": status.pid,
+        "since": status.since,
+        "exit": status.exit,
+        "reason": status.reason,
+    }
+
+
+def _foreign(parameters: dict[str, Any], runner: hostmanager.Runner, check_mode: bool) -> dict[str, Any]:
+    """Let the host's own manager do it."""
+    manager = hostmanager.find(
+        runner, parameters["name"], parameters["runlevel"] or "default", parameters["arguments"] or ""
+    )
+    actions: list[str] = []
+    if parameters["daemon_reload"] and not check_mode:
+        manager.reload_manager()
+    running = manager.running()
+    enabled = manager.enabled()
+    wanted, state = parameters["enabled"], parameters["state"]
+    if wanted is not None and wanted != enabled:
+        actions.append("enable" if wanted else "disable")
+        if not check_mode:
+            manager.enable(wanted)
+    verb = {
+        None: "",
+        "started": "" if running else "start",
+        "once": "" if running else "start",
+        "stopped": "stop" if running else "",
+        "restarted": "restart",
+        "reloaded": "reload" if running else "start",
+    }[state]
+    if verb:
+        actions.append(verb)
+        if not check_mode:
+            manager.act(verb)
+    return {
+        "name": parameters["name"],
+        "changed": bool(actions),
+        "actions": actions,
+        "enabled": enabled if wanted is None else wanted,
+        "manager": manager.kind,
+        "state": WORDS[state] if state is not None else "started" if running else "stopped",
+    }
