@@ -72,10 +72,17 @@ class Host:
         return {service["name"]: service for service in self.call("Status")["services"]}
 
     def task(
-        self, definitions: dict[str, Any], *, check: bool = False, diff: bool = True, **options: Any
+        self,
+        definitions: dict[str, Any],
+        *,
+        check: bool = False,
+        diff: bool = True,
+        defaults: dict[str, Any] | None = None,
+        **options: Any,
     ) -> dict[str, Any]:
         """Run the task `services` with these definitions; everything that Ansible itself does is left out."""
-        made = payload.make(definitions, dict.fromkeys(definitions, "services"), DEFAULTS, {}, lambda service: "")
+        defaults = DEFAULTS if defaults is None else defaults
+        made = payload.make(definitions, dict.fromkeys(definitions, "services"), defaults, {}, lambda service: "")
         assert not made.problems, [problem.text() for problem in made.problems]
         parameters = {
             "payload": payload.encode(made.content),
@@ -92,9 +99,11 @@ class Host:
         return tasks.services(parameters, check_mode=check, with_diff=diff)
 
     def tree(self) -> dict[str, Any]:
-        """Everything below the scan directory but the supervisor's own, with modes, to compare it before and after."""
+        """Everything below the scan directory but what supervisors write, with modes, to compare it before and after."""
         found: dict[str, Any] = {}
         for path in sorted(self.scan.rglob("*")):
+            if "supervise" in path.parent.parts:
+                continue
             state = path.lstat()
             content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
             found[str(path.relative_to(self.scan))] = (state.st_ino, oct(state.st_mode), content)

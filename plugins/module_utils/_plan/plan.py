@@ -93,7 +93,7 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
     _check_host(plan, request)
     _check_features(plan, request, backend)
     if scan.exists:
-        _check_supervisors(plan, scan)
+        _check_supervisors(plan, scan, backend)
     return plan
 
 
@@ -319,10 +319,17 @@ def _check_features(plan: Plan, request: Request, backend: Backend) -> None:
                 plan.unverified.append(f"{wanted.name}: whether {feature} is possible here")
 
 
-def _check_supervisors(plan: Plan, scan: Scan) -> None:
+def _check_supervisors(plan: Plan, scan: Scan, backend: Backend) -> None:
     """Find supervisors that are not ours: they would run every service a second time."""
-    known = frozenset() if plan.snapshot is None else plan.snapshot.services.keys()
+    known = set() if plan.snapshot is None else set(plan.snapshot.services)
     foreign = sorted(name for name in scan.names - known if verify.supervised(f"{scan.path}/{name}"))
+    if foreign and plan.snapshot is None:
+        # Nobody was asked yet, since this run is to do without a supervisor.
+        try:
+            known = set(backend.snapshot().services)
+        except BackendError:
+            known = set()
+        foreign = [name for name in foreign if name not in known]
     already = {name for name in foreign if name in plan.items and plan.items[name].actual.kind == "foreign"}
     names = [name for name in foreign if name not in already]
     if names:
