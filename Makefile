@@ -9,7 +9,7 @@ ARGS ?=
 GATES ?=
 
 play = scripts/venv && scripts/collection-path && \
-	ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/.cache/collections" ANSIBLE_CONFIG=/dev/null \
+	ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/.cache/collections" ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" \
 	.venv/bin/ansible-playbook --inventory $(INVENTORY) $(ARGS)
 run = $(PYTHON) tests/run
 

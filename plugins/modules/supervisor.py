@@ -135,6 +135,11 @@ boot:
   returned: success
   type: str
   sample: systemd starts it at boot
+deployed:
+  description: Whether the scan directory was there.
+  returned: success
+  type: bool
+  sample: true
 actions:
   description: What was done, or would be done in check mode, in order.
   returned: success

@@ -313,6 +313,7 @@ def _result(
         "version": running.version if running else None,
         "since": running.since if running else None,
         "boot": host.boot(),
+        "deployed": os.path.isdir(host.wanted.scan_directory),
         "diff": diff or [],
     }
 
