@@ -13,6 +13,7 @@ import os
 
 from ..._varlink import server
 from . import service, status
+from .children import KINDS
 from .loop import READ, WRITE
 
 TYPE_CHECKING = False
@@ -219,7 +220,7 @@ class Api:
                 "scan": host.scan,
                 "log_writer_pid": host.logs.pid if host.logs is not None else 0,
             },
-            "services": [one.report() for one in chosen],
+            "services": [_describe(one) for one in chosen],
         }
 
     def _rescan(self, _peer: server.Peer, _parameters: dict[str, Any], _more: bool) -> dict[str, Any]:
@@ -296,7 +297,7 @@ class Api:
         one = self._host.services.get(name)
         outcome = _verdict(self._host, one, waiter.wishes[name], waiter.start[name], waiter.deaths)
         if outcome:
-            waiter.results[name] = {"name": name, "outcome": outcome, "service": one.report() if one else None}
+            waiter.results[name] = {"name": name, "outcome": outcome, "service": _describe(one) if one else None}
 
     def _complete(self, waiter: _Waiter) -> None:
         if waiter not in self._waiters or len(waiter.results) < len(waiter.wishes):
@@ -310,7 +311,7 @@ class Api:
             self._judge(waiter, name)
             if name not in waiter.results:
                 one = self._host.services.get(name)
-                waiter.results[name] = {"name": name, "outcome": "timeout", "service": one.report() if one else None}
+                waiter.results[name] = {"name": name, "outcome": "timeout", "service": _describe(one) if one else None}
         self._complete(waiter)
 
     def _forget(self, waiter: _Waiter) -> None:
@@ -360,6 +361,31 @@ _ACTIONS = {
 }
 
 
+def _describe(one: Service) -> dict[str, Any]:
+    """Give what the interface calls a Service."""
+    exit_ = None
+    if one.exit is not None:
+        exit_ = {"kind": KINDS[one.exit.kind], "code": one.exit.code, "at": one.exit_at / 1e9}
+    runs = one.running_now and one.state != service.FINISHING
+    return {
+        "name": one.name,
+        "state": one.state,
+        "pid": one.pid,
+        "since": one.since / 1e9,
+        "uptime": one.lived if runs else 0.0,
+        "ready": one.is_ready,
+        "want": {status.WANT_UP: "up", status.WANT_DOWN: "down"}.get(one.want, "once"),
+        "enabled": one.enabled,
+        "deaths": one.deaths,
+        "exit": exit_,
+        "definition": one.running if runs else None,
+        "loaded": one.set.identity or None,
+        "adopted": one.adopted,
+        "paused": one.paused,
+        "reason": one.reason,
+    }
+
+
 def _do(one: Service, action: str) -> str:
     """Carry out one command; returns why not."""
     if action == "reload":
@@ -383,7 +409,7 @@ def _verdict(host: Host, one: Service | None, wish: str, start: tuple[int, int],
         return "reached" if not one.running_now and one.state in (service.DOWN, service.FAILED) else ""
     if one.is_ready:
         return "reached"
-    if one.state == service.FAILED:
+    if one.state == service.FAILED or (one.state == service.UP and one.late):
         return "failed"
     died = one.deaths - start[0]
     if one.state == service.DOWN:

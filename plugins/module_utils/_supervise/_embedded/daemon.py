@@ -21,9 +21,10 @@ import stat
 import sys
 import time
 
-from . import files, spawn, status
+from . import files, recovery, spawn, status
 from .api import Api
 from .host import Host
+from .service import Service
 
 USAGE = (
     "usage: holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] SCANDIR\n"
@@ -87,8 +88,6 @@ def _supervise_one(options: dict[str, str]) -> int:
         raise _Fatal(UNUSABLE, f"{directory}: not a directory")
     host = Host(None, options.get("layout", status.RUNIT), None, _version())
     spawn.raise_descriptor_limit()
-    from .service import Service
-
     try:
         one = Service(host, os.path.basename(directory), directory)
     except files.Busy:
@@ -97,7 +96,7 @@ def _supervise_one(options: dict[str, str]) -> int:
         raise _Fatal(UNUSABLE, f"{error.filename}: {error.strerror}") from None
     host.services[one.name] = one
     host.loop.on_signal(signal.SIGCHLD, host.children.reap)
-    one.recover(one.endpoint.read_record(), {})
+    recovery.recover(one, one.endpoint.read_record(), {})
     one.endpoint.open()
 
     def end() -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-from . import files, identity, logs, service, spawn
+from . import files, identity, logs, record, recovery, service, spawn
 from .children import EXITED, Children
 from .loop import Loop
 from .service import Service
@@ -74,11 +74,11 @@ class Host:
                     continue
                 found = one.endpoint.read_record()
                 left.append((one, found))
-                if found is not None and found.phase == service.record.STARTING:
+                if found is not None and found.phase == record.STARTING:
                     tokens.add(found.token.encode())
         marked = identity.marked(tokens) if tokens else {}
         for one, found in left:
-            one.recover(found, marked)
+            recovery.recover(one, found, marked)
             one.endpoint.open()
         if self.logs is not None:
             self.logs.tidy()
@@ -174,7 +174,7 @@ class Host:
     def _start_new(self, one: Service) -> None:
         for each in (one.logger, one):
             if each is not None:
-                each.recover(each.endpoint.read_record(), {})
+                recovery.recover(each, each.endpoint.read_record(), {})
                 each.endpoint.open()
         if self.logs is not None:
             self.logs.need()

@@ -31,7 +31,7 @@ class Record:
 
     boot, namespace: the world in which pid means something. phase: one of the constants above. want: `u`, `d` or NUL.
     flags: PAUSED | READY | STOPPING | FAILED | REMOVING. pid, started: the process (of `run` or `finish`) and its start
-    time in ticks. since: unix ns of the last pid change. up: unix ns of the last start of `run`. deaths, step: tally and
+    time in ticks. since: unix ns of the last pid change. up: monotonic ns of the last start of `run`. deaths, step: tally and
     back-off step. code, kind: the last exit (kind 0 none, 1 exit, 2 signal, 3 unknown). token: the mark in the
     environment of the process. identity: the definition that the process was started with.
     """

@@ -18,13 +18,28 @@ from __future__ import annotations
 
 import os
 import time
+from signal import (
+    SIGALRM,
+    SIGCONT,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGQUIT,
+    SIGSTOP,
+    SIGTERM,
+    SIGUSR1,
+    SIGUSR2,
+    SIGWINCH,
+)
 
 from ..._process_state.apply import needed
-from . import endpoint, identity, journal, probe, record, settings, signals, spawn, status
-from .children import EXITED, KINDS, UNKNOWN, Exit
+from . import endpoint, identity, journal, record, settings, signals, spawn, status
+from .children import EXITED, KINDS, Exit
+from .readiness import Health, Readiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .host import Host
@@ -54,33 +69,51 @@ STEADY = 1.0
 #: `run` with this exit code gives up for good (daemontools-encore), `finish` with that one (s6).
 RUN_GIVES_UP = 100
 FINISH_GIVES_UP = 125
-#: How long a probe of readiness may take, in seconds.
-PROBE_TIMEOUT = 10.0
 
-CONTROL_SIGNALS = {"h": 1, "i": 2, "q": 3, "k": 9, "1": 10, "2": 12, "a": 14, "t": 15, "w": 28, "y": 28}
-ACTION_SIGNALS = {"hup": 1, "int": 2, "quit": 3, "kill": 9, "usr1": 10, "usr2": 12, "alrm": 14, "term": 15, "winch": 28}
+#: Signals that clients may have sent, by name, and the control bytes for them (w is encore's, y s6's).
+ACTION_SIGNALS = {
+    "hup": SIGHUP,
+    "int": SIGINT,
+    "quit": SIGQUIT,
+    "kill": SIGKILL,
+    "usr1": SIGUSR1,
+    "usr2": SIGUSR2,
+    "alrm": SIGALRM,
+    "term": SIGTERM,
+    "winch": SIGWINCH,
+}
+CONTROL_SIGNALS = {
+    "h": SIGHUP,
+    "i": SIGINT,
+    "q": SIGQUIT,
+    "k": SIGKILL,
+    "1": SIGUSR1,
+    "2": SIGUSR2,
+    "a": SIGALRM,
+    "t": SIGTERM,
+    "w": SIGWINCH,
+    "y": SIGWINCH,
+}
 
 
 class Service:
     """The service of one service directory.
 
     name: as in the scan directory, `NAME/log` for a logger. want: status.WANT_*. pid: of `run` or, while FINISHING, of
-    `finish`; 0 if none. since: unix ns of the last change of pid. reason: a sentence for people, "" if all is well.
+    `finish`; 0 if none. since: unix ns of the last change of pid. up_since: monotonic ns of the last start. reason: a sentence for people, "" if all is well.
     """
 
     __slots__ = (
+        "_cause",
         "_child_started",
         "_complaint",
         "_first",
-        "_group",
         "_health",
-        "_notify",
-        "_probe",
+        "_lived",
+        "_readiness",
         "_spawn_error",
-        "_stop_timer",
         "_timer",
         "_token",
-        "_unhealthy",
         "adopted",
         "again",
         "deaths",
@@ -88,16 +121,15 @@ class Service:
         "endpoint",
         "exit",
         "exit_at",
-        "failures",
         "gone",
         "host",
+        "late",
         "leaving",
         "logger",
         "name",
         "parent",
         "paused",
         "pid",
-        "ready_at",
         "reason",
         "recent",
         "removing",
@@ -127,11 +159,9 @@ class Service:
         self.pid = 0
         self.since = time.time_ns()
         self.up_since = 0
-        self.ready_at = 0
         self.deaths = 0
         self.starts = 0
         self.step = 0
-        self.failures = 0
         self.recent: list[float] = []
         self.exit: Exit | None = None
         self.exit_at = 0
@@ -140,23 +170,22 @@ class Service:
         self.paused = False
         self.terminated = False
         self.adopted = False
+        self.late = False
         self.again = False
         self.removing = False
         self.leaving = False
         self.gone = False
         self.stdin: str | int = "/dev/null"
-        self._group = 0
         self._token = ""
         self._child_started = 0
         self._complaint = -1
-        self._notify = -1
         self._first = True
         self._spawn_error = ""
-        self._unhealthy = 0
+        self._lived = 0.0
+        self._cause = ""
         self._timer: Timer | None = None
-        self._stop_timer: Timer | None = None
-        self._probe: probe.Probe | None = None
-        self._health: probe.Probe | None = None
+        self._readiness: Readiness | None = None
+        self._health: Health | None = None
         host.loop.watch(self.endpoint.control, self.obey)
 
     # -- what others ask -------------------------------------------------------------------------------------------
@@ -172,32 +201,14 @@ class Service:
         return self.state == READY or (self.state == SCHEDULED and self.exit is not None and self.exit.success)
 
     @property
+    def lived(self) -> float:
+        """Give the seconds since the last start of `run`."""
+        return (time.monotonic_ns() - self.up_since) / 1e9
+
+    @property
     def enabled(self) -> bool:
         """Say whether the service is normally up: no `down` file."""
         return not os.path.lexists(self.directory + "/down")
-
-    def report(self) -> dict[str, Any]:
-        """Give what the Status call says of this service."""
-        exit_ = None
-        if self.exit is not None:
-            exit_ = {"kind": KINDS[self.exit.kind], "code": self.exit.code, "at": self.exit_at / 1e9}
-        return {
-            "name": self.name,
-            "state": self.state,
-            "pid": self.pid,
-            "since": self.since / 1e9,
-            "uptime": max(time.time_ns() - self.up_since, 0) / 1e9 if self.pid and self.state != FINISHING else 0.0,
-            "ready": self.is_ready,
-            "want": {status.WANT_UP: "up", status.WANT_DOWN: "down"}.get(self.want, "once"),
-            "enabled": self.enabled,
-            "deaths": self.deaths,
-            "exit": exit_,
-            "definition": self.running if self.pid else None,
-            "loaded": self.set.identity or None,
-            "adopted": self.adopted,
-            "paused": self.paused,
-            "reason": self.reason,
-        }
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -251,14 +262,14 @@ class Service:
     def pause(self, stop: bool) -> None:
         """Suspend or continue the processes."""
         if self.pid and self.state != FINISHING:
-            self._signal(19 if stop else 18)
+            self._signal(SIGSTOP if stop else SIGCONT)
             self.paused = stop
             self._keep()
 
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""
         if self.pid and self.state != FINISHING:
-            if number == 15:
+            if number == SIGTERM:
                 self.terminated = True
             self._signal(number)
             self._keep()
@@ -319,7 +330,6 @@ class Service:
             self._keep()
         else:
             self.step = 0
-            self.failures = 0
             self.recent.clear()
             self._first = True
             self.begin()
@@ -344,46 +354,48 @@ class Service:
         if self.state != STARTING or self.pid:
             return
         if self._first and "start" in self.set.names:
-            self._script("start", [], self._start_done)
+            self._script("start", [], self._started, 0.0)
             return
         self._run()
 
-    def _start_done(self, exit_: Exit) -> None:
+    def _started(self, exit_: Exit) -> None:
+        """Hear that `start` has ended."""
+        self._cancel()
+        self.pid = 0
         if self.state == STOPPING:
-            self._dead(exit_)
-            return
-        if not exit_.success:
+            self._dead()
+        elif not exit_.success:
             self.exit, self.exit_at = exit_, time.time_ns()
-            self._fail(f"start failed: {exit_}")
-            return
-        self._first = False
-        self._run()
+            self.give_up(f"start failed: {exit_}")
+        else:
+            self._run()
 
     def _run(self) -> None:
         self._first = False
+        notify = -1
         try:
-            start = self._prepare("./run", [])
+            start = self.prepare("./run", [])
             start.stdin = self.stdin
             if self.set.notification_fd is not None:
-                self._notify = self.host.open_notify(self)
-                start.passed[self.set.notification_fd] = self._notify
+                notify = self.host.open_notify(self)
+                start.passed[self.set.notification_fd] = notify
         except OSError as error:
             self._cannot_start(f"{error.filename}: {error.strerror}")
             return
         if not self._spawn(start):
+            if notify >= 0:
+                os.close(notify)
             return
         self.starts += 1
-        self.up_since = self.since
-        self.ready_at = 0
+        self.up_since = time.monotonic_ns()
         self.running = self.set.identity
         self.adopted = False
+        self.late = False
         self.terminated = False
-        self._unhealthy = 0
-        self.host.children.watch(self.pid, self._died, self._dying)
+        self.host.children.watch(self.pid, self.died, self._dying)
         self._settle(UP, "")
         self.note("start", f"pid {self.pid}")
-        self._await_readiness()
-        self._await_health()
+        self._watch(notify)
         self._notify_script("start")
 
     def _spawn(self, start: spawn.Start) -> bool:
@@ -394,11 +406,9 @@ class Service:
             self._record(record.STARTING)
             self.pid, complaint = spawn.spawn(start)
         except OSError as error:
-            self._close_notify()
             self._record(record.IDLE)
-            self._cannot_start(f"{start.program}: {_explain(error)}")
+            self._cannot_start(f"{start.program}: {spawn.explain(error)}")
             return False
-        self._group = self.pid
         self._child_started = identity.start_time(self.pid)
         self.since = time.time_ns()
         self._spawn_error = ""
@@ -407,7 +417,8 @@ class Service:
             self.host.loop.watch(complaint, self._complained)
         return True
 
-    def _prepare(self, program: str, arguments: list[str]) -> spawn.Start:
+    def prepare(self, program: str, arguments: list[str]) -> spawn.Start:
+        """Say how a program of the service directory is started. Raises OSError."""
         start = spawn.Start(program, self.directory, self.host.environment(self))
         start.arguments = [program, *arguments]
         start.output = self.host.output(self)
@@ -430,79 +441,34 @@ class Service:
         self.deaths += 1
         self.pid = 0
         self.since = time.time_ns()
-        self._after(0.0, reason)
+        self._next(0.0, reason)
 
     # -- readiness and health --------------------------------------------------------------------------------------
 
-    def _await_readiness(self) -> None:
-        if self._notify >= 0:
-            self.host.loop.watch(self._notify, self._notified)
-        elif self.set.ready_check:
-            self._probe = probe.Probe(
-                self.host.loop,
-                self.host.children,
-                lambda: self._prepare("./check", []),
-                self.set.ready_interval,
-                PROBE_TIMEOUT,
-                self._checked,
-            )
-            self._probe.begin(0.0)
-        else:
-            age = (time.time_ns() - self.up_since) / 1e9
-            self._timer = self.host.loop.later(max(self.set.grace - age, 0.0), self._became_ready)
-            return
-        if self.set.ready_timeout:
-            self._timer = self.host.loop.later(self.set.ready_timeout, self._not_ready_in_time)
-
-    def _await_health(self) -> None:
-        if self.set.health is None:
-            return
-        self._health = probe.Probe(
-            self.host.loop,
-            self.host.children,
-            lambda: self._prepare("./health", []),
-            self.set.health["interval"],
-            self.set.health["timeout"],
-            self._examined,
-        )
-        self._health.begin(self.set.health["interval"])
-
-    def _notified(self, _events: int) -> None:
-        try:
-            data = os.read(self._notify, 4096)
-        except BlockingIOError:
-            return
-        if b"\n" in data:
-            self._became_ready()
-
-    def _checked(self, good: bool) -> None:
-        if good:
-            self._became_ready()
+    def _watch(self, notify: int) -> None:
+        """Wait for readiness unless it is ready already, and look after its health."""
+        if self.state == UP:
+            self._readiness = Readiness(self, notify, self._became_ready, self._not_ready_in_time)
+            self._readiness.begin()
+        if self.set.health is not None:
+            self._health = Health(self, self._unhealthy)
 
     def _became_ready(self) -> None:
-        self._close_notify()
-        self._end_probe()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.state != UP:
-            return
-        self.ready_at = time.time_ns()
-        self.note("ready", "")
-        self._settle(READY, "")
+        self._readiness = None
+        if self.state == UP:
+            self.note("ready", "")
+            self._settle(READY, "")
 
     def _not_ready_in_time(self) -> None:
-        if self.state == UP:
-            self.reason = f"not ready within {self.set.ready_timeout:g} s"
-            self.note("not ready", self.reason)
-            self.host.changed(self)
+        """Say so, and go on waiting: what is slow today is not killed in the middle of its recovery."""
+        self.late = True
+        self.reason = f"not ready within {self.set.ready_timeout:g} s"
+        self.note("not ready", self.reason)
+        self.host.changed(self)
 
-    def _examined(self, good: bool) -> None:
-        if good:
-            self._unhealthy = 0
-            return
-        self._unhealthy += 1
-        if self.set.health and self._unhealthy >= self.set.health["failures"] and self.state in (UP, READY):
-            self.note("unhealthy", f"health failed {self._unhealthy} times in a row")
+    def _unhealthy(self, failures: int) -> None:
+        if self.state in (UP, READY):
+            self.note("unhealthy", f"health failed {failures} times in a row")
             self._stop("unhealthy")
 
     # -- stop and death --------------------------------------------------------------------------------------------
@@ -519,16 +485,15 @@ class Service:
         self.note("stopping", why)
         self.terminated = True
         self._signal(self.set.stop_signal)
-        self._signal(18)
+        self._signal(SIGCONT)
         self.paused = False
         self._settle(STOPPING, "" if why in ("stop", "restart") else why)
-        if self.set.stop_timeout:
-            self._stop_timer = self.host.loop.later(self.set.stop_timeout, self._kill)
+        self._arm(self.set.stop_timeout, self._kill)
 
     def _kill(self) -> None:
         if self.state == STOPPING and self.pid:
             self.note("killing", f"still there {self.set.stop_timeout:g} s after the stop signal")
-            self._signal(9)
+            self._signal(SIGKILL)
 
     def _signal(self, number: int) -> None:
         signals.send(self.pid, number, self.set.kill, self._token)
@@ -536,15 +501,15 @@ class Service:
     def _dying(self) -> None:
         """Clear away what the dead main process leaves, while its group can't be anybody else's."""
         if self.set.kill != "process" and self.state != FINISHING:
-            signals.sweep(self._group, self.set.kill, self._token)
+            signals.sweep(self.pid, self.set.kill, self._token)
 
-    def _died(self, exit_: Exit) -> None:
-        """`run` has ended."""
+    def died(self, exit_: Exit) -> None:
+        """Hear that `run` has ended."""
         self._cancel()
         if self._complaint >= 0:
             self._complained(0)
         self._close_complaint()
-        lived = (time.time_ns() - self.up_since) / 1e9
+        lived = self.lived
         self.deaths += 1
         self.exit, self.exit_at = exit_, time.time_ns()
         reason = str(exit_)
@@ -557,69 +522,57 @@ class Service:
         self.pid = 0
         self.since = time.time_ns()
         self.paused = False
+        self._lived, self._cause = lived, reason
         if "finish" in self.set.names and os.path.exists(self.directory + "/finish"):
-            self._finish(exit_, lived, reason)
+            code = exit_.code if exit_.kind == EXITED else -1
+            self._settle(FINISHING, "")
+            self._script("finish", [str(code), str((exit_.status or 0) & 0xFF)], self.finished, self.set.finish_timeout)
         else:
-            self._dead(exit_, lived, reason)
+            self._dead()
 
-    def _finish(self, exit_: Exit, lived: float, reason: str) -> None:
-        code = exit_.code if exit_.kind == EXITED else -1
-        low = (exit_.status or 0) & 0xFF
+    def finished(self, exit_: Exit) -> None:
+        """Hear that `finish` has ended."""
+        self._cancel()
+        self.pid = 0
+        if exit_.kind == EXITED and exit_.code == FINISH_GIVES_UP:
+            self.give_up(f"finish gave up after {self._cause}")
+        else:
+            self._dead()
 
-        def finished(result: Exit) -> None:
-            if result.kind == EXITED and result.code == FINISH_GIVES_UP:
-                self._fail(f"finish gave up after {reason}")
-            else:
-                self._dead(exit_, lived, reason)
+    def _finish_late(self) -> None:
+        self.note("killing", f"finish still runs after {self.set.finish_timeout:g} s")
+        signals.send(self.pid, SIGKILL, "group")
 
-        self._settle(FINISHING, "")
-        self._script("finish", [str(code), str(low)], finished, self.set.finish_timeout)
-
-    def _script(self, name: str, arguments: list[str], done: Any, timeout: float = 0.0) -> None:
+    def _script(self, name: str, arguments: list[str], ended: Callable[[Exit], None], timeout: float) -> None:
         """Run a script of the service directory as the supervisor itself, its pid being the service's meanwhile."""
         self._token = os.urandom(16).hex()
         try:
-            start = self._prepare("./" + name, arguments)
+            start = self.prepare("./" + name, arguments)
             start.state = None
             start.environment["HOLDFAST_SPAWN"] = self._token
             self._record(record.STARTING)
             self.pid, _none = spawn.spawn(start)
         except OSError as error:
             self.pid = 0
-            self.note("cannot start", f"{name}: {_explain(error)}")
-            done(Exit(spawn.CANNOT_START << 8))
+            self.note("cannot start", f"{name}: {spawn.explain(error)}")
+            ended(Exit(spawn.CANNOT_START << 8))
             return
         self._child_started = identity.start_time(self.pid)
-        self._record(record.FINISHING)
+        self.since = time.time_ns()
         self._keep()
-        self._await_script(name, done, timeout)
+        self.host.children.watch(self.pid, ended)
+        self._arm(timeout, self._finish_late)
 
-    def _await_script(self, name: str, done: Any, timeout: float) -> None:
-        pid = self.pid
-
-        def ended(exit_: Exit) -> None:
-            if self._stop_timer is not None:
-                self._stop_timer.cancel()
-            self.pid = 0
-            self.since = time.time_ns()
-            done(exit_)
-
-        def late() -> None:
-            self.note("killing", f"{name} still runs after {timeout:g} s")
-            signals.send(pid, 9, "group")
-
-        self.host.children.watch(pid, ended)
-        if timeout:
-            self._stop_timer = self.host.loop.later(timeout, late)
-
-    def _dead(self, exit_: Exit, lived: float = 0.0, reason: str = "") -> None:
+    def _dead(self) -> None:
         """Everything of this life is over: what comes next?"""
-        if exit_.kind == EXITED and exit_.code == RUN_GIVES_UP and self.want == status.WANT_UP and not self.again:
-            self._fail("run gave up: exit code 100")
-            return
-        self._after(lived, reason or str(exit_))
+        self.since = time.time_ns()
+        given_up = self.exit is not None and self.exit.kind == EXITED and self.exit.code == RUN_GIVES_UP
+        if given_up and self.want == status.WANT_UP and not self.again:
+            self.give_up("run gave up: exit code 100")
+        else:
+            self._next(self._lived, self._cause)
 
-    def _after(self, lived: float, reason: str) -> None:
+    def _next(self, lived: float, reason: str) -> None:
         if self.leaving:
             self.again = False
             self._stop_script(reason)
@@ -651,7 +604,7 @@ class Service:
             self.recent = [at for at in self.recent if now - at < self.set.death_window]
             self.recent.append(now)
             if len(self.recent) >= self.set.death_limit:
-                self._fail(f"died {len(self.recent)} times within {self.set.death_window:g} s, last with {reason}")
+                self.give_up(f"died {len(self.recent)} times within {self.set.death_window:g} s, last with {reason}")
                 return
         if lived >= STEADY:
             self.step = 0
@@ -664,12 +617,12 @@ class Service:
 
     def _schedule(self, reason: str, good: bool) -> None:
         """Run a periodic service again one interval after its last start, at once if that is over."""
-        age = (time.time_ns() - self.up_since) / 1e9
-        delay = max((self.set.interval or 0.0) - age, 0.0)
+        delay = max((self.set.interval or 0.0) - self.lived, 0.0)
         self._settle(SCHEDULED, "" if good else f"last run: {reason}")
         self._timer = self.host.loop.later(delay, self.begin)
 
-    def _fail(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
+        """Fail for good: only a command starts it again."""
         self.note("failed", reason)
         self.again = False
         self._settle(FAILED, reason)
@@ -680,9 +633,17 @@ class Service:
         if "stop" in self.set.names and not self._first:
             self._first = True
             self._settle(FINISHING, reason)
-            self._script("stop", [], lambda _exit: self._at_rest(reason), self.set.finish_timeout)
+            self._cause = reason
+            self._script("stop", [], self._stopped, self.set.finish_timeout)
         else:
             self._at_rest(reason)
+
+    def _stopped(self, _exit: Exit) -> None:
+        """Hear that `stop` has ended."""
+        self._cancel()
+        self.pid = 0
+        self.since = time.time_ns()
+        self._at_rest(self._cause)
 
     def _at_rest(self, reason: str) -> None:
         if self.again:
@@ -702,107 +663,46 @@ class Service:
             return
         code = self.exit.code if self.exit is not None and event != "start" else 0
         try:
-            start = self._prepare("./notify", ["run", event, str(self.pid), str(code)])
+            start = self.prepare("./notify", ["run", event, str(self.pid), str(code)])
             start.state = None
             spawn.spawn(start)
         except OSError as error:
-            self.note("cannot start", f"notify: {_explain(error)}")
+            self.note("cannot start", f"notify: {spawn.explain(error)}")
 
     # -- recovery --------------------------------------------------------------------------------------------------
 
-    def recover(self, left: record.Record | None, found: dict[bytes, int]) -> None:
-        """Go on from what an earlier supervisor left: adopt what lives, restart what died, else do as `down` says.
-
-        found: processes that carry the mark of a start of which nobody knows whether it happened.
-        """
-        if not self.load():
-            self.note("cannot load", self.reason)
-        if left is None or (left.boot, left.namespace) != (self.host.boot, self.host.namespace):
-            if self.enabled:
-                self.up()
-            else:
-                self._settle(DOWN, "")
-            return
-        self.want = left.want
-        self.deaths, self.step = left.deaths, left.step
-        self.since, self.up_since = left.since, left.up
-        self.paused = bool(left.flags & record.PAUSED)
-        self.removing = bool(left.flags & record.REMOVING)
-        if left.kind:
-            self.exit, self.exit_at = _exit(left), left.since
-        if left.phase == record.STARTING:
-            left.pid = found.get(left.token.encode(), 0)
-            left.started = identity.start_time(left.pid) if left.pid else 0
-            left.phase = record.RUNNING if left.pid else record.IDLE
-        if left.phase == record.IDLE or not self._adopt(left):
-            self._recover_dead(left)
-
-    def _adopt(self, left: record.Record) -> bool:
-        self._token = left.token
-        self.pid, self._child_started, self.running = left.pid, left.started, left.identity
-        self._group = left.pid
+    def adopt(self, left: record.Record) -> bool:
+        """Go on with the process that *left* names; False if it is not there any more."""
         finishing = left.phase == record.FINISHING
-        exited = self._finish_adopted if finishing else self._died
-        if not self.host.children.adopt(left.pid, left.started, exited, None if finishing else self._dying):
-            self.pid = 0
+        exited, dying = (self.finished, None) if finishing else (self.died, self._dying)
+        if not self.host.children.adopt(left.pid, left.started, exited, dying):
             return False
         self.adopted = True
+        self._token, self.running = left.token, left.identity
+        self.pid, self._child_started = left.pid, left.started
         if finishing:
             self.state = FINISHING
-            if self.set.finish_timeout:
-                self._stop_timer = self.host.loop.later(
-                    self.set.finish_timeout, lambda: signals.send(left.pid, 9, "group")
-                )
+            self._arm(self.set.finish_timeout, self._finish_late)
         elif left.flags & record.STOPPING:
             self.state = STOPPING
             self.again = self.want == status.WANT_UP
-            if self.set.stop_timeout:
-                self._stop_timer = self.host.loop.later(self.set.stop_timeout, self._kill)
+            self._arm(self.set.stop_timeout, self._kill)
         else:
             self.state = READY if left.flags & record.READY else UP
-        self.note("adopted", f"pid {self.pid}")
-        if self.state == UP:
-            if self.set.notification_fd is not None:
+            notify = -1
+            if self.state == UP and self.set.notification_fd is not None:
                 try:
-                    self._notify = self.host.open_notify(self)
-                except OSError:
-                    self._notify = -1
-            self._await_readiness()
-        if self.state in (UP, READY):
-            self._await_health()
-        if left.started != 0 and self.endpoint.has_status():
+                    notify = self.host.open_notify(self)
+                except OSError as error:
+                    self.note("not ready", f"notification FIFO: {error.strerror}")
+            self._watch(notify)
+        self.note("adopted", f"pid {self.pid}")
+        if left.phase == record.RUNNING and self.endpoint.has_status():
+            # Record and status say this already.
             self.host.changed(self)
         else:
             self._keep()
         return True
-
-    def _recover_dead(self, left: record.Record) -> None:
-        """Nobody is there: it died, or was never started, while there was no supervisor."""
-        self.pid = 0
-        if left.flags & record.FAILED:
-            self._settle(FAILED, "failed for good before the supervisor was restarted")
-        elif left.phase in (record.RUNNING, record.FINISHING):
-            self.deaths += 1
-            self.exit, self.exit_at = Exit(None), time.time_ns()
-            self.since = time.time_ns()
-            self.note("exit", "died while there was no supervisor: exit status unknown")
-            if left.phase == record.RUNNING and "finish" in self.set.names:
-                self._finish(self.exit, STEADY, "exit status unknown")
-            else:
-                self._after(STEADY, "exit status unknown")
-        elif self.want == status.WANT_UP:
-            self.begin()
-        else:
-            self._settle(DOWN, "")
-
-    def _finish_adopted(self, exit_: Exit) -> None:
-        self._cancel()
-        self.pid = 0
-        self.since = time.time_ns()
-        if exit_.kind == EXITED and exit_.code == FINISH_GIVES_UP:
-            self._fail("finish gave up")
-        else:
-            self._dead(self.exit or Exit(None), STEADY)
 
     # -- bookkeeping -----------------------------------------------------------------------------------------------
 
@@ -825,6 +725,10 @@ class Service:
     def history(self, count: int) -> list[dict[str, Any]]:
         """Give the last entries of the journal."""
         return journal.read(self.endpoint.path + "/journal", count)
+
+    def rest(self, reason: str) -> None:
+        """Be down."""
+        self._settle(DOWN, reason)
 
     def _settle(self, state: str, reason: str) -> None:
         self.state = state
@@ -870,48 +774,24 @@ class Service:
         kept.token, kept.identity = self._token, self.running
         self.endpoint.write_record(kept)
 
+    def _arm(self, timeout: float, late: Callable[[], None]) -> None:
+        """Call *late* in *timeout* seconds; 0 means never."""
+        if timeout:
+            self._timer = self.host.loop.later(timeout, late)
+
     def _cancel(self) -> None:
-        for timer in (self._timer, self._stop_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._stop_timer = None
-        self._end_probe()
+        """Wait for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._readiness is not None:
+            self._readiness.stop()
+            self._readiness = None
         if self._health is not None:
             self._health.stop()
             self._health = None
-        self._close_notify()
-
-    def _end_probe(self) -> None:
-        if self._probe is not None:
-            self._probe.stop()
-            self._probe = None
-
-    def _close_notify(self) -> None:
-        if self._notify >= 0:
-            self.host.close_watched(self._notify)
-            self._notify = -1
 
     def _close_complaint(self) -> None:
         if self._complaint >= 0:
             self.host.close_watched(self._complaint)
             self._complaint = -1
-
-
-def _exit(left: record.Record) -> Exit:
-    known = Exit(None)
-    known.kind, known.code = left.kind, left.code
-    if left.kind != UNKNOWN:
-        known.status = left.code << 8 if left.kind == EXITED else left.code
-    return known
-
-
-def _explain(error: OSError) -> str:
-    """Say what an error of a start means."""
-    text = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError):
-        return f"{text} (the file, or the interpreter that its first line names)"
-    if isinstance(error, PermissionError):
-        return f"{text} (is it executable?)"
-    if error.errno == 8:
-        return f"{text} (does it begin with a line like #!/bin/sh?)"
-    return text

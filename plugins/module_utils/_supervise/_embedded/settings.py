@@ -113,7 +113,7 @@ def load(directory: str) -> Settings:
 def _managed(settings: Settings, directory: str) -> None:
     try:
         data = json.loads(_read(directory + "/holdfast.json", LIMIT))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadSettings(f"holdfast.json: not JSON: {error}") from None
     if not isinstance(data, dict) or data.get("format") != 1:
         raise BadSettings("holdfast.json: not of format 1; it was written by another version of the collection")

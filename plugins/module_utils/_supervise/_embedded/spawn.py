@@ -11,6 +11,7 @@ nothing.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -162,7 +163,7 @@ def _become(start: Start) -> str:
     except StateError as error:
         return str(error)
     except OSError as error:
-        return f"{start.program}: {error.strerror or error}"
+        return f"{start.program}: {explain(error)}"
     except BaseException as error:  # nothing of the supervisor may go on in the child
         return f"{start.program}: {type(error).__name__}: {error}"
 
@@ -178,3 +179,15 @@ def _descriptors(start: Start) -> None:
     lifted = {theirs: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 256) for theirs, ours in wanted.items()}
     for theirs, ours in lifted.items():
         os.dup2(ours, theirs)
+
+
+def explain(error: OSError) -> str:
+    """Say what an error of a start means."""
+    text = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"{text} (the file, or the interpreter that its first line names)"
+    if isinstance(error, PermissionError):
+        return f"{text} (is it executable?)"
+    if error.errno == errno.ENOEXEC:
+        return f"{text} (does it begin with a line like #!/bin/sh?)"
+    return text
