@@ -87,7 +87,7 @@ def _supervise_one(options: dict[str, str]) -> int:
     if not os.path.isdir(directory):
         raise _Fatal(UNUSABLE, f"{directory}: not a directory")
     host = Host(None, options.get("layout", status.RUNIT), None, _version())
-    spawn.raise_descriptor_limit()
+    spawn.protect()
     try:
         one = Service(host, os.path.basename(directory), directory)
     except files.Busy:
@@ -121,7 +121,7 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         host = Host(scan, options.get("layout", status.RUNIT), options.get("log-user"), _version())
         host.exit_with = options.get("exit-with")
-        spawn.raise_descriptor_limit()
+        spawn.protect()
         if host.logs is not None:
             host.logs.open()
         files.replace(own + "/version", f"{host.version}\n".encode())

@@ -46,16 +46,40 @@ _DROPPED = (
 )
 _DEFAULT_SIGNALS = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
-#: The soft limit of descriptors that the supervisor was started with and its children get back; (0, 0): not raised.
-_nofile = [0, 0]
+_OOM = "/proc/self/oom_score_adj"
 
 
-def raise_descriptor_limit() -> None:
-    """Let this process have as many descriptors as the hard limit allows; children get the former soft limit."""
+class _Own:
+    """What the supervisor has for itself and its children do not get.
+
+    nofile: soft and hard limit of descriptors it was started with, if it has raised the soft one. oom: its adjustment
+    for the kernel's out-of-memory killer, if it is not 0.
+    """
+
+    nofile: tuple[int, int] | None = None
+    oom: str | None = None
+
+
+def protect() -> None:
+    """Let this process have as many descriptors as the hard limit allows, and learn what children are to be spared."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        _nofile[:] = [soft, hard]
+        _Own.nofile = soft, hard
+    try:
+        with open(_OOM, encoding="ascii") as file:
+            value = file.read().strip()
+    except OSError:
+        return
+    _Own.oom = value if value != "0" else None
+
+
+def _adjust_oom(value: str) -> None:
+    try:
+        with open(_OOM, "w", encoding="ascii") as file:
+            file.write(value)
+    except OSError:
+        pass
 
 
 def base_environment() -> dict[str, str]:
@@ -109,9 +133,11 @@ def _spawn(start: Start) -> int:
         actions.append((os.POSIX_SPAWN_DUP2, start.output, 2))
     actions.extend((os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in start.passed.items())
     os.chdir(start.directory)
-    soft, hard = _nofile
-    if soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    # A spawned child begins with what the parent has at this moment.
+    if _Own.nofile:
+        resource.setrlimit(resource.RLIMIT_NOFILE, _Own.nofile)
+    if _Own.oom:
+        _adjust_oom("0")
     try:
         return os.posix_spawn(
             start.program,
@@ -123,8 +149,10 @@ def _spawn(start: Start) -> int:
             setsigdef=_DEFAULT_SIGNALS,
         )
     finally:
-        if soft:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if _Own.nofile:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (_Own.nofile[1], _Own.nofile[1]))
+        if _Own.oom:
+            _adjust_oom(_Own.oom)
         os.chdir("/")
 
 
@@ -155,9 +183,10 @@ def _become(start: Start) -> str:
         os.setsid()
         os.chdir(start.directory)
         _descriptors(start)
-        soft, hard = _nofile
-        if soft:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if _Own.nofile:
+            resource.setrlimit(resource.RLIMIT_NOFILE, _Own.nofile)
+        if _Own.oom:
+            _adjust_oom("0")
         apply(start.state or {}, start.environment)
         os.execve(start.program, start.arguments, start.environment)
     except StateError as error:
