@@ -96,8 +96,16 @@ class Table:
         self.process = None
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """SIGTERM once the log writer has a handler for it; the exit status."""
         assert self.process is not None
+        status_file = Path(f"/proc/{self.process.pid}/status")
+        bit = 1 << (signal.SIGTERM - 1)
+
+        def catches() -> bool:
+            (caught,) = (line for line in status_file.read_text().splitlines() if line.startswith("SigCgt:"))
+            return bool(int(caught.split()[1], 16) & bit)
+
+        wait_until(catches)
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(30)
         self.process = None

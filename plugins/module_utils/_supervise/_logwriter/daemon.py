@@ -44,12 +44,16 @@ def _raise_limit() -> None:
         pass
 
 
-def _attach_signals(loop: Loop) -> None:
+def _catch_signals() -> int:
+    """From here on SIGTERM and SIGHUP do nothing but to write their numbers; the descriptor to read them from."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _ignore)
+    return reading
 
+
+def _obey_signals(loop: Loop, reading: int) -> None:
     def received(events: int) -> None:
         del events
         for number in os.read(reading, 64):
@@ -70,6 +74,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1:
         _say("usage: logwriter TABLE")
         return BUSY
+    signals = _catch_signals()
     try:
         directory = os.open(argv[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
@@ -85,7 +90,7 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         _say(f"{argv[0]}: {error}")
         return FAILED
-    _attach_signals(loop)
+    _obey_signals(loop, signals)
     loop.run()
     spool.close(remove=True)
     return DONE

@@ -189,13 +189,17 @@ class Log:
         self._end_line()
         self._close_fifo()
         if self._trouble:
-            self._recover(stamps.now(), b"")
+            now = stamps.now()
+            self._retry_at = 0
+            self._recover(now, self._stamp(now))
         self._close_output()
         if self._loss and self._loss.due:
             self._loss.save(stamps.now())
 
     def _close_output(self) -> None:
         self._watch_socket(-1)
+        if self._queue and self._queue.unsent():
+            self._host.say(f"log of {self.name}: {self._queue.unsent()} bytes could not be sent, and are kept")
         try:
             self._output.close(clean=True)
         except OSError as error:
@@ -303,9 +307,13 @@ class Log:
 
     def restore(self, chunk: Chunk) -> None:
         """Write the chunk of a killed predecessor once more, to where it belongs, and leave the output as it was."""
-        self._open_output()
         output = self._output
         now = stamps.now()
+        try:
+            # Nothing of a queue is sent yet: it may have the chunk already.
+            output.open(now)
+        except OSError as error:
+            self._failed(error, now)
         stamp = chunk.stamp
         if output.descriptor >= 0 and output.inode == chunk.inode and output.device == chunk.device:
             output.offset = min(chunk.offset, output.offset)
@@ -324,7 +332,6 @@ class Log:
                 output.midline = chunk.midline
             self._emit(body, chunk.done, size, stamp, now)
         self._spool.finish()
-        self._watch_socket(-1)
         output.close(clean=False)
 
     def _emit(self, body: bytes, done: int, size: int, stamp: bytes, now: int) -> None:
@@ -509,7 +516,7 @@ class Log:
                 self._count(data.count(b"\n"), len(data), data[-1] != _LINE_END, now)
                 return
             output = self._output
-            self._spool.move(0, output.offset, output.device, output.inode)
+            self._spool.move(0, output.offset, output.device, output.inode, output.midline)
             body = b"%s%s" % (b"" if output.midline else stamp, data.replace(b"\n", b"\n" + stamp))
             size = len(body)
             if stamp and data[-1] == _LINE_END:

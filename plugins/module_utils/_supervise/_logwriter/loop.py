@@ -80,6 +80,8 @@ class Loop:
         """Finish what a predecessor left, open all logs, and write until ``end`` was called."""
         self._replay()
         self.load()
+        # Files that are opened from now on were not open in the predecessor.
+        self.spool.trusted = False
         poll = self._epoll.poll
         find = self._handlers.get
         while not self._ending:
@@ -137,7 +139,7 @@ class Loop:
     def load(self) -> None:
         """Make the logs what the table says."""
         wanted = table.names(self.table)
-        for name in [name for name in self._logs if name not in wanted]:
+        for name in set(self._logs).difference(wanted):
             self._remove(name)
         for name in wanted:
             log = self._logs.get(name)

@@ -29,7 +29,7 @@ CURRENT = "current"
 IN_USE = 0o644
 COMPLETE, UNSURE = ".s", ".u"
 _ROTATED_LENGTH = stamps.LABEL_LENGTH + len(COMPLETE)
-_RETRY_SIZE = 65536
+_RETRY_SIZE = 262144  # More than one line that a chunk can hold.
 _LINE_END = 10
 
 
@@ -106,7 +106,7 @@ class Output:
 class DirectoryOutput(Output):
     """``current`` in a log directory, its rotation and the pruning of what was rotated."""
 
-    __slots__ = ("_born", "_identity", "_lock", "_sealer", "_trusted", "settings")
+    __slots__ = ("_born", "_identity", "_lock", "_newest", "_sealer", "_trusted", "settings")
 
     def __init__(self, settings: Settings, sealer: Sealer, trusted: bool) -> None:
         """``trusted``: a ``current`` without the mark of an orderly end is complete nevertheless."""
@@ -117,6 +117,7 @@ class DirectoryOutput(Output):
         self._lock = -1
         self._identity = (0, 0)
         self._born = 0
+        self._newest = 0
 
     def open(self, now: int) -> None:
         """Open directory, lock and ``current``; OSError with the reason if that is impossible."""
@@ -152,7 +153,10 @@ class DirectoryOutput(Output):
     def _mend(self, directory: int, now: int) -> None:
         """Give a rotated file that lacks the mark what it lacks: the sync, or the name of an unsure file."""
         for name in os.listdir(directory):
-            if not (is_rotated(name) and name.endswith(COMPLETE)):
+            if not is_rotated(name):
+                continue
+            self._newest = max(self._newest, rotated_at(name))
+            if not name.endswith(COMPLETE):
                 continue
             mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
             if mode & stat.S_IXUSR or not stat.S_ISREG(mode):
@@ -170,7 +174,7 @@ class DirectoryOutput(Output):
             marked = status.st_mode & stat.S_IXUSR
             if status.st_size and not marked and not self._trusted:
                 # The machine went down with this file open: nobody knows what the disk kept of it.
-                os.rename(CURRENT, self._free_name(directory, now, UNSURE), src_dir_fd=directory, dst_dir_fd=directory)
+                os.rename(CURRENT, self._next_name(now, UNSURE), src_dir_fd=directory, dst_dir_fd=directory)
                 os.close(descriptor)
                 descriptor = opening.open_file(CURRENT, os.O_RDWR | os.O_CREAT | os.O_EXCL, IN_USE, directory)
             os.fchmod(descriptor, IN_USE)
@@ -198,12 +202,10 @@ class DirectoryOutput(Output):
         """Take over the size of the settings."""
         self.limit = int(self.settings.size or UNLIMITED)
 
-    def _free_name(self, directory: int, now: int, suffix: str) -> str:
-        while True:
-            name = stamps.label(now)
-            if not any(os.access(name + end, os.F_OK, dir_fd=directory) for end in (COMPLETE, UNSURE)):
-                return name + suffix
-            now += 1
+    def _next_name(self, now: int, suffix: str) -> str:
+        """A name that sorts behind all others, even if the clock was set back or many files come at once."""
+        self._newest = max(now, self._newest + 1)
+        return stamps.label(self._newest) + suffix
 
     def ready(self) -> None:
         """Open ``current`` if it is not."""
@@ -229,7 +231,7 @@ class DirectoryOutput(Output):
     def rotate(self, now: int) -> None:
         """Rename ``current``, prune, make a new ``current``.
 
-        A failure to rename leaves all as it is, to be tried again some 64 KiB later. A failure to make a new file is an
+        A failure to rename leaves all as it is, to be tried again some 256 KiB later. A failure to make a new file is an
         OSError, and the output is closed.
         """
         try:
@@ -241,12 +243,13 @@ class DirectoryOutput(Output):
             old = self.descriptor
             try:
                 if self._is_current(directory):
-                    name = self._free_name(directory, now, COMPLETE)
+                    name = self._next_name(now, COMPLETE)
                     os.rename(CURRENT, name, src_dir_fd=directory, dst_dir_fd=directory)
             except OSError:
                 self.limit = self.offset + _RETRY_SIZE
                 return
             self.descriptor = -1
+            self.offset = 0
             self._sealer.seal(old)
             self._prune(directory, now)
             self._open_current(directory, now)

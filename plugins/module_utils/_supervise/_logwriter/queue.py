@@ -80,10 +80,10 @@ class QueueOutput(Output):
         "_directory",
         "_longest",
         "_message",
-        "_progress",
         "_reason",
         "_sent",
         "_socket",
+        "_stuck_since",
         "blocked",
         "settings",
     )
@@ -99,7 +99,7 @@ class QueueOutput(Output):
         self._longest = _LONGEST_LINE
         self._socket: Socket | None = None
         self._sent = _START
-        self._progress = 0
+        self._stuck_since = 0
         self._reason = errno.EAGAIN
         self.blocked = False
 
@@ -119,7 +119,6 @@ class QueueOutput(Output):
             # Killed between emptying the queue and saying so.
             self._save_sent(_START)
         self.midline = self.offset > self._sent and self.midline
-        self._progress = now
 
     def ready(self) -> None:
         """OSError while the queue is more than half full."""
@@ -138,7 +137,13 @@ class QueueOutput(Output):
 
     def hopeless(self, now: int) -> bool:
         """Whether the receiver has taken nothing for so long that waiting for it would harm the service."""
-        return self._reason not in (errno.EAGAIN, errno.ENOBUFS) or not 0 <= now - self._progress < _PATIENCE
+        if self._reason not in (errno.EAGAIN, errno.ENOBUFS):
+            return True
+        return self._stuck_since > 0 and not 0 <= now - self._stuck_since < _PATIENCE
+
+    def unsent(self) -> int:
+        """Bytes that are still to be sent."""
+        return self.offset - self._sent if self.descriptor >= 0 else 0
 
     @property
     def handle(self) -> int:
@@ -177,9 +182,10 @@ class QueueOutput(Output):
             self._socket.send(self._message(line))
         except OSError as error:
             self._reason = error.errno or errno.EIO
+            self._stuck_since = self._stuck_since or now
             if error.errno == errno.EAGAIN:
                 self.blocked = True
-                self.due = max(self._progress + _PATIENCE, now + _RETRY)
+                self.due = max(self._stuck_since + _PATIENCE, now + _RETRY)
             elif error.errno == errno.EMSGSIZE and self._longest > _SHORTEST_LIMIT:
                 self._longest //= 2
                 self.due = now
@@ -187,7 +193,7 @@ class QueueOutput(Output):
                 self._disconnect()
                 self.due = now + _RETRY
             return False
-        self._progress = now
+        self._stuck_since = 0
         self._reason = errno.EAGAIN
         return True
 

@@ -169,11 +169,13 @@ class Spool:
             self.map[_STATE] = HELD | _SECOND_SLOT
         return got
 
-    def move(self, done: int, offset: int, device: int, inode: int) -> None:
+    def move(self, done: int, offset: int, device: int, inode: int, midline: bool | None = None) -> None:
         """The first ``done`` bytes of the text are in place; the rest goes to ``offset`` of this file.
 
-        Inode 0 stands for the end of ``current``, whichever file that will be.
+        Inode 0 stands for the end of ``current``, whichever file that will be. ``midline`` replaces what ``begin`` said.
         """
+        if midline is not None:
+            self._midline = midline
         self._slot = 1 - self._slot
         _SLOT.pack_into(
             self.map, _SLOTS[self._slot], self._count, done, offset, device, inode, self._midline, self._stamp_length

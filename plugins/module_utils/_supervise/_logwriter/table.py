@@ -45,6 +45,8 @@ class Settings:
         if self.format not in FORMATS:
             raise ValueError(f"format: {self.format!r} is none of {', '.join(FORMATS)}")
         self.socket: str | None = log.get("socket")
+        if self.socket is not None and not isinstance(self.socket, str):
+            raise ValueError(f"socket: {self.socket!r} is not a path")
         self.size = _number(log, "size", DEFAULT_SIZE)
         self.count = _number(log, "count", DEFAULT_COUNT)
         self.age = _number(log, "age", None)
