@@ -176,32 +176,30 @@ def summary(runs: list[Run], seconds: float) -> int:
 
 
 def inside(name: str, work: Path) -> int:
-    """The body of a gate's own process."""
-    contain.adopt_orphans()
-
-    def stop(_signal: int, _frame: object) -> None:
-        contain.kill_descendants()
-        os._exit(1)
-
-    signal.signal(signal.SIGTERM, stop)
-    gate = gates.GATES[name]
-    tree = work / name / "ansible_collections" / "holdfast" / "supervision"
-    shutil.copytree(work / "tree", tree, symlinks=True)
-    code = 0
-    try:
-        gate.function(gates.Place(checkout=CHECKOUT, tree=tree, work=work / name))
-    except gates.Skip as reason:
-        print(f"{gates.NOTE}{reason}")
-        code = gates.SKIPPED
-    except gates.Failure as reason:
-        print(f"{gates.NOTE}{reason}")
-        code = 1
+    """The body of a gate's own process, which does nothing but look after the one that does the work."""
+    code = contain.run(lambda: work_of(name, work))
     left = contain.left_running()
     if left:
         print(f"{gates.NOTE}left processes running")
         print("Left running, and killed now:", *left, sep="\n  ")
-        code = 1
+        return 1
     return code
+
+
+def work_of(name: str, work: Path) -> int:
+    """Run the function of a gate; gives the exit code."""
+    gate = gates.GATES[name]
+    tree = work / name / "ansible_collections" / "holdfast" / "supervision"
+    shutil.copytree(work / "tree", tree, symlinks=True)
+    try:
+        gate.function(gates.Place(checkout=CHECKOUT, tree=tree, work=work / name))
+    except gates.Skip as reason:
+        print(f"{gates.NOTE}{reason}")
+        return gates.SKIPPED
+    except gates.Failure as reason:
+        print(f"{gates.NOTE}{reason}")
+        return 1
+    return 0
 
 
 def main() -> int:

@@ -9,7 +9,10 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 import time
+import traceback
+from collections.abc import Callable
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
@@ -20,6 +23,35 @@ _EXPECTED = ("ssh: ",)
 def adopt_orphans() -> None:
     """Become the parent of every orphaned descendant of this process."""
     ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def run(function: Callable[[], int]) -> int:
+    """Call ``function`` in a child and give its exit code; meanwhile adopt and reap orphans, as an init does.
+
+    When this process is asked to end by SIGTERM, all that is below it is killed first.
+    """
+    adopt_orphans()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = function()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def stop(_signal: int, _frame: object) -> None:
+        kill_descendants()
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, stop)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return os.waitstatus_to_exitcode(status)
 
 
 def descendants() -> list[int]:
