@@ -222,6 +222,12 @@ def test_the_pid_stays(service: Service) -> None:
     assert json.loads(output.splitlines()[0])["pid"] == process.pid
 
 
+def test_check_needs_no_standard_output(service: Service) -> None:
+    # As runit's sv starts it, when it waits for a service.
+    service.write(readiness={"check": ["/bin/true"]}, nice=1)
+    assert service.start("/bin/sh", "-c", "exec ./check >&-").returncode == 0
+
+
 def test_finish_gets_how_the_service_ended(service: Service) -> None:
     service.write(finish=["/bin/sh", "-c", 'echo "$# $HOLDFAST_EXIT_CODE $HOLDFAST_EXIT_SIGNAL"'], nice=1)
     assert service.start("./finish", "-1", "15").stdout == "0 -1 15\n"
