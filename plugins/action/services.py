@@ -18,6 +18,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition i
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import SECRET, Problem, shown
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 from ansible_collections.holdfast.supervision.plugins.plugin_utils.plain import plain
+from ansible_collections.holdfast.supervision.plugins.plugin_utils.resolve import message, resolve
 
 MODULE = "holdfast.supervision.services"
 DEFAULTS = "services_defaults"
@@ -94,7 +95,7 @@ class ActionModule(ActionBase):
         variables = {}
         problems: list[Problem] = []
         for name in merge.variable_names(task_vars):
-            variables[name] = self._resolved(task_vars[name], name, problems)
+            variables[name] = resolve(self._templar, task_vars[name], name, problems)
         merged = merge.merge(variables)
         return merged._replace(problems=problems + merged.problems)
 
@@ -103,40 +104,31 @@ class ActionModule(ActionBase):
         where = "defaults"
         if defaults is None:
             where = DEFAULTS
-            defaults = self._resolved(task_vars.get(DEFAULTS), DEFAULTS, problems)
+            defaults = resolve(self._templar, task_vars.get(DEFAULTS), DEFAULTS, problems)
         if defaults is None:
             return {}, problems
         usable, found = validate.read_defaults(plain(defaults), where)
         return usable, problems + found
 
-    def _resolved(self, value: Any, path: str, problems: list[Problem]) -> Any:
-        """Resolve the templates in a variable; what cannot be resolved becomes a problem and is left out."""
-        try:
-            return plain(self._templar.template(value))
-        except AnsibleError as error:
-            if isinstance(value, Mapping):
-                return {str(key): self._resolved(item, f"{path}.{key}", problems) for key, item in value.items()}
-            if isinstance(value, list):
-                return [self._resolved(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
-            problems.append(Problem(path, "", _message(error)))
-            return None
-
     def _from_template(self, service: dict[str, Any], task_vars: dict[str, Any]) -> str:
         """Render the user's own template of a run script as ansible.builtin.template would."""
         try:
             source = self._find_needle("templates", service["template"])
-            text = trust_as_template(self._loader.get_text_file_contents(source))
+            template = trust_as_template(self._loader.get_text_file_contents(source))
             folders = [*task_vars.get("ansible_search_path", []), self._loader.get_basedir(), os.path.dirname(source)]
             templar = self._templar.copy_with_new_env(
                 searchpath=[path for folder in folders for path in (os.path.join(folder, "templates"), folder)],
                 available_variables={**task_vars, "service": _without_secrets(service), "name": service["name"]},
             )
             rendered = templar.template(
-                text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
+                template, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
             )
         except AnsibleError as error:
-            raise ValueError(_message(error)) from error
-        return str(plain(rendered)) if rendered is not None else ""
+            raise ValueError(message(error)) from error
+        text = str(plain(rendered))
+        if not text.startswith("#!/") or text.partition("\n")[0].endswith("\r"):
+            raise ValueError("its first line must name an interpreter, such as #!/bin/sh")
+        return text
 
 
 def _without_secrets(service: dict[str, Any]) -> dict[str, Any]:
@@ -148,11 +140,6 @@ def _absolute(path: Any) -> str | None:
     """Return the log directory if it is known here; the host resolves what depends on its user."""
     text = str(path) if path is not None else ""
     return text.rstrip("/") if text.startswith("/") else None
-
-
-def _message(error: AnsibleError) -> str:
-    text = " ".join(str(error).split())
-    return text.split(" on the Ansible Controller.")[0]
 
 
 def _failure(problems: list[Problem], host: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 """Rendering of the scripts of a service, on the controller.
 
 Templates are compiled once. Ansible's own templating is not used here: it costs a hundred times as much, and there is
-nothing left to resolve in a normalised definition.
+nothing left to resolve in a normalised definition. PRIVATE to the collection.
 """
 
 from __future__ import annotations

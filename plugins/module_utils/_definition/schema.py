@@ -4,7 +4,7 @@
 """The service definition: every key, once.
 
 This table is the only place that knows the keys. Validation, defaults, the documentation page and the advice for
-misspelt keys all come from it.
+misspelt keys all come from it. PRIVATE to the collection.
 """
 
 from __future__ import annotations

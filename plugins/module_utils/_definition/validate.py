@@ -4,7 +4,7 @@
 """Reading of definitions: what the user wrote becomes canonical values, or problems.
 
 Reading never stops at the first problem. The canonical values have the same keys as the schema, only those that were
-given; a key set to null counts as not given.
+given; a key set to null counts as not given. PRIVATE to the collection.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ def _argv(value: Any, key: Key, path: str, found: Problems) -> Any:
     before = len(found)
     words = []
     for index, item in enumerate(value):
-        if type(item) is str and "\0" not in item:
+        if type(item) is str and item.isascii() and "\0" not in item:
             words.append(item)
             continue
         try:
@@ -324,7 +324,7 @@ def _environment(value: Any, key: Key, path: str, found: Problems) -> Any:
                 )
             )
             continue
-        if type(item) is str and "\0" not in item:
+        if type(item) is str and item.isascii() and "\0" not in item:
             result[name] = item
             continue
         try:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the holdfast.supervision authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading of single values: durations, sizes, permissions, signals."""
+"""Reading of single values: durations, sizes, permissions, signals. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -142,15 +142,9 @@ def signal(value: Any) -> str:
 
 def path(value: Any) -> str:
     """Return an absolute path without '..'."""
-    if (
-        isinstance(value, str)
-        and value.startswith("/")
-        and "\0" not in value
-        and "\n" not in value
-        and ".." not in value.split("/")
-    ):
+    if isinstance(value, str) and value.startswith("/") and value.isprintable() and ".." not in value.split("/"):
         return value.rstrip("/") or "/"
-    raise Wrong("must be an absolute path without '..'")
+    raise Wrong("must be an absolute path without '..' and control characters")
 
 
 def percentage(value: Any) -> float:
@@ -175,15 +169,20 @@ def boolean(value: Any) -> bool:
 
 def text(value: Any) -> str:
     """Return text that a file can hold."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise Wrong("must be text without NUL characters")
-        return value
-    raise Wrong("must be text")
+    if not isinstance(value, str):
+        raise Wrong("must be text")
+    if "\0" in value:
+        raise Wrong("must be text without NUL characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Wrong("must be text that UTF-8 can encode") from None
+    return value
 
 
 def line(value: Any) -> str:
     """Return text of one line that is not empty."""
+    # What is printable has no lone surrogates either.
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
     raise Wrong("must be one line of text")

@@ -122,6 +122,28 @@ def test_the_services_of_the_task_come_first(host: Host) -> None:
     assert set(host.sent[0]) == {"payload", "secrets"}
 
 
+def test_variables_may_be_templates_and_parts_may_be_omitted(host: Host) -> None:
+    host.run(
+        """
+common: {user: app, environment: {A: "1"}}
+services_definitions:
+  a: "{{ common | combine({'command': ['/bin/a']}) }}"
+  b:
+    command: [/bin/b, "{{ nothing | default(omit) }}", "{{ 3 }}", '{"json": 1}']
+    user: "{{ nothing | default(omit) }}"
+    environment: {A: "{{ nothing | default(omit) }}", B: "x"}
+services_definitions__x: "{{ {'c': {'command': ['/bin/c']}} if true else {} }}"
+services_definitions__y: "{{ omit }}"
+services_defaults: "{{ nothing | default({}) }}"
+"""
+    )
+    services = host.content["services"]
+    assert list(services) == ["a", "b", "c"]
+    assert services["a"]["holdfast"]["process"]["user"] == "app"
+    assert services["b"]["holdfast"]["process"]["user"] is None
+    assert services["b"]["files"]["run"]["content"].endswith("export B='x'\nexec /bin/b 3 '{\"json\": 1}'\n")
+
+
 def test_without_any_definition(host: Host) -> None:
     assert host.run()["changed"]
     assert host.content["services"] == {}
@@ -194,10 +216,10 @@ services_definitions: {a: {template: mine.j2, command: ["/bin/{{ 'a' }}"], user:
     )
 
 
-@pytest.mark.parametrize("text", [None, "{{ nothing }}", "{% if %}"])
+@pytest.mark.parametrize("text", [None, "{{ nothing }}", "{% if %}", "", "exec /bin/x\n", "#!/bin/sh\r\nexec x\r\n"])
 def test_a_template_that_cannot_be_rendered(host: Host, text: str | None) -> None:
     if text is not None:
-        (host.folder / "mine.j2").write_text(text)
+        (host.folder / "mine.j2").write_bytes(text.encode())
     result = host.run("services_definitions: {a: {template: mine.j2}}")
     assert result["failed"]
     assert "services_definitions.a.template: mine.j2: " in result["msg"]

@@ -231,6 +231,9 @@ def test_check_needs_no_standard_output(service: Service) -> None:
 def test_finish_gets_how_the_service_ended(service: Service) -> None:
     service.write(finish=["/bin/sh", "-c", 'echo "$# $HOLDFAST_EXIT_CODE $HOLDFAST_EXIT_SIGNAL"'], nice=1)
     assert service.start("./finish", "-1", "15").stdout == "0 -1 15\n"
+    # A process that left a core has 128 added by some supervisors.
+    assert service.start("./finish", "-1", "139").stdout == "0 -1 11\n"
+    assert service.start("./finish").stdout == "0  0\n"
     assert service.start("./finish", "1", "0", HOLDFAST_APPLIED="1").stdout == "0 1 0\n"
 
 

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Templates in variables of the inventory are resolved, each error with the path of its variable. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError, AnsibleValueOmittedError
+from ansible.template import Templar
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
+
+from .plain import plain
+
+_OMITTED = object()
+
+
+def resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -> Any:
+    """Return the value of a variable as plain Python, with all templates in it resolved.
+
+    What cannot be resolved becomes a problem and null. What resolves to omit is left out. Only text that may be a
+    template goes through Ansible's templating, which costs much more than looking.
+    """
+    result = _resolve(templar, value, path, problems)
+    return None if result is _OMITTED else result
+
+
+def _resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -> Any:
+    if isinstance(value, str):
+        if "{" not in value and not value.startswith("#jinja2:"):
+            return plain(value)
+    elif isinstance(value, Mapping):
+        items = {plain(key): _resolve(templar, item, f"{path}.{key}", problems) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item is not _OMITTED}
+    elif isinstance(value, (list, tuple)):
+        found = [_resolve(templar, item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
+        return [item for item in found if item is not _OMITTED]
+    try:
+        return plain(templar.template(value))
+    except AnsibleValueOmittedError:
+        return _OMITTED
+    except AnsibleError as error:
+        problems.append(Problem(path, "", message(error)))
+        return None
+
+
+def message(error: AnsibleError) -> str:
+    """Return what an error of Ansible says, as one line."""
+    text = " ".join(str(error).split())
+    return text.split(" on the Ansible Controller.")[0]
