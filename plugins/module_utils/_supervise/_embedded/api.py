@@ -79,6 +79,11 @@ error NoSuchService (name: string)
 error BadRequest (message: string)
 """
 
+#: Connections at a time; further ones wait in the kernel's queue.
+CONNECTIONS = 256
+#: Seconds of rest when no descriptor is free for another connection.
+REST = 1.0
+
 _INFORMATION = {"vendor": "holdfast", "product": "supervisor", "url": "https://github.com/holdfast/supervision"}
 _WISHES = ("ready", "down", "gone")
 
@@ -128,16 +133,32 @@ class Api:
             "Stop": self._stop,
             "Reexec": self._reexec,
         }
-        host.loop.watch(self._listener.fileno(), self._accept)
+        self._listening = False
+        self._resume()
 
     # -- connections -----------------------------------------------------------------------------------------------
 
     def _accept(self, _events: int) -> None:
         peer = self._listener.accept()
         if peer is None:
+            self._pause()
+            self._host.loop.later(REST, self._resume)
             return
         self._peers[peer.fileno()] = peer
         self._host.loop.watch(peer.fileno(), lambda events: self._ready(peer, events))
+        if len(self._peers) >= CONNECTIONS:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Accept nobody for now."""
+        if self._listening:
+            self._listening = False
+            self._host.loop.forget(self._listener.fileno())
+
+    def _resume(self) -> None:
+        if not self._listening and len(self._peers) < CONNECTIONS:
+            self._listening = True
+            self._host.loop.watch(self._listener.fileno(), self._accept)
 
     def _ready(self, peer: server.Peer, events: int) -> None:
         if events & WRITE:
@@ -170,6 +191,7 @@ class Api:
         if peer in self._listeners:
             self._listeners.remove(peer)
         peer.close()
+        self._resume()
 
     def _call(self, peer: server.Peer, request: dict[str, Any]) -> None:
         if peer.uid not in (0, os.geteuid()):

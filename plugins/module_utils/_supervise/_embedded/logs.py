@@ -149,7 +149,10 @@ class Logs:
         kept.boot, kept.namespace, kept.phase = self._host.boot, self._host.namespace, record.RUNNING
         kept.pid, kept.started = self.pid, identity.start_time(self.pid)
         kept.identity = self._host.version
-        record.write(self._record, kept)
+        try:
+            record.write(self._record, kept)
+        except OSError as error:
+            self._host.complain(f"{self._record}: {error.strerror}; a later supervisor will start a second log writer")
         self._host.children.watch(self.pid, self._exited)
 
     def stop(self) -> None:

@@ -406,7 +406,6 @@ class Service:
             self._record(record.STARTING)
             self.pid, complaint = spawn.spawn(start)
         except OSError as error:
-            self._record(record.IDLE)
             self._cannot_start(f"{start.program}: {spawn.explain(error)}")
             return False
         self._child_started = identity.start_time(self.pid)
@@ -517,18 +516,29 @@ class Service:
             reason = self._spawn_error
             self.note("cannot start", reason)
         wanted = self.state == STOPPING
+        stray = 0 if wanted else self._background(exit_)
         self.note("exit", reason if not wanted else f"{reason}, as asked")
         self._notify_script("killed" if exit_.kind != EXITED else "exit")
         self.pid = 0
         self.since = time.time_ns()
         self.paused = False
         self._lived, self._cause = lived, reason
+        if stray:
+            signals.send(stray, SIGKILL, "tree", self._token)
+            self.give_up("the command goes to the background, where nobody can supervise it: use its foreground option")
+            return
         if "finish" in self.set.names and os.path.exists(self.directory + "/finish"):
             code = exit_.code if exit_.kind == EXITED else -1
             self._settle(FINISHING, "")
             self._script("finish", [str(code), str((exit_.status or 0) & 0xFF)], self.finished, self.set.finish_timeout)
         else:
             self._dead()
+
+    def _background(self, exit_: Exit) -> int:
+        """Find the daemon that a command has left behind when it ended at once and with success; 0 if there is none."""
+        if not exit_.success or self.lived >= STEADY or self.set.restart != "always" or self.set.interval is not None:
+            return 0
+        return identity.marked({self._token.encode()}).get(self._token.encode(), 0)
 
     def finished(self, exit_: Exit) -> None:
         """Hear that `finish` has ended."""
