@@ -4,8 +4,9 @@
 
 """Apply a process state (user, groups, limits, nice …) to the calling process, between fork and exec.
 
-Order matters: what needs root comes first, the identity last. Nothing here is undone after an error: the caller is a
-forked child, which reports the error and exits. PRIVATE to the collection.
+Order matters: what needs root comes before the identity, and whatever opens a file (names are looked up in files) comes
+before the limits, since the caller still has more descriptors open than a limit may allow. Nothing here is undone after
+an error: the caller is a forked child, which reports the error and exits. PRIVATE to the collection.
 """
 
 from __future__ import annotations
@@ -51,19 +52,15 @@ def needed(state: dict[str, Any]) -> bool:
     )
 
 
-def apply(state: dict[str, Any], environment: dict[str, str]) -> None:
+def apply(state: dict[str, Any], environment: dict[str, str], nofile: tuple[int, int] | None = None) -> None:
     """Make the calling process what *state* (the `process` object of holdfast.json) says.
 
-    HOME, USER, LOGNAME and SHELL of the user are added to *environment*. Raises StateError.
+    HOME, USER, LOGNAME and SHELL of the user are added to *environment*. nofile: soft and hard limit of descriptors where
+    *state* has none; None leaves it. Raises StateError.
     """
     account = _account(state.get("user"))
     group = _group(state.get("group"), account)
-    limits = state.get("limits") or {}
-    for name, (soft, hard) in limits.items():
-        try:
-            resource.setrlimit(LIMITS[name], (soft, hard))
-        except (OSError, ValueError) as error:
-            raise StateError(f"limits.{name}: ({soft}, {hard}): {error}") from None
+    groups = _groups(state, account, group)
     if state.get("oom_score_adjust") is not None:
         _attempt("oom_score_adjust", _write, "/proc/self/oom_score_adj", str(state["oom_score_adjust"]))
     if state.get("nice") is not None:
@@ -74,7 +71,21 @@ def apply(state: dict[str, Any], environment: dict[str, str]) -> None:
         os.umask(state["umask"])
     if account is not None:
         environment.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name, SHELL=account.pw_shell)
-    _identity(state, account, group)
+    limits = dict(state.get("limits") or {})
+    if nofile is not None:
+        limits.setdefault("nofile", nofile)
+    for name, (soft, hard) in limits.items():
+        try:
+            resource.setrlimit(LIMITS[name], (soft, hard))
+        except (OSError, ValueError) as error:
+            raise StateError(f"limits.{name}: ({soft}, {hard}): {error}") from None
+    if groups is not None:
+        _attempt("groups", os.setgroups, groups)
+    if os.geteuid() == 0:
+        if group is not None:
+            _attempt("group", os.setresgid, group, group, group)
+        if account is not None:
+            _attempt("user", os.setresuid, account.pw_uid, account.pw_uid, account.pw_uid)
 
 
 def _account(user: str | None) -> pwd.struct_passwd | None:
@@ -95,7 +106,8 @@ def _group(group: str | None, account: pwd.struct_passwd | None) -> int | None:
         raise StateError(f"group: there is no group {group!r}") from None
 
 
-def _identity(state: dict[str, Any], account: pwd.struct_passwd | None, group: int | None) -> None:
+def _groups(state: dict[str, Any], account: pwd.struct_passwd | None, group: int | None) -> list[int] | None:
+    """Give the supplementary groups to set, None to leave them as they are."""
     names = state.get("groups")
     if os.geteuid() != 0:
         wrong = (account is not None and account.pw_uid != os.geteuid()) or (
@@ -103,17 +115,12 @@ def _identity(state: dict[str, Any], account: pwd.struct_passwd | None, group: i
         )
         if wrong or names:
             raise StateError("user, group, groups: only a supervisor that runs as root can change them")
-        return
+        return None
     if names is not None:
-        _attempt("groups", os.setgroups, [_group(name, None) or 0 for name in names])
-    elif account is not None and group is not None:
-        _attempt("groups", os.initgroups, account.pw_name, group)
-    elif group is not None:
-        _attempt("groups", os.setgroups, [])
-    if group is not None:
-        _attempt("group", os.setresgid, group, group, group)
-    if account is not None:
-        _attempt("user", os.setresuid, account.pw_uid, account.pw_uid, account.pw_uid)
+        return [_group(name, None) or 0 for name in names]
+    if account is not None and group is not None:
+        return os.getgrouplist(account.pw_name, group)
+    return [] if group is not None else None
 
 
 def _runtime_directory(folder: dict[str, Any], account: pwd.struct_passwd | None, group: int | None) -> None:

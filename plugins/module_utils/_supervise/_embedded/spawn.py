@@ -183,11 +183,9 @@ def _become(start: Start) -> str:
         os.setsid()
         os.chdir(start.directory)
         _descriptors(start)
-        if _Own.nofile:
-            resource.setrlimit(resource.RLIMIT_NOFILE, _Own.nofile)
         if _Own.oom:
             _adjust_oom("0")
-        apply(start.state or {}, start.environment)
+        apply(start.state or {}, start.environment, _Own.nofile)
         os.execve(start.program, start.arguments, start.environment)
     except StateError as error:
         return str(error)
