@@ -151,7 +151,9 @@ def main() -> None:
     except (BadArchive, InstallError, Unfit, converge.Refused) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or options['directory']}: {error.strerror}; the runtime in use was not changed")
+        module.fail_json(
+            msg=f"{error.filename or options['directory']}: {error.strerror}; the runtime in use was not changed"
+        )
     module.exit_json(**result)
 
 

@@ -65,7 +65,11 @@ def decode(archive: str, version: str) -> dict[str, bytes]:
         if isinstance(error, BadArchive):
             raise
         raise BadArchive(f"the runtime's archive is damaged: {error}") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(document.get("files"), dict):
+    if (
+        not isinstance(document, dict)
+        or document.get("format") != FORMAT
+        or not isinstance(document.get("files"), dict)
+    ):
         raise BadArchive("the runtime's archive has an unknown format")
     files: dict[str, bytes] = {}
     for name, text in document["files"].items():

@@ -189,11 +189,14 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
     result = _result(host, actions, running)
     result["diff"] = [_diff("supervisor", _process(running), f"running with runtime {version}\n")]
     result["diff"] += [
-        _diff(place.path, "", f"directory, mode {place.mode:04o}, owner {place.user or 'as deployed'}\n") for place in missing
+        _diff(place.path, "", f"directory, mode {place.mode:04o}, owner {place.user or 'as deployed'}\n")
+        for place in missing
     ]
     if link_differs:
         after = f"link to {wanted.run_directory}\n"
-        result["diff"].append(_diff(f"{wanted.scan_directory}/{directories.LINK}", f"link to {link}\n" if link else "", after))
+        result["diff"].append(
+            _diff(f"{wanted.scan_directory}/{directories.LINK}", f"link to {link}\n" if link else "", after)
+        )
     result["diff"] += [_diff(name, texts[name] or "", wanted.units[name]) for name in differing]
     if disabled:
         result["diff"].append(_diff("started at boot", "", "".join(f"{name}\n" for name in disabled)))

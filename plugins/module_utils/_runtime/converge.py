@@ -73,7 +73,9 @@ def present(wanted: Wanted, run: Runner, check_mode: bool) -> dict[str, Any]:
     elif found is not None:
         actions.append(f"compile runtime {wanted.version} for Python {'.'.join(map(str, found.version))}")
     if active != wanted.version:
-        actions.append(f"switch from runtime {active} to {wanted.version}" if active else f"use runtime {wanted.version}")
+        actions.append(
+            f"switch from runtime {active} to {wanted.version}" if active else f"use runtime {wanted.version}"
+        )
     if wanted.command and text != text_before:
         actions.append(f"write {wanted.command}")
 
@@ -190,7 +192,7 @@ def command_text(wanted: Wanted) -> str:
     """Give the command file: a person types one word, and it finds this host's runtime and services."""
     lines = ["#!/bin/sh", MARKER]
     if wanted.scan_directory:
-        lines.append(f"[ -n \"${{HOLDFAST_SCAN:-}}\" ] || export HOLDFAST_SCAN={shlex.quote(wanted.scan_directory)}")
+        lines.append(f'[ -n "${{HOLDFAST_SCAN:-}}" ] || export HOLDFAST_SCAN={shlex.quote(wanted.scan_directory)}')
     current = os.path.join(wanted.directory, "current")
     lines.append(f'exec {shlex.quote(wanted.python)} -I -S {shlex.quote(current)} "$@"')
     return "\n".join(lines) + "\n"

@@ -77,7 +77,9 @@ def make(place: Place) -> None:
             try:
                 entry = pwd.getpwnam(place.user)
             except KeyError:
-                raise Unsafe(f"{place.path} ({place.purpose}) is to belong to {place.user}, a user that does not exist") from None
+                raise Unsafe(
+                    f"{place.path} ({place.purpose}) is to belong to {place.user}, a user that does not exist"
+                ) from None
             os.chown(temporary, entry.pw_uid, entry.pw_gid)
         os.chmod(temporary, place.mode)
         os.rename(temporary, place.path)

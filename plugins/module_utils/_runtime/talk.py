@@ -70,7 +70,9 @@ class Supervisor:
             return None
         try:
             question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            kind, _whence, _start, _length, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+            kind, _whence, _start, _length, pid = struct.unpack(
+                _FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+            )
         except OSError:
             return None
         finally:

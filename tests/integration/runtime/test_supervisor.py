@@ -13,7 +13,12 @@ import pytest
 from deployed import Deployment, alive, run, runtime
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import archive, control, directories, install
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import (
+    archive,
+    control,
+    directories,
+    install,
+)
 
 SLEEP = "#!/bin/sh\nexec sleep 100000\n"
 # A runtime that passes its selftest and never becomes a supervisor.
@@ -48,7 +53,9 @@ def test_check_mode_on_a_bare_host_foretells_and_touches_nothing(deployment: Dep
     assert foretold["changed"] and foretold["actions"] == done["actions"]
 
 
-def test_it_is_nobodys_child_and_keeps_nothing_of_its_caller(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_nobodys_child_and_keeps_nothing_of_its_caller(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "somewhere")
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
@@ -89,7 +96,7 @@ def test_a_runtime_that_does_not_take_over_is_taken_back(deployment: Deployment,
     deployment.add("one", SLEEP)
     pid = deployment.service("one")["pid"]
     deployment.install(runtime(_supervise___embedded__daemon=program))
-    with pytest.raises(control.Failed, match=f"did not take over.*the previous runtime {good['version']} runs again"):
+    with pytest.raises(control.Failed, match=rf"did not take over.*the previous runtime {good['version']} runs again"):
         deployment.start(timeout=2.0)
     assert deployment.layout.active() == good["version"]
     found = deployment.supervisor.ask()
@@ -114,7 +121,7 @@ def test_a_supervisor_that_was_killed_is_started_again_and_adopts(deployment: De
 
 def test_one_that_does_not_start_is_told_with_its_last_words(deployment: Deployment) -> None:
     deployment.install(runtime(_supervise___embedded__daemon=USELESS))
-    with pytest.raises(control.Failed, match="does not answer .*it said last: I am no good"):
+    with pytest.raises(control.Failed, match=r"does not answer .*it said last: I am no good"):
         deployment.start(timeout=1.0)
 
 
@@ -151,7 +158,7 @@ def test_a_directory_of_somebody_else_is_refused_and_not_taken(deployment: Deplo
     deployment.install(runtime())
     log = deployment.base / "holdfast" / "log"
     log.mkdir(parents=True)
-    with pytest.raises(directories.Unsafe, match="belongs to root, not to nobody.*chown nobody"):
+    with pytest.raises(directories.Unsafe, match=r"belongs to root, not to nobody.*chown nobody"):
         deployment.start(log_user="nobody")
     assert log.stat().st_uid == 0
 

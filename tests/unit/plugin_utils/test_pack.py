@@ -57,7 +57,14 @@ def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no base64!", base64.b64encode(b"no zlib").decode(), packed([]), packed({"format": 2, "files": {}}), packed({})],
+    [
+        "",
+        "no base64!",
+        base64.b64encode(b"no zlib").decode(),
+        packed([]),
+        packed({"format": 2, "files": {}}),
+        packed({}),
+    ],
 )
 def test_a_damaged_archive_is_refused(text: str) -> None:
     with pytest.raises(archive.BadArchive):
@@ -123,6 +130,8 @@ def test_nothing_in_the_runtime_imports_what_is_not_in_it() -> None:
                 base = [*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else [])]
                 targets = [".".join(base)] if node.module else [".".join([*base, alias.name]) for alias in node.names]
                 missing += [f"{name}: {target}" for target in targets if target not in modules]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("ansible", "ansible_collections")):
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                ("ansible", "ansible_collections")
+            ):
                 missing.append(f"{name}: {node.module}")
     assert not missing

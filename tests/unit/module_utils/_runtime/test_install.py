@@ -10,17 +10,44 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import archive, converge, install, interpreter
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import (
+    archive,
+    converge,
+    install,
+    interpreter,
+)
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-MAIN = """\
+# Runs the entry point of a runtime with argv `x`, then waits for the end of its input.
+STARTED_AND_WAITING = """\
 import sys
-from holdfast._command import main
-sys.exit(main.main(sys.argv[1:]))
+tree, main = sys.argv[1:]
+sys.argv = ["x"]
+sys.path.insert(0, tree)
+exec(compile(main.replace("sys.exit", "print"), "main", "exec"), {"__name__": "__main__"})
+sys.stdout.flush()
+sys.stdin.read()
+"""
+LAZY = """\
+def main(arguments):
+    import sys
+    if arguments != ["selftest"]:
+        sys.stdin.readline()
+        from . import late
+        print(late.TEXT)
+"""
+LOCKING = """\
+import fcntl, sys
+file = open(sys.argv[1], "r+")
+print("x", flush=True)
+fcntl.flock(file, fcntl.LOCK_EX)
+print("y")
 """
 
 
@@ -58,7 +85,7 @@ class Place:
             archive.encode(files) if payload else None,
         )
 
-    def deploy(self, files: dict[str, bytes], payload: bool = True, check: bool = False) -> dict[str, object]:
+    def deploy(self, files: dict[str, bytes], payload: bool = True, check: bool = False) -> dict[str, Any]:
         return converge.present(self.wanted(files, payload), run, check)
 
     def says(self) -> str:
@@ -137,11 +164,11 @@ def test_the_previous_version_is_kept_and_older_ones_go(place: Place) -> None:
 def test_a_version_that_a_process_uses_is_not_pruned(place: Place) -> None:
     first = str(place.deploy(runtime("one"))["version"])
     waiting = subprocess.Popen(
-        [PYTHON, "-I", "-S", "-c", f"import sys; sys.argv=['x']; sys.path[0:0]=[{place.layout.current!r}];"
-         f"exec(compile({pack.MAIN!r}.replace('sys.exit', 'print'), 'm', 'exec'), {{'__name__': '__main__'}});"
-         "sys.stdout.flush(); sys.stdin.read()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [PYTHON, "-I", "-S", "-c", STARTED_AND_WAITING, place.layout.current, pack.MAIN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "one\n"
@@ -153,13 +180,13 @@ def test_a_version_that_a_process_uses_is_not_pruned(place: Place) -> None:
             converge.absent(str(place.root), str(place.command), False)
     finally:
         waiting.communicate("")
-    assert first in place.deploy(runtime("four"))["pruned"]  # type: ignore[operator]
+    assert first in place.deploy(runtime("four"))["pruned"]
 
 
 def test_a_runtime_whose_selftest_fails_changes_nothing(place: Place) -> None:
     place.deploy(runtime("one"))
     before = place.state()
-    with pytest.raises(install.InstallError, match="could not test.*no good"):
+    with pytest.raises(install.InstallError, match=r"could not test.*no good"):
         place.deploy(runtime("two", "raise SystemExit('no good')"))
     assert place.state() == before
     assert place.says() == "one"
@@ -194,7 +221,7 @@ def test_another_build_of_the_interpreter_compiles_again(place: Place) -> None:
     record.write_text("{}")
     result = place.deploy(files, payload=False)
     assert result["needs_payload"] is False
-    assert "compile runtime" in result["actions"][0]  # type: ignore[index]
+    assert "compile runtime" in result["actions"][0]
     assert place.deploy(files, payload=False)["changed"] is False
 
 
@@ -225,17 +252,14 @@ def test_tracebacks_name_the_final_place(place: Place) -> None:
 
 
 def test_a_lazy_import_comes_from_the_version_that_was_started(place: Place, tmp_path: Path) -> None:
-    lazy = "import sys\n    sys.stdin.readline()\n    from . import late\n    print(late.TEXT)"
     files = runtime("started")
-    files["holdfast/_command/main.py"] = f"def main(arguments):\n    {lazy if True else ''}\n    return 0\n".encode()
+    files["holdfast/_command/main.py"] = LAZY.encode()
     files["holdfast/_command/late.py"] = b"TEXT = 'old'\n"
     other = {**files, "holdfast/_command/late.py": b"TEXT = 'new'\n"}
     place.deploy(files)
     started = subprocess.Popen([str(place.command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         # It holds the version from its first lines on.
-        from waiting import wait_until
-
         wait_until(lambda: install.in_use(place.layout.tree(archive.version_of(files))))
         place.deploy(other)
     finally:
@@ -254,7 +278,9 @@ def test_a_command_of_somebody_else_is_not_overwritten(place: Place) -> None:
 
 def test_the_command_tells_the_scan_directory_unless_it_is_told_one(place: Place) -> None:
     files = runtime("")
-    files["holdfast/_command/main.py"] = b"import os\ndef main(arguments):\n    print(os.environ.get('HOLDFAST_SCAN'))\n"
+    files["holdfast/_command/main.py"] = (
+        b"import os\ndef main(arguments):\n    print(os.environ.get('HOLDFAST_SCAN'))\n"
+    )
     place.deploy(files)
     assert place.says() == "/etc/holdfast/some services"
     done = subprocess.run([place.command, "x"], env={"HOLDFAST_SCAN": "/x"}, capture_output=True, text=True, check=True)
@@ -280,11 +306,7 @@ def test_everything_goes_but_what_is_foreign(place: Place, tmp_path: Path) -> No
 
 def test_two_installers_wait_for_each_other(place: Place) -> None:
     with install.locked(place.layout):
-        other = subprocess.Popen(
-            [sys.executable, "-c", "import fcntl, sys; f = open(sys.argv[1], 'r+'); print('x', flush=True);"
-             "fcntl.flock(f, fcntl.LOCK_EX); print('y')", place.layout.lock],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        other = subprocess.Popen([sys.executable, "-c", LOCKING, place.layout.lock], stdout=subprocess.PIPE, text=True)
         assert other.stdout is not None
         assert other.stdout.readline() == "x\n"
         with open(place.layout.lock) as file, pytest.raises(BlockingIOError):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,10 @@ def test_a_new_enough_python_is_fit() -> None:
 @pytest.mark.parametrize(
     ("runner", "message"),
     [
-        (answering(0, '{"version":[3,8,18],"tag":"cpython-38","name":"cpython"}'), r"/p is Python 3.8.18, needed is 3.9"),
+        (
+            answering(0, '{"version":[3,8,18],"tag":"cpython-38","name":"cpython"}'),
+            r"/p is Python 3.8.18, needed is 3.9",
+        ),
         (answering(0, '{"version":[3,10,1],"tag":"pypy310","name":"pypy"}'), "/p is pypy"),
         (answering(1, "", "boom\nlast words\n"), "exit code 1: last words"),
         (answering(0, "hello"), "answered 'hello'"),
@@ -47,7 +52,9 @@ def test_a_new_enough_kernel_is_fit(release: str) -> None:
     interpreter.check_kernel("Linux", release)
 
 
-@pytest.mark.parametrize(("system", "release"), [("Linux", "5.3.18"), ("Linux", "3.10.0-1160.el7"), ("FreeBSD", "14.0")])
+@pytest.mark.parametrize(
+    ("system", "release"), [("Linux", "5.3.18"), ("Linux", "3.10.0-1160.el7"), ("FreeBSD", "14.0")]
+)
 def test_an_old_kernel_or_another_system_is_refused(system: str, release: str) -> None:
     with pytest.raises(Unfit, match="needed is"):
         interpreter.check_kernel(system, release)
@@ -63,20 +70,18 @@ def test_the_interpreter_is_known_again_without_running_it(tmp_path: Path) -> No
 
 
 def test_a_missing_interpreter_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Unfit, match="no Python at .*/python"):
+    with pytest.raises(Unfit, match=r"no Python at .*/python"):
         interpreter.identity(str(tmp_path / "python"))
 
 
 @pytest.mark.skipif(ME != 0, reason="what belongs to root can be laid out by root only")
 class TestPath:
     @pytest.fixture
-    def home(self) -> Path:
+    def home(self) -> Iterator[Path]:
         """A folder that only root can change, as all that leads to it: /tmp, where pytest works, is for everybody."""
-        import tempfile
-
         with tempfile.TemporaryDirectory(dir="/usr/local/lib") as path:
             os.chmod(path, 0o755)
-            yield Path(path)  # type: ignore[misc]
+            yield Path(path)
 
     def test_the_own_system_python_is_safe(self) -> None:
         interpreter.check_path("/usr/bin/python3")
