@@ -66,9 +66,7 @@ def environment(pid: int) -> dict[str, str]:
         raw = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return {}
-    return dict(
-        entry.decode("utf-8", "surrogateescape").split("=", 1) for entry in raw.split(b"\0") if b"=" in entry
-    )
+    return dict(entry.decode("utf-8", "surrogateescape").split("=", 1) for entry in raw.split(b"\0") if b"=" in entry)
 
 
 def descriptors(pid: int) -> dict[int, str]:

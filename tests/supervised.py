@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import procs
-from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
 from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
 
 #: Started as on a host: isolated, by a Python of the system.
 PYTHON = "/usr/bin/python3"
@@ -43,7 +44,12 @@ class Scan:
     # -- service directories
 
     def add(
-        self, name: str, run: str | None = SLEEP, files: dict[str, str] | None = None, plain: bool = False, **settings: Any
+        self,
+        name: str,
+        run: str | None = SLEEP,
+        files: dict[str, str] | None = None,
+        plain: bool = False,
+        **settings: Any,
     ) -> Path:
         """Publish a service directory in one step, with holdfast.json unless *plain*. settings: override its keys."""
         directory = self.path / f".{name}.new"
@@ -138,7 +144,7 @@ class Scan:
         def answers() -> bool:
             assert process.poll() is None, f"the supervisor ended with {process.returncode}: {self.complaints()}"
             try:
-                return bool(self.call("Status", timeout=5)["supervisor"]["pid"])
+                return bool(self.call("Status", patience=5)["supervisor"]["pid"])
             except ConnectionLost:
                 return False
 
@@ -166,8 +172,8 @@ class Scan:
     def socket(self) -> str:
         return str(self.path / ".holdfast" / "socket")
 
-    def call(self, method: str, timeout: float = 30, **parameters: Any) -> dict[str, Any]:
-        with Connection(self.socket, timeout) as connection:
+    def call(self, method: str, patience: float = 90, **parameters: Any) -> dict[str, Any]:
+        with Connection(self.socket, patience) as connection:
             return connection.call(f"{INTERFACE}.{method}", parameters)
 
     def service(self, name: str) -> dict[str, Any]:
@@ -207,7 +213,13 @@ class Scan:
         """Run a verb of the command line on this scan directory."""
         environment = {**os.environ, "HOLDFAST_SCAN": str(self.path), **options.pop("environment", {})}
         return subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, timeout=60, check=False, env=environment, **options
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=environment,
+            **options,
         )
 
     # -- the end

@@ -80,12 +80,12 @@ def _all(scan: str, services: list[dict[str, Any]], verb: str) -> list[str]:
 def _tell(scan: str, verb: str, result: dict[str, Any]) -> bool:
     """Tell one verdict; a bad one with the reason and the last log lines. Give whether it was good."""
     name, outcome, service = result["name"], result["outcome"], result["service"]
+    if verb == "once" and _done(service):
+        write(f"{name}: done, {ending(service['exit'])}")
+        return True
     if outcome == "reached":
         running = f", pid {service['pid']}" if service.get("pid") else ""
         write(f"{name}: {service['state']}{running}")
-        return True
-    if verb == "once" and _done(service):
-        write(f"{name}: done, {ending(service['exit'])}")
         return True
     told = "not in time" if outcome == "timeout" else "failed"
     because = reason(service)

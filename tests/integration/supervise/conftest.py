@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 from supervised import Scan, make_base
+
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
+
 
 @pytest.fixture(scope="session")
 def runtime() -> Iterator[Path]:

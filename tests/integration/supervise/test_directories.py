@@ -260,7 +260,7 @@ def test_a_plain_directory_with_a_logger_of_its_own(scan: Scan) -> None:
 
 @pytest.mark.skipif(shutil.which("multilog") is None, reason="needs daemontools")
 def test_the_logger_hears_the_last_words(scan: Scan) -> None:
-    run = "#!/bin/sh\ntrap 'echo last words; kill $!; exit 0' TERM\nsleep 100000 &\necho >&3\nwait\n"
+    run = "#!/bin/sh\ntrap 'echo last words; kill $! 2>/dev/null; exit 0' TERM\nsleep 100000 &\necho >&3\nwait\n"
     directory = scan.add("a", run, files={"log/run": MULTILOG, "notification-fd": "3\n"}, plain=True)
     scan.start()
     scan.until("a", "ready")

@@ -140,7 +140,9 @@ def test_a_failed_service_is_tried_again_when_told_to(scan: Scan) -> None:
     scan.until("a", "ready")
 
 
-@pytest.mark.parametrize(("run", "arguments"), [("exit 3", "3 0"), ("kill -TERM $$", "-1 15"), ("kill -KILL $$", "-1 9")])
+@pytest.mark.parametrize(
+    ("run", "arguments"), [("exit 3", "3 0"), ("kill -TERM $$", "-1 15"), ("kill -KILL $$", "-1 9")]
+)
 def test_arguments_of_finish(scan: Scan, run: str, arguments: str) -> None:
     directory = scan.add("a", f"#!/bin/sh\n{run}\n", files={"finish": FINISH}, restart="never")
     scan.start()

@@ -18,7 +18,7 @@ from waiting import wait_until
 def orderly(order: Path, name: str) -> str:
     """A run script that notes its start and, when it is stopped, its end."""
     return (
-        f"#!/bin/sh\ntrap 'kill $!; echo {name} >>{order}.stop; exit 0' TERM\n"
+        f"#!/bin/sh\ntrap 'kill $! 2>/dev/null; echo {name} >>{order}.stop; exit 0' TERM\n"
         f"echo {name} >>{order}.start\nsleep 100000 &\necho >&3\nwait\n"
     )
 
