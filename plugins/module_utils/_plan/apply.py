@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from .._supervise.interface import Backend, Service, Verdict
+from . import logdirs
 from .directories import ONCE
 from .plan import Item, Plan, succeeded
 from .publish import Publisher
@@ -31,6 +32,9 @@ def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: O
     Raises OSError and BackendError when nothing more can be done; `plan.changes` and *outcome* then tell what was done.
     """
     publisher = Publisher(scan.at)
+    for path in plan.log_directories:
+        assert plan.log_owner is not None
+        logdirs.make(path, *plan.log_owner)
     restored = publisher.recover(scan.left)
     published = _publish(plan, scan, publisher, outcome)
     if not request.offline:

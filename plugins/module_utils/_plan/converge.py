@@ -6,19 +6,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from .._supervise.interface import Backend, BackendError, Service
 from . import plan as planning
 from .apply import Outcome, apply
-from .logtail import tail
+from .logtail import settle, tail
 from .plan import Item, Plan
 from .request import Request
 from .scan import Scan
-
-#: Seconds that the log writer gets to write what a service has said at last.
-LOG_DELAY = 0.1
 
 
 def converge(request: Request, backend: Backend) -> dict[str, Any]:
@@ -80,12 +76,10 @@ def _refused(problems: list[str], unverified: list[str]) -> dict[str, Any]:
 def _result(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     services = {name: _record(item, plan, outcome) for name, item in plan.items.items()}
     texts = []
-    if outcome.failures:
-        time.sleep(LOG_DELAY)
+    _settle_logs(plan, outcome, services)
     for name, reason in outcome.failures.items():
         item = plan.items[name]
-        meta = item.actual.meta if item.wanted is None else item.wanted.meta
-        lines = [request.mask.text(line) for line in log_of(meta)]
+        lines = [request.mask.text(line) for line in tail_of(item.meta)]
         services[name].update(log=lines, reason=request.mask.text(reason))
         texts.append("\n".join([f"{name}: {services[name]['reason']}", *(f"    {line}" for line in lines)]))
     result: dict[str, Any] = {
@@ -103,11 +97,27 @@ def _result(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     return result
 
 
-def log_of(meta: dict[str, Any]) -> list[str]:
-    """Give the last log lines of the service with this holdfast.json."""
+def _settle_logs(plan: Plan, outcome: Outcome, services: dict[str, Any]) -> None:
+    ended = []
+    for name in outcome.failures:
+        directory, ending = log_directory(plan.items[name].meta), services[name]["exit"]
+        if directory and ending:
+            ended.append((directory, float(ending.get("at") or 0.0)))
+    if ended:
+        settle(ended)
+
+
+def log_directory(meta: dict[str, Any]) -> str:
+    """Give the directory of the log files of the service with this holdfast.json, "" if it has none."""
     log = meta.get("log")
     directory = log.get("directory") if isinstance(log, dict) and log.get("to") == "directory" else None
-    return tail(directory) if isinstance(directory, str) else []
+    return directory if isinstance(directory, str) else ""
+
+
+def tail_of(meta: dict[str, Any]) -> list[str]:
+    """Give the last log lines of the service with this holdfast.json."""
+    directory = log_directory(meta)
+    return tail(directory) if directory else []
 
 
 def _record(item: Item, plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 #: Bytes that are read from the end of the log, and lines that are shown of them.
 TAIL_BYTES = 8192
 TAIL_LINES = 20
+#: Seconds that the log writer gets to write what a service has said at last.
+PATIENCE = 1.0
 
 
 def tail(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> list[str]:
     """Give the last lines of `current` in a log directory; none if there is no log, or it cannot be trusted."""
     try:
-        folder = _open_folder(directory)
+        folder = open_folder(directory)
     except OSError:
         return []
     try:
@@ -50,7 +53,25 @@ def tail(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> lis
     return ["".join(c if c.isprintable() or c == "\t" else "?" for c in line) for line in text[-lines:]]
 
 
-def _open_folder(path: str) -> int:
+def settle(logs: list[tuple[str, float]], patience: float = PATIENCE) -> None:
+    """Wait until each log (its directory, and the time at which its service ended) has been written since, for a while.
+
+    A service that said nothing at its end makes this wait in vain; it is called for failures only.
+    """
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and not all(_written(directory, at - 0.05) for directory, at in logs):
+        time.sleep(0.01)
+
+
+def _written(directory: str, at: float) -> bool:
+    try:
+        state = os.stat(f"{directory}/current")
+    except OSError:
+        return False
+    return state.st_size > 0 and state.st_mtime >= at
+
+
+def open_folder(path: str) -> int:
     """Open a directory by its path; of links on the way only those are followed that root or this user has made."""
     trusted = (0, os.geteuid())
     where = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

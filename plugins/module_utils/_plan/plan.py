@@ -15,7 +15,7 @@ from typing import Any
 
 from .._supervise.backends import unsupported
 from .._supervise.interface import Backend, BackendError, NotRunning, Service, Snapshot, needed
-from . import verify
+from . import logdirs, verify
 from .change import Change, Changes
 from .directories import Actual, Wanted, compare, identity, removal
 from .publish import is_ours
@@ -62,13 +62,21 @@ class Item:
         self.restart_needed = False
 
     @property
+    def meta(self) -> dict[str, Any]:
+        """Give what holdfast.json says after the run, or said at last."""
+        return self.actual.meta if self.wanted is None else self.wanted.meta
+
+    @property
     def identity(self) -> str:
         """Give the identity that the directory has after the run."""
         return self.actual.identity if self.wanted is None else identity(self.wanted.meta, self.revision)
 
 
 class Plan:
-    """items: all services that the run is about. problems: why nothing may be done. unverified: what could not be checked."""
+    """items: all services that the run is about. problems: why nothing may be done. unverified: what could not be checked.
+
+    log_directories: those that have to be made, for log_owner (uid, gid).
+    """
 
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
@@ -76,6 +84,8 @@ class Plan:
         self.problems: list[str] = []
         self.unverified: list[str] = []
         self.snapshot: Snapshot | None = None
+        self.log_directories: list[str] = []
+        self.log_owner: tuple[int, int] | None = None
 
 
 def make(request: Request, scan: Scan, backend: Backend) -> Plan:
@@ -92,6 +102,7 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
         plan.problems += verify.space(scan.path, scan.at, _sizes(plan))
     _check_host(plan, request)
     _check_features(plan, request, backend)
+    _check_logs(plan, request)
     if scan.exists:
         _check_supervisors(plan, scan, backend)
     return plan
@@ -317,6 +328,22 @@ def _check_features(plan: Plan, request: Request, backend: Backend) -> None:
                     plan.problems.append(f"{wanted.name}: {unsupported(feature, backend, reason)}")
             elif backend.depends_on_host(feature):
                 plan.unverified.append(f"{wanted.name}: whether {feature} is possible here")
+
+
+def _check_logs(plan: Plan, request: Request) -> None:
+    plan.log_owner = logdirs.owner(request.scan)
+    if plan.log_owner is None:
+        return
+    for wanted in request.services.values():
+        log = wanted.meta.get("log") or {}
+        path = log.get("directory") if log.get("to") == "directory" else None
+        if not path:
+            continue
+        problem, missing = logdirs.check(path, plan.log_owner[0])
+        if problem:
+            (plan.unverified if request.check_mode else plan.problems).append(f"{wanted.name}: {problem}")
+        elif missing:
+            plan.log_directories.append(path)
 
 
 def _check_supervisors(plan: Plan, scan: Scan, backend: Backend) -> None:

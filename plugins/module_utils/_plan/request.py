@@ -83,8 +83,8 @@ def read(payload: str, secrets: Mapping[str, Any], log_directory: str) -> tuple[
     if data.get("format") != FORMAT:
         raise BadPayload(f"the payload has the format {data.get('format')!r}, this module reads {FORMAT}")
     entries = data.get("services") or {}
-    order = [name for name in data.get("order") or () if name in entries]
-    order += [name for name in entries if name not in set(order)]
+    # In the given order, and behind it whatever it does not mention.
+    order = dict.fromkeys([*(name for name in data.get("order") or () if name in entries), *entries])
     absent = list(data.get("absent") or ())
     for name in (*order, *absent):
         if not is_name(name):

@@ -18,7 +18,8 @@ from .._supervise import hostmanager
 from .._supervise.interface import Backend, BackendError, NotRunning, Service
 from . import verify
 from .apply import exit_text
-from .converge import log_of
+from .converge import log_directory, tail_of
+from .logtail import settle
 from .plan import succeeded
 from .scan import Scan
 
@@ -145,7 +146,10 @@ class _Single:
         elif status is not None:
             result["state"] = "started" if status.state in RUNNING else "stopped"
         if failure:
-            lines = log_of(self._actual.meta)
+            directory = log_directory(self._actual.meta)
+            if directory and status is not None and status.exit:
+                settle([(directory, float(status.exit.get("at") or 0.0))])
+            lines = tail_of(self._actual.meta)
             text = "\n".join([f"{self._name}: {failure}", *(f"    {line}" for line in lines)])
             result.update(failed=True, msg=text, log=lines)
         return result

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from .._supervise.backends import BACKENDS
@@ -25,6 +26,17 @@ COMMON: dict[str, Any] = {
 
 def services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) -> dict[str, Any]:
     """Do the task of the module services; with `failed` in the result it is to fail."""
+    # Many small objects and no cycles: looking for garbage takes a fifth of the time with 2 000 services.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _services(parameters, check_mode=check_mode, with_diff=with_diff)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) -> dict[str, Any]:
     scan = scan_directory(parameters["scan_directory"])
     if parameters["payload"] is None:
         return {

@@ -409,3 +409,18 @@ def test_a_scan_directory_that_others_can_write_is_refused(idle: Host) -> None:
     result = idle.task({"one": {"command": SLEEP}}, offline=True)
     assert result["failed"] and "can be written by others" in result["msg"]
     idle.scan.chmod(0o755)
+
+
+def test_log_directories_elsewhere_are_made_for_the_log_writer(host: Host) -> None:
+    place = host.base / "elsewhere"
+    place.mkdir()
+    definitions = {"one": {"command": sh("echo hello; exec sleep 100000"), "log": {"directory": str(place / "log")}}}
+    good(host.task(definitions))
+    current = place / "log" / "current"
+    wait_until(lambda: current.exists() and "hello" in current.read_text())
+    unchanged(host, definitions)
+    definitions["one"]["log"]["directory"] = str(place / "not" / "there" / "log")
+    if os.geteuid() == 0:
+        os.chown(place, 12345, 12345)
+        result = host.task(definitions)
+        assert result["failed"] and "make " in result["msg"] and not result["changed"]
