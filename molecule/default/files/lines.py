@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look for gaps and doubles in the log of the service counter: lines.py RUNS.
+
+Every run of the service has a word of its own, and numbers its lines from 1. All runs are complete up to their last
+line that is there; the last one is known to go on. Exit code 1 with what is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+LOG = Path("/var/log/holdfast/counter")
+
+
+def main(runs: int) -> str:
+    """Text that says what is wrong; empty when all is well."""
+    last: dict[str, int] = {}
+    for path in [*sorted(LOG.glob("@*")), LOG / "current"]:
+        for line in path.read_text(encoding="ascii").splitlines():
+            run, number = line.split()[-2:]
+            if int(number) != last.get(run, 0) + 1:
+                return f"{path}: after line {last.get(run, 0)} of run {run} comes line {number}"
+            last[run] = int(number)
+    print(*(f"run {run}: {number} lines" for run, number in last.items()), sep="\n")
+    return "" if len(last) == runs else f"{len(last)} runs of the service instead of {runs}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])) or 0)
