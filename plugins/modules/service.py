@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: service
 short_description: Start, stop, restart or enable one supervised service
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: service_info
 short_description: Tell what is known of supervised services
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: services
 short_description: Make the supervised services of a host what the inventory says
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:

@@ -107,7 +107,7 @@ def run(place: Place, *command: str | Path, cwd: Path | None = None, **environme
 def pytest(place: Place, *arguments: str, program: str | Path = "pytest", label: str = "") -> None:
     """Run pytest and put its closing line into the table."""
     temporary = place.work / "t"
-    output = run(place, program, f"--basetemp={temporary}", "--color=no", *arguments)
+    output = run(place, program, f"--basetemp={temporary}", "--color=no", "--durations=15", *arguments)
     closing = re.findall(r"^=* ?(\d+ (?:passed|skipped).*?) in .*$", output, re.MULTILINE)
     print(NOTE + label + (closing[-1] if closing else "no closing line"))
 
@@ -123,7 +123,11 @@ def molecule(place: Place) -> None:
         raise Skip("there is no molecule/")
     if os.geteuid() != 0:
         raise Skip("test hosts are made of namespaces, which needs root")
-    run(place, "molecule", "test", "--all", MOLECULE_EPHEMERAL_DIRECTORY=str(place.work / "molecule"))
+    # Molecule looks for this file at the top of a git repository only, which the copy is not.
+    settings = place.tree / ".config" / "molecule" / "config.yml"
+    output = run(place, "molecule", "--base-config", settings, "test", "--all")
+    if "no hosts matched" in output:
+        raise Failure("a play had no hosts")
 
 
 @gate("ansible-test sanity on every Python of this machine", 900)
