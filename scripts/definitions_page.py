@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the holdfast.supervision authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the reference part of docs/definitions.md from the schema. Run it after a change of the schema."""
+"""Write the reference part of docs/definitions.md from the schema. After a change of the schema: python3 scripts/definitions_page.py"""
 
 from __future__ import annotations
 

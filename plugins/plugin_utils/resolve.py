@@ -50,4 +50,4 @@ def _resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -
 def message(error: AnsibleError) -> str:
     """Return what an error of Ansible says, as one line."""
     text = " ".join(str(error).split())
-    return text.split(" on the Ansible Controller.")[0]
+    return text.partition(" on the Ansible Controller.")[0]

@@ -117,7 +117,8 @@ _READINESS = (
     Key(
         "check",
         "argv",
-        "The service is ready when this command exits with 0. It runs as the service does: same user, same environment, same directory.",
+        "The service is ready when this command exits with 0. It runs as the service does: same user, same "
+        "environment, same directory.",
         example=["/usr/bin/curl", "-fsS", "http://127.0.0.1:8080/"],
     ),
     Key("interval", "duration", "Pause between two runs of check.", default=0.5, above=0, example="1s"),
@@ -226,7 +227,8 @@ KEYS = (
     Key(
         "command",
         "argv",
-        "The program and its arguments. It has to stay in the foreground. Not a shell line: nothing is expanded. Required, unless template is given.",
+        "The program and its arguments. It has to stay in the foreground. Not a shell line: nothing is "
+        "expanded. Required, unless template is given.",
         example=["/usr/bin/python3", "/srv/billing/worker.py"],
     ),
     Key(
@@ -249,7 +251,8 @@ KEYS = (
     Key(
         "secret_environment",
         "secret_environment",
-        "Environment variables with secret values. They are kept in files that only the supervisor's user can read, and are shown nowhere.",
+        "Environment variables with secret values. They are kept in files that only the supervisor's user "
+        "can read, and are shown nowhere.",
         default={},
         example={"DB_PASSWORD": "{{ vault_db_password }}"},
     ),
@@ -325,7 +328,8 @@ KEYS = (
     Key(
         "backoff",
         "section",
-        "Pause before a service is started again that ended soon after its start. The pause doubles from initial to maximum; a service that had been up starts at once.",
+        "Pause before a service is started again that ended soon after its start. The pause doubles from "
+        "initial to maximum; a service that had been up starts at once.",
         default={},
         keys=(
             Key("initial", "duration", "The first pause.", default=1.0, minimum=0, example="500ms"),
@@ -356,7 +360,8 @@ KEYS = (
     Key(
         "finish",
         "argv",
-        "Command that runs after each end of the service, as the service does. HOLDFAST_EXIT_CODE (-1 if a signal ended it) and HOLDFAST_EXIT_SIGNAL tell how it ended.",
+        "Command that runs after each end of the service, as the service does. HOLDFAST_EXIT_CODE (-1 if a "
+        "signal ended it) and HOLDFAST_EXIT_SIGNAL tell how it ended.",
         example=["/usr/local/bin/billing-cleanup"],
     ),
     Key(
@@ -427,13 +432,15 @@ KEYS = (
     Key(
         "template",
         "line",
-        "A Jinja2 template of yours for the run script, found as those of ansible.builtin.template are. It gets the variables of the task, and name and service (this definition, with defaults).",
+        "A Jinja2 template of yours for the run script, found as those of ansible.builtin.template are. It "
+        "gets the variables of the task, and name and service (this definition, with defaults).",
         example="billing-run.j2",
     ),
     Key(
         "command_check",
         "boolean",
-        "Whether the host must have the commands before anything is changed. Say false for applications that are deployed later.",
+        "Whether the host must have the commands before anything is changed. Say false for applications that "
+        "are deployed later.",
         default=True,
         example=False,
     ),

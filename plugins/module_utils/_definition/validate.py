@@ -252,7 +252,7 @@ def _argv(value: Any, key: Key, path: str, found: Problems) -> Any:
     before = len(found)
     words = []
     for index, item in enumerate(value):
-        if type(item) is str and item.isascii() and "\0" not in item:
+        if isinstance(item, str) and item.isascii() and "\0" not in item:
             words.append(item)
             continue
         try:
@@ -324,7 +324,7 @@ def _environment(value: Any, key: Key, path: str, found: Problems) -> Any:
                 )
             )
             continue
-        if type(item) is str and item.isascii() and "\0" not in item:
+        if isinstance(item, str) and item.isascii() and "\0" not in item:
             result[name] = item
             continue
         try:

@@ -55,10 +55,15 @@ class Wrong(Exception):
         self.advice = advice
 
 
+def is_integer(value: Any) -> bool:
+    """Tell whole numbers from truth values, which Python takes for numbers too."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def integer(value: Any) -> int:
     """Return a whole number, also from text."""
-    if type(value) is int:
-        return value
+    if is_integer(value):
+        return int(value)
     if isinstance(value, str) and _DECIMAL(value):
         return int(value)
     if isinstance(value, float) and value.is_integer():
@@ -68,7 +73,7 @@ def integer(value: Any) -> int:
 
 def duration(value: Any) -> float:
     """Return seconds from a number of seconds or text with a unit."""
-    if type(value) in (int, float) and 0 <= value < 1e12:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12:
         return float(value)
     if isinstance(value, str):
         found = _DURATION(value)
@@ -79,8 +84,8 @@ def duration(value: Any) -> float:
 
 def size(value: Any) -> int:
     """Return bytes from a number or text with a unit (powers of 1024)."""
-    if type(value) is int and value >= 0:
-        return value
+    if is_integer(value) and value >= 0:
+        return int(value)
     if isinstance(value, str):
         found = _SIZE(value)
         if found:
@@ -106,7 +111,7 @@ def octal(value: Any, name: str) -> int:
     if isinstance(value, str) and _OCTAL(value):
         return int(value, 8)
     advice = ""
-    if type(value) is int and value >= 0:
+    if is_integer(value) and value >= 0:
         as_octal, as_written = f"{value:04o}", f"{value:04d}"
         meant = as_written if as_octal not in _USUAL_MODES and set(as_written) <= set("01234567") else as_octal
         advice = f'quote it, YAML has its own idea of numbers: {name}: "{meant}"'
@@ -115,7 +120,7 @@ def octal(value: Any, name: str) -> int:
 
 def account(value: Any) -> str:
     """Return a user or group: a name, or a number as text."""
-    if type(value) is int and 0 <= value < 2**32 - 1:
+    if is_integer(value) and 0 <= value < 2**32 - 1:
         return str(value)
     if isinstance(value, str) and (_ACCOUNT(value) or (value.isascii() and value.isdigit())):
         return value
@@ -135,7 +140,7 @@ def signal(value: Any) -> str:
             value = int(name)
     advice = "known: " + ", ".join(sorted(SIGNALS))
     for name, number in SIGNALS.items():
-        if type(value) is int and number == value:
+        if is_integer(value) and number == value:
             advice = f"write {name}"
     raise Wrong("must be the name of a signal", advice)
 
@@ -190,7 +195,7 @@ def line(value: Any) -> str:
 
 def word(value: Any) -> str:
     """Return one argument of a command: text, or a number as text."""
-    if type(value) is int:
+    if is_integer(value):
         return str(value)
     if isinstance(value, bool):
         raise Wrong("must be text", f"""write the word that the command expects, in quotes: "{str(value).lower()}\"""")

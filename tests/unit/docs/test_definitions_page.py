@@ -27,7 +27,7 @@ def all_keys(keys: tuple[schema.Key, ...] = schema.KEYS, prefix: str = "") -> It
         yield from all_keys(key.keys, f"{prefix}{key.name}.")
 
 
-@pytest.mark.parametrize(("name", "key"), list(all_keys()), ids=[name for name, _ in all_keys()])
+@pytest.mark.parametrize(("name", "key"), list(all_keys()), ids=[pair[0] for pair in all_keys()])
 def test_the_page_names_every_key(page: str, name: str, key: schema.Key) -> None:
     top = name.split(".")[0]
     section = page.split(f"\n### {top}\n")[1].split("\n### ")[0]
