@@ -11,6 +11,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from waiting import wait_until
+
 
 def pids() -> Iterator[int]:
     for entry in os.listdir("/proc"):
@@ -98,6 +100,10 @@ def living_in(directory: Path) -> list[int]:
     """All living processes whose working directory is *directory*."""
     wanted = os.path.realpath(directory)
     return sorted(pid for pid in pids() if working_directory(pid) == wanted and alive(pid))
+
+
+def until_dead(pid: int) -> None:
+    wait_until(lambda: not alive(pid), 30)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

@@ -192,16 +192,33 @@ class Scan:
         """Wait until a service is in one of *states* and every key of its report in *wanted* has that value."""
         last: dict[str, Any] = {}
 
-        def reached() -> dict[str, Any] | None:
+        def reached() -> bool:
             last.clear()
             last.update(self.services().get(name) or {})
-            good = last and (not states or last["state"] in states)
-            return last if good and all(last[key] == value for key, value in wanted.items()) else None
+            good = bool(last) and (not states or last["state"] in states)
+            return good and all(last[key] == value for key, value in wanted.items())
 
         try:
-            return dict(wait_until(reached, timeout))
+            wait_until(reached, timeout)
+            return last
         except AssertionError:
             raise AssertionError(f"{name}: wanted {states} {wanted}, is {last}; {self.complaints()}") from None
+
+    def until_other(self, name: str, pid: int) -> dict[str, Any]:
+        """Wait until a service has another process than *pid*."""
+        found: dict[str, Any] = {}
+
+        def other() -> bool:
+            found.update(self.service(name))
+            return found["pid"] not in (0, pid)
+
+        wait_until(other, 30)
+        return found
+
+    def until_deaths(self, name: str, least: int) -> dict[str, Any]:
+        """Wait until a service has died so often."""
+        wait_until(lambda: self.service(name)["deaths"] >= least, 60)
+        return self.service(name)
 
     def until_gone(self, name: str) -> None:
         wait_until(lambda: name not in self.services(), 30)

@@ -58,7 +58,7 @@ def test_an_adopted_service_is_supervised_as_any(scan: Scan, way: str) -> None:
     if way == "stop":
         report = scan.until("a", "down")
     else:
-        report = wait_until(lambda: (report := scan.service("a"))["pid"] not in (0, pid) and report)
+        report = scan.until_other("a", pid)
         assert not scan.until("a", "ready")["adopted"]
     assert not procs.alive(pid)
     assert report["deaths"] == 1
@@ -75,7 +75,7 @@ def test_a_service_that_died_meanwhile_is_started_again(scan: Scan) -> None:
     scan.kill_supervisor()
     for pid in pids.values():
         procs.kill(pid)
-        wait_until(lambda pid=pid: not procs.alive(pid))
+        procs.until_dead(pid)
     scan.start()
     for name, pid in pids.items():
         report = scan.until(name, "ready")
@@ -266,8 +266,7 @@ def test_reexec_again_and_again_under_deaths(scan: Scan) -> None:
         wait_until(lambda: answers(scan))
         assert scan.call("Status")["supervisor"]["pid"] == pid
     for number in range(10):
-        deaths = scan.service(f"s{number}")["deaths"]
-        wait_until(lambda name=f"s{number}", deaths=deaths: scan.service(name)["deaths"] > deaths)
+        scan.until_deaths(f"s{number}", scan.service(f"s{number}")["deaths"] + 1)
         assert len(procs.living_in(scan.path / f"s{number}")) <= 1
     # Every child was collected.
     assert [child for child in procs.children(pid) if procs.state(child) == "Z"] == []
@@ -297,12 +296,15 @@ def test_killed_at_random_while_many_start_there_are_never_two(scan: Scan, state
     def started() -> int:
         return sum((scan.path / name / "started").exists() for name in names)
 
+    def until_started(least: int) -> None:
+        wait_until(lambda: started() >= least, 60)
+
     for _round in range(8):
         begun = started()
         scan.start(wait=False)
         # Killed at a moment of the start that differs every time: when so many more services have run.
         aim = min(begun + generator.randrange(1, 20), len(names))
-        wait_until(lambda aim=aim: started() >= aim, 60)
+        until_started(aim)
         if aim == len(names):
             break
         scan.kill_supervisor()

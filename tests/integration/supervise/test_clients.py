@@ -33,7 +33,14 @@ def svstat(directory: Path) -> str:
 
 
 def until_svstat(directory: Path, pattern: str) -> str:
-    return wait_until(lambda: (text := svstat(directory)) and re.match(pattern, text) and text, 20)
+    texts: list[str] = []
+
+    def matches() -> bool:
+        texts.append(svstat(directory))
+        return re.match(pattern, texts[-1]) is not None
+
+    wait_until(matches)
+    return texts[-1]
 
 
 def read_status(directory: Path) -> bytes:
@@ -192,7 +199,7 @@ def test_kill_byte_kills_and_the_service_is_restarted(scan: Scan) -> None:
     scan.start()
     pid = scan.until("a", "ready")["pid"]
     client("svc", "-k", str(directory))
-    report = wait_until(lambda: (report := scan.service("a"))["deaths"] == 1 and report)
+    report = scan.until_deaths("a", 1)
     assert report["exit"]["kind"] == "signal"
     assert report["exit"]["code"] == signal.SIGKILL
     assert not procs.alive(pid)
@@ -224,7 +231,7 @@ def test_down_then_up_at_once_is_never_lost(scan: Scan) -> None:
     for _round in range(10):
         pid = scan.until("a", "up", "ready", want="up")["pid"]
         write_control(directory, b"du")
-        wait_until(lambda pid=pid: (report := scan.service("a"))["pid"] not in (0, pid) and report["want"] == "up")
+        assert scan.until_other("a", pid)["want"] == "up"
 
 
 def test_status_bytes_in_the_layout_of_runit(scan: Scan) -> None:
@@ -274,7 +281,7 @@ def test_status_is_never_seen_half_written(scan: Scan) -> None:
     directory = scan.add("a", "#!/bin/sh\nexit 1\n")
     scan.start()
     # Read while it changes all the time.
-    sizes = set()
+    sizes: set[int] = set()
 
     def busy() -> bool:
         sizes.update(len(read_status(directory)) for _ in range(50))

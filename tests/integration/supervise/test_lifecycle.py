@@ -29,7 +29,7 @@ def test_a_service_that_dies_is_started_again(scan: Scan) -> None:
     scan.start()
     first = scan.until("a", "ready")["pid"]
     procs.kill(first)
-    report = wait_until(lambda: (report := scan.service("a"))["pid"] not in (0, first) and report)
+    report = scan.until_other("a", first)
     assert report["deaths"] == 1
     assert report["exit"]["kind"] == "signal"
     assert report["exit"]["code"] == signal.SIGKILL

@@ -74,6 +74,25 @@ def complete(scan: Scan, directory: Path, name: str) -> bool:
     return True
 
 
+def until_complete(scan: Scan, directory: Path, name: str) -> None:
+    wait_until(lambda: complete(scan, directory, name), 60)
+
+
+def until_more(scan: Scan, name: str, lines: int) -> None:
+    """Wait until a log has more than so many lines."""
+    wait_until(lambda: len(logged(scan.base / "log" / name)) > lines, 30)
+
+
+def until_logged(scan: Scan, name: str, *lines: str) -> None:
+    """Wait until a log has exactly these lines."""
+    wait_until(lambda: logged(scan.base / "log" / name) == list(lines), 30)
+
+
+def until_other_writer(scan: Scan, pid: int) -> None:
+    """Wait until there is another log writer than *pid*."""
+    wait_until(lambda: log_writer(scan) != pid, 30)
+
+
 @pytest.fixture(autouse=True)
 def log_folder(scan: Scan) -> None:
     (scan.base / "log").mkdir()
@@ -106,7 +125,7 @@ def test_many_logs_by_one_process(scan: Scan) -> None:
         scan.add(name, f"#!/bin/sh\necho this is {name}\nexec sleep 100000\n", log=log(scan, name))
     scan.start()
     for name in names:
-        wait_until(lambda name=name: logged(scan.base / "log" / name) == [f"this is {name}"])
+        until_logged(scan, name, f"this is {name}")
     assert scan.process is not None
     writer = log_writer(scan)
     assert procs.parent(writer) == scan.process.pid
@@ -119,12 +138,12 @@ def test_the_log_writer_is_started_again(scan: Scan) -> None:
     scan.until("a", "up", "ready")
     for _round in range(5):
         before = len(logged(scan.base / "log" / "a"))
-        wait_until(lambda before=before: len(logged(scan.base / "log" / "a")) > before, 30)
+        until_more(scan, "a", before)
         writer = log_writer(scan)
         procs.kill(writer)
-        wait_until(lambda writer=writer: log_writer(scan) != writer, 30)
+        until_other_writer(scan, writer)
     (directory / "hold").unlink()
-    wait_until(lambda: complete(scan, directory, "a"), 60)
+    until_complete(scan, directory, "a")
     assert scan.service("a")["deaths"] == 0
 
 
@@ -138,11 +157,11 @@ def test_the_supervisor_is_killed_while_a_service_logs(scan: Scan) -> None:
         before = len(logged(scan.base / "log" / "a"))
         scan.kill_supervisor()
         # The log writer goes on without it.
-        wait_until(lambda before=before: len(logged(scan.base / "log" / "a")) > before, 30)
+        until_more(scan, "a", before)
         scan.start()
         assert log_writer(scan) == writer
     (directory / "hold").unlink()
-    wait_until(lambda: complete(scan, directory, "a"), 60)
+    until_complete(scan, directory, "a")
     assert scan.service("a")["deaths"] == 0
 
 
@@ -156,7 +175,7 @@ def test_both_are_killed_while_services_log(scan: Scan) -> None:
         scan.until(name, "up", "ready")
     for _round in range(4):
         seen = len(logged(scan.base / "log" / "a"))
-        wait_until(lambda seen=seen: len(logged(scan.base / "log" / "a")) > seen + generator.randrange(200), 30)
+        until_more(scan, "a", seen + generator.randrange(200))
         writer = log_writer(scan)
         for victim in generator.sample(["supervisor", "writer"], 2):
             if victim == "supervisor":
@@ -164,11 +183,11 @@ def test_both_are_killed_while_services_log(scan: Scan) -> None:
             else:
                 procs.kill(writer)
         scan.start()
-        wait_until(lambda writer=writer: log_writer(scan) != writer, 30)
+        until_other_writer(scan, writer)
     for directory in directories.values():
         (directory / "hold").unlink()
     for name, directory in directories.items():
-        wait_until(lambda directory=directory, name=name: complete(scan, directory, name), 60)
+        until_complete(scan, directory, name)
         assert scan.service(name)["deaths"] == 0
 
 
@@ -185,7 +204,7 @@ def test_a_log_with_nobody_to_read_it_keeps_the_lines(scan: Scan) -> None:
     wait_until((directory / "said").exists)
     assert procs.alive(pid)
     scan.start()
-    wait_until(lambda: logged(scan.base / "log" / "a") == ["said alone"])
+    until_logged(scan, "a", "said alone")
     assert scan.until("a", "ready")["pid"] == pid
 
 
@@ -198,9 +217,9 @@ def test_reexec_and_logs(scan: Scan) -> None:
         before = len(logged(scan.base / "log" / "a"))
         scan.call("Reexec")
         scan.wait_answer()
-        wait_until(lambda before=before: len(logged(scan.base / "log" / "a")) > before, 30)
+        until_more(scan, "a", before)
     (directory / "hold").unlink()
-    wait_until(lambda: complete(scan, directory, "a"), 60)
+    until_complete(scan, directory, "a")
 
 
 def test_a_removed_service_leaves_its_log_complete(scan: Scan) -> None:
@@ -211,7 +230,7 @@ def test_a_removed_service_leaves_its_log_complete(scan: Scan) -> None:
     scan.until("a", "ready")
     scan.remove("a")
     scan.until_gone("a")
-    wait_until(lambda: logged(scan.base / "log" / "a") == ["bye"])
+    until_logged(scan, "a", "bye")
     wait_until(lambda: not (scan.path / ".holdfast" / "logs" / "a.json").exists())
 
 
@@ -220,7 +239,7 @@ def test_a_log_directory_that_cannot_be_made_stops_nobody(scan: Scan) -> None:
     scan.add("a", "#!/bin/sh\necho heard by nobody\nexec sleep 100000\n", log=log(scan, "file/a"))
     scan.add("b", "#!/bin/sh\necho fine\nexec sleep 100000\n", log=log(scan, "b"))
     scan.start()
-    wait_until(lambda: logged(scan.base / "log" / "b") == ["fine"])
+    until_logged(scan, "b", "fine")
     scan.until("a", "ready", deaths=0)
 
 
@@ -245,7 +264,7 @@ def test_the_log_writer_runs_under_its_own_user(scan: Scan) -> None:
         process={**scan.definition("a")["process"], "user": "daemon"},
     )
     scan.start("--log-user", "nobody")
-    wait_until(lambda: logged(scan.base / "log" / "a") == ["hello"])
+    until_logged(scan, "a", "hello")
     writer = log_writer(scan)
     assert procs.status(writer)["Uid"].split() == [str(account.pw_uid)] * 4
     assert (scan.base / "log" / "a" / "current").stat().st_uid == account.pw_uid
