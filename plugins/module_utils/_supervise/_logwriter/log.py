@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _REOPEN_INTERVAL = stamps.NANOSECONDS
 _LINE_END = 10
 _REST_OF_LINE_MS = 20
+_RECEIVER_MS = 1000
 _MOST_OF_LINE = 65536
 
 
@@ -223,6 +224,8 @@ class Log:
             return
         rest = self._spool.waiting(self._fifo)
         while rest > 0:
+            if self._paused and not self._wait_for_receiver():
+                break
             count = self._pump()
             if not count:
                 break
@@ -438,11 +441,22 @@ class Log:
         del events
         self._push(stamps.now())
 
+    def _wait_for_receiver(self) -> bool:
+        """Give a slow receiver a moment, because this log ends; whether there is room in the queue again."""
+        poll = select.poll()
+        if self._watched_socket >= 0:
+            poll.register(self._watched_socket, select.POLLOUT)
+            poll.poll(_RECEIVER_MS)
+        self._push(stamps.now())
+        return not self._paused
+
     def _pause(self, paused: bool) -> None:
         """Leave the bytes in the FIFO while the receiver is slow but alive."""
-        if paused == self._paused or self._fifo < 0:
+        if paused == self._paused:
             return
         self._paused = paused
+        if self._fifo < 0:
+            return
         if paused:
             self._host.unwatch(self._fifo)
         else:

@@ -88,7 +88,10 @@ class Loop:
             if self._rescan:
                 self._rescan = False
                 self.load()
-            for descriptor, events in poll(self._sleep()):
+            ready = poll(self._sleep())
+            # Signals and commands, whose descriptors are the lowest, go before the bytes that came after them.
+            ready.sort()
+            for descriptor, events in ready:
                 handler = find(descriptor)
                 if handler is not None:
                     handler(events)
