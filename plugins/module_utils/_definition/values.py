@@ -17,30 +17,8 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(?:i?B)?").fullmatch
 _SIZE_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _OCTAL = re.compile(r"[0-7]{3,4}").fullmatch
-_USUAL_MODES = frozenset(
-    [
-        "0000",
-        "0002",
-        "0007",
-        "0022",
-        "0027",
-        "0037",
-        "0077",
-        "0600",
-        "0640",
-        "0644",
-        "0660",
-        "0664",
-        "0700",
-        "0710",
-        "0711",
-        "0750",
-        "0755",
-        "0770",
-        "0775",
-        "0777",
-    ]
-)
+_USUAL_MASKS = (0, 0o2, 0o7, 0o22, 0o27, 0o37, 0o77)
+_USUAL_MODES = (0o600, 0o640, 0o644, 0o660, 0o664, 0o700, 0o710, 0o711, 0o750, 0o755, 0o770, 0o775, 0o777)
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.@+-]{0,254}\$?").fullmatch
 _DECIMAL = re.compile(r"-?[0-9]{1,18}").fullmatch
 _PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%").fullmatch
@@ -113,7 +91,9 @@ def octal(value: Any, name: str) -> int:
     advice = ""
     if is_integer(value) and value >= 0:
         as_octal, as_written = f"{value:04o}", f"{value:04d}"
-        meant = as_written if as_octal not in _USUAL_MODES and set(as_written) <= set("01234567") else as_octal
+        meant = (
+            as_written if value not in _USUAL_MASKS + _USUAL_MODES and set(as_written) <= set("01234567") else as_octal
+        )
         advice = f'quote it, YAML has its own idea of numbers: {name}: "{meant}"'
     raise Wrong("must be octal text, such as '0027'", advice)
 
