@@ -128,19 +128,38 @@ def _runtime_directory(folder: dict[str, Any], account: pwd.struct_passwd | None
     gid = _group(folder.get("group"), owner if folder.get("user") else None)
     if gid is None:
         gid = group if group is not None else -1
-    path = folder["path"]
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    # By descriptor: what is at the path must be a directory, not a link that somebody put there.
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = _open_directory(folder["path"])
     try:
         if os.geteuid() == 0:
             os.fchown(descriptor, owner.pw_uid if owner else -1, gid)
         os.fchmod(descriptor, folder.get("mode", 0o755))
     finally:
         os.close(descriptor)
+
+
+def _open_directory(path: str) -> int:
+    """Open the directory *path*, making it and its parents as they are missing.
+
+    Component by component: below a directory that somebody else may write to, no link is followed, for he could have
+    put it there.
+    """
+    descriptor = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        parent = os.fstat(descriptor)
+        trusted = parent.st_uid in (0, os.geteuid()) and not parent.st_mode & 0o022 and not last
+        flags = (os.O_RDONLY if last else os.O_PATH) | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            try:
+                os.mkdir(part, 0o700 if last else 0o755, dir_fd=descriptor)
+            except FileExistsError:
+                pass
+            below = os.open(part, flags | (0 if trusted else os.O_NOFOLLOW), dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
 
 
 def _write(path: str, text: str) -> None:

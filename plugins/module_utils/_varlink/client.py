@@ -52,12 +52,24 @@ class Connection:
         try:
             folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                self._socket.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+                self._connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
             finally:
                 os.close(folder)
         except OSError as error:
             self._socket.close()
             raise ConnectionLost(f"{path}: {error.strerror or error}") from None
+
+    def _connect(self, address: str) -> None:
+        """Connect; a server whose queue is full for the moment is tried again until the time is over."""
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                self._socket.connect(address)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
 
     def __enter__(self) -> Connection:
         return self

@@ -36,7 +36,7 @@ class Listener:
     The caller holds the lock that makes him the only server of *path*. Raises OSError.
     """
 
-    def __init__(self, path: str, mode: int = 0o600, backlog: int = 64) -> None:
+    def __init__(self, path: str, mode: int = 0o600, backlog: int = 4096) -> None:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

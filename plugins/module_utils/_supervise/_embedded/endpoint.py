@@ -33,6 +33,7 @@ class Endpoint:
         self._layout = layout
         self._written = b""
         self._ok = -1
+        files.expect_fifo(self.path + "/ok")
         self._lock = files.lock(self.path + "/lock")
         try:
             self.control = files.open_fifo(self.path + "/control", 0o600)

@@ -47,6 +47,16 @@ def open_fifo(path: str, mode: int, owner: tuple[int, int] | None = None) -> int
     return descriptor
 
 
+def expect_fifo(path: str) -> None:
+    """Raise FileExistsError if something else than a FIFO has the name *path*."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISFIFO(mode):
+        raise FileExistsError(errno.EEXIST, "not a FIFO", path)
+
+
 def lock(path: str, mode: int = 0o600) -> int:
     """Open *path* and lock it in both ways that the family uses (flock and fcntl). Raises Busy, OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)

@@ -110,6 +110,7 @@ class Service:
         "_first",
         "_health",
         "_lived",
+        "_notify",
         "_readiness",
         "_spawn_error",
         "_timer",
@@ -182,6 +183,7 @@ class Service:
         self._first = True
         self._spawn_error = ""
         self._lived = 0.0
+        self._notify = -1
         self._cause = ""
         self._timer: Timer | None = None
         self._readiness: Readiness | None = None
@@ -395,7 +397,9 @@ class Service:
         self.host.children.watch(self.pid, self.died, self._dying)
         self._settle(UP, "")
         self.note("start", f"pid {self.pid}")
-        self._watch(notify)
+        self._notify = notify
+        if self._complaint < 0:
+            self._watch()
         self._notify_script("start")
 
     def _spawn(self, start: spawn.Start) -> bool:
@@ -426,12 +430,15 @@ class Service:
         return start
 
     def _complained(self, _events: int) -> None:
+        """Hear from the forked child: why it can't become the program, or (end-of-file) that it has."""
         try:
             text = os.read(self._complaint, 4096)
         except BlockingIOError:
             return
         self._spawn_error = text.decode("utf-8", "replace")
         self._close_complaint()
+        if not text and self.state == UP:
+            self._watch()
 
     def _cannot_start(self, reason: str) -> None:
         """Nothing was started: counts as a death, so that back-off and limits apply."""
@@ -444,10 +451,11 @@ class Service:
 
     # -- readiness and health --------------------------------------------------------------------------------------
 
-    def _watch(self, notify: int) -> None:
+    def _watch(self) -> None:
         """Wait for readiness unless it is ready already, and look after its health."""
         if self.state == UP:
-            self._readiness = Readiness(self, notify, self._became_ready, self._not_ready_in_time)
+            self._readiness = Readiness(self, self._notify, self._became_ready, self._not_ready_in_time)
+            self._notify = -1
             self._readiness.begin()
         if self.set.health is not None:
             self._health = Health(self, self._unhealthy)
@@ -504,10 +512,10 @@ class Service:
 
     def died(self, exit_: Exit) -> None:
         """Hear that `run` has ended."""
-        self._cancel()
         if self._complaint >= 0:
             self._complained(0)
         self._close_complaint()
+        self._cancel()
         lived = self.lived
         self.deaths += 1
         self.exit, self.exit_at = exit_, time.time_ns()
@@ -554,14 +562,18 @@ class Service:
         signals.send(self.pid, SIGKILL, "group")
 
     def _script(self, name: str, arguments: list[str], ended: Callable[[Exit], None], timeout: float) -> None:
-        """Run a script of the service directory as the supervisor itself, its pid being the service's meanwhile."""
+        """Run a script of the service directory, its pid being the service's meanwhile.
+
+        In a managed directory it has the service's process state, elsewhere it runs as the supervisor itself.
+        """
         self._token = os.urandom(16).hex()
         try:
             start = self.prepare("./" + name, arguments)
-            start.state = None
             start.environment["HOLDFAST_SPAWN"] = self._token
             self._record(record.STARTING)
-            self.pid, _none = spawn.spawn(start)
+            self.pid, complaint = spawn.spawn(start)
+            if complaint >= 0:
+                os.close(complaint)
         except OSError as error:
             self.pid = 0
             self.note("cannot start", f"{name}: {spawn.explain(error)}")
@@ -674,8 +686,9 @@ class Service:
         code = self.exit.code if self.exit is not None and event != "start" else 0
         try:
             start = self.prepare("./notify", ["run", event, str(self.pid), str(code)])
-            start.state = None
-            spawn.spawn(start)
+            _pid, complaint = spawn.spawn(start)
+            if complaint >= 0:
+                os.close(complaint)
         except OSError as error:
             self.note("cannot start", f"notify: {spawn.explain(error)}")
 
@@ -699,13 +712,12 @@ class Service:
             self._arm(self.set.stop_timeout, self._kill)
         else:
             self.state = READY if left.flags & record.READY else UP
-            notify = -1
             if self.state == UP and self.set.notification_fd is not None:
                 try:
-                    notify = self.host.open_notify(self)
+                    self._notify = self.host.open_notify(self)
                 except OSError as error:
                     self.note("not ready", f"notification FIFO: {error.strerror}")
-            self._watch(notify)
+            self._watch()
         self.note("adopted", f"pid {self.pid}")
         if left.phase == record.RUNNING and self.endpoint.has_status():
             # Record and status say this already.
@@ -800,6 +812,9 @@ class Service:
         if self._health is not None:
             self._health.stop()
             self._health = None
+        if self._notify >= 0:
+            os.close(self._notify)
+            self._notify = -1
 
     def _close_complaint(self) -> None:
         if self._complaint >= 0:

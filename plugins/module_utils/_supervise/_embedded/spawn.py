@@ -61,11 +61,18 @@ class _Own:
 
 
 def protect() -> None:
-    """Let this process have as many descriptors as the hard limit allows, and learn what children are to be spared."""
+    """Let this process have as many descriptors as the hard limit allows, and see what children are to be spared."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         _Own.nofile = soft, hard
+    for entry in os.listdir("/proc/self/fd"):
+        # What whoever started us left open is no business of the services.
+        try:
+            if int(entry) > 2:
+                os.set_inheritable(int(entry), False)
+        except OSError:
+            continue
     try:
         with open(_OOM, encoding="ascii") as file:
             value = file.read().strip()
