@@ -19,6 +19,10 @@ def sh(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
 
 
+#: A service that ends within this time was not ready, however busy the machine is.
+PATIENT = {"grace": "20s"}
+
+
 def good(result: dict[str, Any]) -> dict[str, Any]:
     assert not result.get("failed"), result["msg"]
     return result
@@ -129,8 +133,8 @@ def test_a_changed_secret_restarts_and_is_never_shown(host: Host) -> None:
 
 def test_a_service_that_does_not_come_up_fails_and_the_others_converge(host: Host) -> None:
     definitions = {
-        "bad": {"command": sh("echo the reason is this; exit 3")},
-        "given-up": {"command": sh("echo hopeless; exit 100")},
+        "bad": {"command": sh("echo the reason is this; exit 3"), "readiness": PATIENT},
+        "given-up": {"command": sh("echo hopeless; exit 100"), "readiness": PATIENT},
         "good": {"command": SLEEP},
     }
     result = host.task(definitions)
@@ -153,7 +157,7 @@ def test_a_service_that_hangs_before_it_is_ready_fails_in_bounded_time(host: Hos
 
 
 def test_a_service_that_did_not_come_up_fails_the_next_run_too(host: Host) -> None:
-    definitions = {"bad": {"command": sh("exit 3")}}
+    definitions = {"bad": {"command": sh("exit 3"), "readiness": PATIENT}}
     assert host.task(definitions)["failed"]
     again = host.task(definitions)
     assert again["failed"] and not again["changed"]
@@ -194,7 +198,7 @@ def test_once_runs_one_time_for_each_definition(host: Host) -> None:
 
 
 def test_once_that_fails_fails_the_task(host: Host) -> None:
-    result = host.task({"job": {"command": sh("echo no luck; exit 4"), "state": "once"}})
+    result = host.task({"job": {"command": sh("echo no luck; exit 4"), "state": "once", "readiness": PATIENT}})
     assert result["failed"] and "no luck" in result["msg"]
     assert result["services"]["job"]["exit"]["code"] == 4
 
