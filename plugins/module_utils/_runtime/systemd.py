@@ -83,8 +83,10 @@ class Systemd:
         self._systemctl("restart", name)
 
     def stop(self) -> None:
-        """Stop all units in the order that they state; returns when they are down. Raises UnitError."""
-        self._systemctl("stop", *self.texts)
+        """Stop all units, the last first; returns when they are down. Raises UnitError."""
+        # One by one: systemctl asks for each by itself, and the first would be down before the second is heard.
+        for name in reversed(self.installed()):
+            self._systemctl("stop", name)
 
     def is_active(self, name: str) -> bool:
         """Tell whether the unit runs, or is about to."""
