@@ -134,6 +134,8 @@ class Logs:
             return
         start = spawn.Start(sys.executable, "/", spawn.base_environment())
         start.arguments = [sys.executable, "-I", "-S", sys.argv[0], "logwriter", self._table]
+        # Told to end before it can listen, it must do its work first.
+        start.blocked = (signal.SIGTERM,)
         if self._owner is not None:
             start.state = {"user": self._user}
         try:

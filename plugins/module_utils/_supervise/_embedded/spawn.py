@@ -101,10 +101,10 @@ class Start:
 
     program: relative to *directory*. stdin, output: a path that the child opens itself, or a descriptor; output None
     leaves stdout and stderr as the supervisor's. passed: descriptors for the child by the number they get there. state:
-    the process state to apply, or None.
+    the process state to apply, or None. blocked: signals that wait until the program is ready for them and unblocks them.
     """
 
-    __slots__ = ("arguments", "directory", "environment", "output", "passed", "program", "state", "stdin")
+    __slots__ = ("arguments", "blocked", "directory", "environment", "output", "passed", "program", "state", "stdin")
 
     def __init__(self, program: str, directory: str, environment: dict[str, str]) -> None:
         self.program = program
@@ -115,6 +115,7 @@ class Start:
         self.output: str | int | None = None
         self.passed: dict[int, int] = {}
         self.state: dict[str, Any] | None = None
+        self.blocked: tuple[int, ...] = ()
 
 
 def spawn(start: Start) -> tuple[int, int]:
@@ -152,7 +153,7 @@ def _spawn(start: Start) -> int:
             start.environment,
             file_actions=actions,
             setsid=True,
-            setsigmask=[],
+            setsigmask=start.blocked,
             setsigdef=_DEFAULT_SIGNALS,
         )
     finally:
@@ -186,7 +187,7 @@ def _become(start: Start) -> str:
         signal.set_wakeup_fd(-1)
         for number in _DEFAULT_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.pthread_sigmask(signal.SIG_SETMASK, start.blocked)
         os.setsid()
         os.chdir(start.directory)
         _descriptors(start)

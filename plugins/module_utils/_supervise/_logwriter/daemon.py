@@ -50,6 +50,8 @@ def _catch_signals() -> int:
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _ignore)
+    # The supervisor starts us with TERM blocked, so that none comes before there is a handler.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     return reading
 
 
