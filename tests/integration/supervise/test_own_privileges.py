@@ -45,3 +45,12 @@ def test_services_do_not_inherit_it(scan: Scan, process: dict[str, Any], monkeyp
     limits = Path(f"/proc/{supervisor.pid}/limits").read_text()
     assert str(hard) in next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3]
     assert os.getpid() != supervisor.pid
+
+
+@pytest.mark.parametrize("process", [{}, {"umask": 0o22}], ids=["spawned", "forked"])
+def test_no_signal_is_ignored_or_blocked_in_services(scan: Scan, process: dict[str, Any]) -> None:
+    run = "#!/bin/sh\ngrep -E 'Sig(Ign|Blk)' /proc/self/status >out.new\nmv out.new out\nexec sleep 100000\n"
+    directory = scan.add("a", run=run, process=process)
+    scan.start()
+    wait_until((directory / "out").exists)
+    assert {line.split()[1] for line in (directory / "out").read_text().splitlines()} == {"0" * 16}

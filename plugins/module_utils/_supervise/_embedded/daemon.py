@@ -15,6 +15,7 @@ directory, 111 it can't be used, 2 wrong usage.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import stat
@@ -139,6 +140,9 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
     except OSError as error:
         raise _Fatal(UNUSABLE, f"{error.filename or scan}: {error.strerror}") from None
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # What is there now stays: the collector need not write to it, which after every fork would copy its pages.
+    gc.collect()
+    gc.freeze()
     _tell_manager("READY=1")
     host.loop.run()
     if host.stopping:

@@ -44,7 +44,8 @@ _DROPPED = (
     "WATCHDOG_USEC",
     "_",
 )
-_DEFAULT_SIGNALS = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+#: Signals that Python or whoever started us has us ignore: an exec keeps that, while handlers go by themselves.
+_IGNORED = [number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN]
 
 _OOM = "/proc/self/oom_score_adj"
 
@@ -154,7 +155,7 @@ def _spawn(start: Start) -> int:
             file_actions=actions,
             setsid=True,
             setsigmask=start.blocked,
-            setsigdef=_DEFAULT_SIGNALS,
+            setsigdef=_IGNORED,
         )
     finally:
         if _Own.nofile:
@@ -185,7 +186,7 @@ def _become(start: Start) -> str:
     """Become the program; returns only to say why not."""
     try:
         signal.set_wakeup_fd(-1)
-        for number in _DEFAULT_SIGNALS:
+        for number in _IGNORED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, start.blocked)
         os.setsid()
