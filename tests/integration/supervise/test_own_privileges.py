@@ -53,4 +53,6 @@ def test_no_signal_is_ignored_or_blocked_in_services(scan: Scan, process: dict[s
     directory = scan.add("a", run=run, process=process)
     scan.start()
     wait_until((directory / "out").exists)
-    assert {line.split()[1] for line in (directory / "out").read_text().splitlines()} == {"0" * 16}
+    masks = [int(line.split()[1], 16) for line in (directory / "out").read_text().splitlines()]
+    # 32 and 33 are the C library's own; its posix_spawn leaves them ignored.
+    assert [mask & ~(3 << 31) for mask in masks] == [0, 0]
