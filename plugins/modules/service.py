@@ -155,7 +155,8 @@ log:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._plan.tasks import COMMON, service
+from ..module_utils._plan.places import OPTIONS
+from ..module_utils._plan.single import service
 
 
 def main() -> None:
@@ -176,7 +177,7 @@ def main() -> None:
             "force": {"type": "bool"},
             "scope": {"type": "str", "choices": ["system", "user", "global"]},
             "use": {"type": "str"},
-            **COMMON,
+            **OPTIONS,
         },
         required_one_of=[("state", "enabled")],
         supports_check_mode=True,

@@ -148,13 +148,14 @@ services:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._plan.tasks import COMMON, service_info
+from ..module_utils._plan.information import service_info
+from ..module_utils._plan.places import OPTIONS
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"names": {"type": "list", "elements": "str"}, **COMMON},
+        argument_spec={"names": {"type": "list", "elements": "str"}, **OPTIONS},
         supports_check_mode=True,
     )
     result = service_info(module.params)

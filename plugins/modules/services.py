@@ -214,7 +214,8 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._plan.tasks import COMMON, services
+from ..module_utils._plan.places import OPTIONS
+from ..module_utils._plan.tasks import services
 
 
 def main() -> None:
@@ -230,7 +231,7 @@ def main() -> None:
             "offline": {"type": "bool", "default": False},
             "payload": {"type": "str", "no_log": True},
             "secrets": {"type": "dict", "no_log": True},
-            **COMMON,
+            **OPTIONS,
         },
         supports_check_mode=True,
     )

@@ -11,7 +11,7 @@ import os
 from .._supervise.interface import Backend, Service, Verdict
 from . import logdirs
 from .directories import ONCE
-from .plan import Item, Plan, succeeded
+from .plan import Item, Plan
 from .publish import Publisher
 from .request import Request
 from .scan import Scan
@@ -104,30 +104,11 @@ def _is_done(item: Item, verdict: Verdict) -> bool:
     if item.wish != "ready" or item.wanted is None or service is None:
         return False
     passing = item.wanted.state == "once" or item.wanted.meta.get("restart") in ("on_failure", "never")
-    return passing and service.state == "down" and succeeded(service)
+    return passing and service.state == "down" and service.succeeded
 
 
 def _why(service: Service | None) -> str:
-    if service is None:
-        return "the supervisor does not know it"
-    parts = [service.reason or f"it is {service.state}"]
-    ending = exit_text(service.exit)
-    if ending and ending not in parts[0]:
-        parts.append(f"last exit: {ending}")
-    if service.deaths > 1:
-        parts.append(f"{service.deaths} deaths")
-    return ", ".join(parts)
-
-
-def exit_text(ending: dict[str, object] | None) -> str:
-    """Give the words for how a process ended."""
-    if not ending:
-        return ""
-    if ending.get("kind") == "exit":
-        return f"status {ending.get('code')}"
-    if ending.get("kind") == "signal":
-        return f"signal {ending.get('code')}"
-    return "unknown"
+    return "the supervisor does not know it" if service is None else service.trouble
 
 
 def _note_once(item: Item, scan: Scan) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from .._supervise.interface import Backend, BackendError, Service
 from . import plan as planning
 from .apply import Outcome, apply
-from .logtail import settle, tail
+from .logtail import log_directory, settle, tail_of
 from .plan import Item, Plan
 from .request import Request
 from .scan import Scan
@@ -105,19 +105,6 @@ def _settle_logs(plan: Plan, outcome: Outcome, services: dict[str, Any]) -> None
             ended.append((directory, float(ending.get("at") or 0.0)))
     if ended:
         settle(ended)
-
-
-def log_directory(meta: dict[str, Any]) -> str:
-    """Give the directory of the log files of the service with this holdfast.json, "" if it has none."""
-    log = meta.get("log")
-    directory = log.get("directory") if isinstance(log, dict) and log.get("to") == "directory" else None
-    return directory if isinstance(directory, str) else ""
-
-
-def tail_of(meta: dict[str, Any]) -> list[str]:
-    """Give the last log lines of the service with this holdfast.json."""
-    directory = log_directory(meta)
-    return tail(directory) if directory else []
 
 
 def _record(item: Item, plan: Plan, outcome: Outcome) -> dict[str, Any]:

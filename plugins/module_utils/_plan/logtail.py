@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from typing import Any
 
 #: Bytes that are read from the end of the log, and lines that are shown of them.
 TAIL_BYTES = 8192
@@ -51,6 +52,19 @@ def tail(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> lis
     if text and not text[-1]:
         del text[-1]
     return ["".join(c if c.isprintable() or c == "\t" else "?" for c in line) for line in text[-lines:]]
+
+
+def log_directory(meta: dict[str, Any]) -> str:
+    """Give the directory of the log files of the service with this holdfast.json, "" if it has none."""
+    log = meta.get("log")
+    directory = log.get("directory") if isinstance(log, dict) and log.get("to") == "directory" else None
+    return directory if isinstance(directory, str) else ""
+
+
+def tail_of(meta: dict[str, Any]) -> list[str]:
+    """Give the last log lines of the service with this holdfast.json."""
+    directory = log_directory(meta)
+    return tail(directory) if directory else []
 
 
 def settle(logs: list[tuple[str, float]], patience: float = PATIENCE) -> None:

@@ -2,11 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where things are on a host when the task does not say. PRIVATE to the collection."""
+"""Options that the modules have in common, and where things are on a host when the task does not say. PRIVATE to the collection."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
+
+OPTIONS: dict[str, Any] = {
+    "scan_directory": {"type": "path"},
+    "backend": {"type": "str", "default": "embedded", "choices": ["embedded"]},
+}
 
 
 def scan_directory(given: str | None) -> str:

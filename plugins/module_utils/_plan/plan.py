@@ -190,13 +190,7 @@ def _plan_started(item: Item, wanted: Wanted) -> None:
 
 def _gave_up(status: Service) -> bool:
     """Tell whether a service that is not restarted has ended badly; one that has done its work stays as it is."""
-    return status.state == "down" and not succeeded(status)
-
-
-def succeeded(status: Service) -> bool:
-    """Tell whether the last run of a service ended well."""
-    ending = status.exit or {}
-    return ending.get("kind") == "exit" and ending.get("code") == 0
+    return status.state == "down" and not status.succeeded
 
 
 def _is_outdated(item: Item) -> bool:

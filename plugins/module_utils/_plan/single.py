@@ -15,12 +15,11 @@ from typing import Any
 
 from .._definition.names import is_name
 from .._supervise import hostmanager
+from .._supervise.backends import BACKENDS
 from .._supervise.interface import Backend, BackendError, NotRunning, Service
 from . import verify
-from .apply import exit_text
-from .converge import log_directory, tail_of
-from .logtail import settle
-from .plan import succeeded
+from .logtail import log_directory, settle, tail_of
+from .places import scan_directory
 from .scan import Scan
 
 #: What each state is called when it has been reached.
@@ -28,7 +27,13 @@ WORDS = {"started": "started", "restarted": "started", "reloaded": "started", "o
 RUNNING = frozenset(("starting", "up", "ready"))
 
 
-def service(
+def service(parameters: dict[str, Any], runner: hostmanager.Runner, *, check_mode: bool) -> dict[str, Any]:
+    """Do the task of the module service. With `failed` the result says in `msg` what is wrong."""
+    scan = scan_directory(parameters["scan_directory"])
+    return steer(parameters, scan, BACKENDS[parameters["backend"]](scan), runner, check_mode)
+
+
+def steer(
     parameters: dict[str, Any], scan_path: str, backend: Backend, runner: hostmanager.Runner, check_mode: bool
 ) -> dict[str, Any]:
     """Bring one service into a state. With `failed` the result says in `msg` what is wrong."""
@@ -123,13 +128,12 @@ class _Single:
         after = None if verdict is None else verdict.service
         if verdict is None or after is None:
             return status, "the supervisor does not know it"
-        if verdict.outcome == "reached" or (command == "once" and after.state == "down" and succeeded(after)):
+        if verdict.outcome == "reached" or (command == "once" and after.state == "down" and after.succeeded):
             return after, ""
-        why = after.reason or f"it is {after.state}"
-        ending = exit_text(after.exit)
         if verdict.outcome == "timeout":
-            why = f"not {'stopped' if wish == 'down' else 'ready'} within {self._timeout:g} s, {why}"
-        return after, f"{why}, last exit: {ending}" if ending and ending not in why else why
+            what = "stopped" if wish == "down" else "ready"
+            return after, f"not {what} within {self._timeout:g} s ({after.trouble})"
+        return after, after.trouble
 
     def _result(self, status: Service | None, failure: str = "") -> dict[str, Any]:
         enabled = self._is_enabled() if self._enabled is None else self._enabled
@@ -160,7 +164,7 @@ def _command(state: str, status: Service | None) -> str:
     running = status is not None and status.state in RUNNING
     if state == "started":
         lasting = status is not None and status.want == "up" and status.state != "failed"
-        resting = status is not None and status.state == "down" and not succeeded(status)
+        resting = status is not None and status.state == "down" and not status.succeeded
         return "" if lasting and not resting else "start"
     if state == "stopped":
         return "" if status is None or (status.want == "down" and status.state in ("down", "failed")) else "stop"

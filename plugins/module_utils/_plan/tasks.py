@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The bodies of the modules: arguments in, result out. PRIVATE to the collection."""
+"""The body of the module services: arguments in, result out. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -10,18 +10,10 @@ import gc
 from typing import Any
 
 from .._supervise.backends import BACKENDS
-from .._supervise.hostmanager import Runner
-from . import information, single
 from .converge import converge
 from .mask import Mask
 from .places import log_directory, scan_directory
 from .request import BadPayload, Request, read
-
-#: Options that all modules of supervised services have.
-COMMON: dict[str, Any] = {
-    "scan_directory": {"type": "path"},
-    "backend": {"type": "str", "default": "embedded", "choices": ["embedded"]},
-}
 
 
 def services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) -> dict[str, Any]:
@@ -64,15 +56,3 @@ def _services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) 
     # Otherwise Ansible would send all arguments back, the payload among them.
     result["invocation"] = {"module_args": {"scan_directory": scan, "services": len(wanted), "prune": request.prune}}
     return result
-
-
-def service(parameters: dict[str, Any], runner: Runner, *, check_mode: bool) -> dict[str, Any]:
-    """Do the task of the module service."""
-    scan = scan_directory(parameters["scan_directory"])
-    return single.service(parameters, scan, BACKENDS[parameters["backend"]](scan), runner, check_mode)
-
-
-def service_info(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Do the task of the module service_info."""
-    scan = scan_directory(parameters["scan_directory"])
-    return information.information(parameters["names"], scan, BACKENDS[parameters["backend"]](scan))

@@ -10,6 +10,7 @@ the host is changed, with the names of the backends that have it.
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -105,6 +106,34 @@ class Service:
         self.adopted: bool = bool(get("adopted"))
         self.reason: str = str(get("reason") or "")
         self.paused: bool = bool(get("paused"))
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether its last process ended well."""
+        ending = self.exit or {}
+        return ending.get("kind") == "exit" and ending.get("code") == 0
+
+    @property
+    def trouble(self) -> str:
+        """Give why the service is not in the state that it was wanted in, with how its last process ended."""
+        text = self.reason or f"it is {self.state}"
+        how = ending_text(self.exit)
+        if how and how not in text:
+            text += f", last {how}"
+        return text if self.deaths < 2 else f"{text}, {self.deaths} deaths"
+
+
+def ending_text(ending: Mapping[str, Any] | None) -> str:
+    """Give the words for how a process ended: `exit code 3`, `signal KILL`; nothing if that is not known."""
+    kind, code = (ending or {}).get("kind"), (ending or {}).get("code")
+    if kind == "exit":
+        return f"exit code {code}"
+    if kind != "signal":
+        return ""
+    try:
+        return f"signal {signal.Signals(int(code or 0)).name}"
+    except ValueError:
+        return f"signal {code}"
 
 
 class Snapshot:
