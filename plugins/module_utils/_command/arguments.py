@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 EPILOGUE = """\
-exit codes: 0 so it is, 1 it failed, 2 wrong usage, 3 no supervisor, 4 no such service, 100 a daemon cannot run here
+exit codes: 0 so it is, 1 it failed, 2 wrong usage, 3 no supervisor, 4 no such service;
+of a daemon: 100 another one runs here already, 111 the directory cannot be used
 the scan directory: --scan, else HOLDFAST_SCAN, else /etc/holdfast/services (root) or ~/.holdfast/services
 """
 #: Seconds that a change may take before the command gives up waiting for it.

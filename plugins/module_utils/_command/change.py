@@ -10,7 +10,7 @@ import time
 
 from .exits import FAILED, NO_SUPERVISOR, OK, CommandError
 from .logfiles import LogError, tail
-from .places import definition, layers, scan_directory, service_names
+from .places import layers, scan_directory, service_names
 from .status import reason
 from .supervisor import Supervisor
 from .terminal import complain, ending, harmless, write
@@ -46,9 +46,9 @@ def _steer(supervisor: Supervisor, options: Namespace) -> int:
     services = supervisor.status(options.names)["services"]
     names = list(dict.fromkeys(service["name"] for service in services))
     if options.all:
-        names = _all(supervisor.scan, services, options.verb)
+        names = _all(services, options.verb)
     if not names:
-        write("no services")
+        write("nothing to do")
         return OK
     batches = layers(supervisor.scan, names) if options.verb == "stop" and options.all else [names]
     deadline = time.monotonic() + options.timeout
@@ -66,15 +66,18 @@ def _steer(supervisor: Supervisor, options: Namespace) -> int:
     return FAILED if failures else OK
 
 
-def _all(scan: str, services: list[dict[str, Any]], verb: str) -> list[str]:
-    """Give the services that `--all` means: for `start`, those that are to run; for the others, those that do."""
+def _all(services: list[dict[str, Any]], verb: str) -> list[str]:
+    """Give the services that `--all` means.
+
+    start: those that are normally up and that nobody has asked to be up; so a job that has done its work is not done
+    again. stop: all. restart and reload: those that are wanted up. Loggers of plain directories go on with any of them.
+    """
+    services = [service for service in services if "/" not in service["name"]]
     if verb in ("start", "once"):
-        return [service["name"] for service in services if service["enabled"]]
-    if verb == "stop":
-        return [service["name"] for service in services]
-    if verb == "reload":
-        services = [service for service in services if definition(scan, service["name"]).get("reload_signal")]
-    return [service["name"] for service in services if service["want"] == "up"]
+        services = [service for service in services if service["enabled"] and service["want"] != "up"]
+    elif verb != "stop":
+        services = [service for service in services if service["want"] == "up"]
+    return [service["name"] for service in services]
 
 
 def _tell(scan: str, verb: str, result: dict[str, Any]) -> bool:

@@ -16,8 +16,6 @@ USAGE = 2
 NO_SUPERVISOR = 3
 #: There is no service of that name; nothing was done to the others either.
 NO_SERVICE = 4
-#: A daemon cannot run here at all (somebody else's directory, or another one runs already): trying again is useless.
-REFUSED = 100
 #: Ended by the person at the keyboard.
 INTERRUPTED = 130
 

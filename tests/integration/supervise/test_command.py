@@ -334,6 +334,28 @@ def test_stop_all_keeps_the_order_and_the_supervisor(scan: Scan) -> None:
     assert {report["state"] for report in scan.services().values()} == {"ready"}
 
 
+def test_start_all_does_no_work_twice(scan: Scan) -> None:
+    job = scan.add("job", "#!/bin/sh\necho run >>ran\n", restart="on_failure")
+    periodic = scan.add("periodic", "#!/bin/sh\necho run >>ran\n", type="periodic", interval=LONG)
+    scan.add("stopped", files={"down": ""})
+    scan.add("up")
+    scan.start()
+    scan.until("job", "down")
+    scan.until("periodic", "scheduled")
+    pid = scan.until("up", "ready")["pid"]
+    answer = scan.run("start", "--all")
+    assert (answer.returncode, answer.stdout) == (0, "nothing to do\n"), answer.stderr
+    assert scan.service("stopped")["state"] == "down"
+    assert scan.run("stop", "--all").returncode == 0
+    assert {report["state"] for report in scan.services().values()} == {"down"}
+    answer = scan.run("start", "--all")
+    assert answer.returncode == 0, answer.stderr
+    scan.until("up", "ready")
+    assert scan.service("up")["pid"] != pid
+    assert scan.service("stopped")["state"] == "down"
+    wait_until(lambda: (job / "ran").read_text() == (periodic / "ran").read_text() == "run\nrun\n")
+
+
 @pytest.mark.parametrize("option", ["--all", "--orphans"])
 def test_stop_when_the_supervisor_is_dead(scan: Scan, option: str) -> None:
     run = "#!/bin/sh\ntrap 'echo {0} >>../../order; exit 0' TERM\nsleep 100000 &\necho >&3\nwait\n"
