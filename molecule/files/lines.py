@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, the holdfast.supervision authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look for gaps and doubles in the log of the service counter: lines.py RUNS.
+"""Look for gaps and doubles in the log of the service counter: lines.py RUNS [DIRECTORY].
 
 Every run of the service has a word of its own, and numbers its lines from 1. All runs are complete up to their last
 line that is there; the last one is known to go on. Exit code 1 with what is wrong.
@@ -13,13 +13,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-LOG = Path("/var/log/holdfast/counter")
 
-
-def main(runs: int) -> str:
+def main(runs: int, log: Path) -> str:
     """Text that says what is wrong; empty when all is well."""
     last: dict[str, int] = {}
-    for path in [*sorted(LOG.glob("@*")), LOG / "current"]:
+    for path in [*sorted(log.glob("@*")), log / "current"]:
         for line in path.read_text(encoding="ascii").splitlines():
             run, number = line.split()[-2:]
             if int(number) != last.get(run, 0) + 1:
@@ -30,4 +28,5 @@ def main(runs: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])) or 0)
+    directory = Path(sys.argv[2] if len(sys.argv) > 2 else "/var/log/holdfast/counter")
+    sys.exit(main(int(sys.argv[1]), directory) or 0)

@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write down what is on this host, or compare it with what was: files, users, units, processes.
 
-Exit code 1 with a list of the differences. What a host writes by itself, and what Ansible's own transport
-writes, is left out.
+snapshot.py write, or snapshot.py compare [ALLOWED…]: exit code 1 with a list of the differences, without those that
+have the text of an ALLOWED in them. What a host writes by itself, what Ansible's own transport writes, and what the
+applications write is left out.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pathlib import Path
 SAVED = Path("/root/snapshot")
 NOISE = re.compile(
     r"/(dev|proc|sys|tmp)$"
-    r"|/root/(snapshot|\.ansible|\.cache)$"
-    r"|/run/(log|sudo|systemd|udev|user|utmp|\.boot_id)$"
+    r"|/root/(snapshot|\.ansible|\.cache)$|/home/.*/\.(ansible|cache)$"
+    r"|/run/(log|sudo|systemd|trial|udev|user|utmp|\.boot_id)$"
     r"|/etc/(passwd|group|shadow|gshadow)-$|/etc/\.pwd\.lock$|/etc/sub[ug]id-?$"
     r"|/var/(log/(journal|lastlog|wtmp|btmp|faillog)|lib/(systemd|sudo|dpkg|trial)|cache|tmp)$"
     r"|/srv/trial|.*/__pycache__$"
@@ -49,27 +50,33 @@ def entries() -> set[str]:
 
 
 def processes() -> set[str]:
-    """Programs that run, without kernel threads and without what a connection brings."""
+    """Programs that run, without kernel threads, this one and those that wait for it, and connections."""
     found = set()
+    own = set()
+    pid = os.getpid()
+    while pid:
+        own.add(str(pid))
+        pid = int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
     for path in Path("/proc").glob("[0-9]*"):
         try:
             words = path.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            group = path.joinpath("cgroup").read_text().rpartition("/")[2].strip()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if words and group.endswith(".service") and group != "ssh.service":
-            found.add(f"process of {group}: {words}")
+        if words and path.name not in own and not words.startswith("sshd: "):
+            found.add(f"process {words}")
     return found
 
 
 def main() -> int:
-    """Write with the argument "write", compare with any other."""
+    """Write, or compare."""
+    verb, *allowed = sys.argv[1:]
     now = entries() | processes()
-    if sys.argv[1] == "write":
+    if verb == "write":
         SAVED.write_text("\n".join(sorted(now)))
         return 0
     before = set(SAVED.read_text().split("\n"))
     differences = [f"gone: {line}" for line in sorted(before - now)] + [f"new: {line}" for line in sorted(now - before)]
+    differences = [line for line in differences if not any(text in line for text in allowed)]
     print(*differences, sep="\n")
     return 1 if differences else 0
 
