@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The supervisor's units: what is asked of systemctl, and what of the files is ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import MARKER
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import Systemd, UnitError
+
+TEXTS = {"holdfast.service": f"{MARKER}\none\n", "holdfast-services.service": f"{MARKER}\ntwo\n"}
+
+
+class Recorder:
+    """A systemctl that answers *code* and keeps what it was asked."""
+
+    def __init__(self, units: Path, code: int = 0, output: str = "", errors: str = "") -> None:
+        self.units = units
+        self.asked: list[str] = []
+        self.answer = (code, output, errors)
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        assert command[0] == "systemctl"
+        self.asked.append(" ".join(command[1:]))
+        if command[1] == "enable" and self.answer[0] == 0:
+            wanted = self.units / "multi-user.target.wants"
+            wanted.mkdir(exist_ok=True)
+            for name in command[2:]:
+                (wanted / name).symlink_to(self.units / name)
+        return self.answer
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    units = tmp_path / "units"
+    units.mkdir()
+    (tmp_path / "running").mkdir()
+    return Recorder(units)
+
+
+def systemd(recorder: Recorder, texts: dict[str, str] = TEXTS) -> Systemd:
+    return Systemd(texts, recorder, str(recorder.units), str(recorder.units.parent / "running"))
+
+
+def test_units_are_written_enabled_and_then_as_they_should_be(recorder: Recorder) -> None:
+    units = systemd(recorder)
+    assert units.is_init()
+    assert units.differing() == units.disabled() == list(TEXTS)
+    assert units.installed() == []
+    units.write(units.differing())
+    units.enable(units.disabled())
+    assert recorder.asked == ["daemon-reload", "enable holdfast.service holdfast-services.service"]
+    assert (recorder.units / "holdfast.service").read_text() == TEXTS["holdfast.service"]
+    assert (units.differing(), units.disabled(), units.installed()) == ([], [], list(TEXTS))
+
+
+def test_only_what_differs_is_written(recorder: Recorder) -> None:
+    units = systemd(recorder)
+    units.write(list(TEXTS))
+    (recorder.units / "holdfast.service").write_text(f"{MARKER}\nchanged by hand\n")
+    assert units.differing() == ["holdfast.service"]
+
+
+def test_a_unit_of_somebody_else_is_left_alone(recorder: Recorder) -> None:
+    path = recorder.units / "holdfast.service"
+    path.write_text("[Service]\n")
+    with pytest.raises(UnitError, match="was not made by"):
+        systemd(recorder).differing()
+    assert path.read_text() == "[Service]\n"
+
+
+def test_units_are_stopped_one_by_one_the_last_first(recorder: Recorder) -> None:
+    units = systemd(recorder)
+    units.write(list(TEXTS))
+    recorder.asked.clear()
+    units.stop()
+    assert recorder.asked == ["stop holdfast-services.service", "stop holdfast.service"]
+
+
+def test_what_is_removed_leaves_nothing(recorder: Recorder) -> None:
+    units = systemd(recorder)
+    units.write(list(TEXTS))
+    units.enable(list(TEXTS))
+    (recorder.units / "other.service").write_text("")
+    units.remove()
+    names = sorted(path.name for path in recorder.units.rglob("*"))
+    assert names == ["multi-user.target.wants", "other.service"]
+    assert recorder.asked[-2:] == ["daemon-reload", "reset-failed holdfast.service holdfast-services.service"]
+
+
+def test_a_failure_is_told_with_what_systemctl_said(recorder: Recorder) -> None:
+    recorder.answer = (1, "", "Unit is masked.\n")
+    with pytest.raises(UnitError, match=r"systemctl restart holdfast\.service: Unit is masked\."):
+        systemd(recorder).restart("holdfast.service")
+
+
+@pytest.mark.parametrize("name", ["../evil.service", "a/b.service", "x.timer", "-H.service/..", ""])
+def test_a_name_that_is_no_unit_is_refused(recorder: Recorder, name: str) -> None:
+    with pytest.raises(UnitError, match="no name of a service unit"):
+        systemd(recorder, {name: ""})
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "active"),
+    [(0, "active\n", True), (3, "inactive\n", False), (3, "failed\n", False), (3, "activating\n", True)],
+)
+def test_what_is_about_to_run_counts_as_active(recorder: Recorder, code: int, output: str, active: bool) -> None:
+    recorder.answer = (code, output, "")
+    assert systemd(recorder).is_active("holdfast.service") is active
