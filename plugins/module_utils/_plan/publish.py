@@ -143,6 +143,8 @@ class Publisher:
 
     def _discard(self, entry: str, name: str | None) -> None:
         """Delete a directory of ours. What is not ours in it goes to *name* if that is ours, else it is kept."""
+        if not is_directory(entry, self._at):
+            return
         if name is not None and look(name, self._at).kind == "ours":
             self._hand_over(entry, name)
         actual = look(entry, self._at)

@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Secrets in free text."""
+
+from __future__ import annotations
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._plan.mask import MASK, Mask
+
+
+def test_long_values_are_covered_wherever_they_are() -> None:
+    assert Mask(["correct horse"]).text("xcorrect horsex") == f"x{MASK}x"
+
+
+def test_short_values_are_covered_where_they_stand_alone() -> None:
+    mask = Mask(["up", "1"])
+    assert mask.text("group up 1 21 supervisor") == f"group {MASK} {MASK} 21 supervisor"
+
+
+def test_the_longer_of_two_is_covered_first() -> None:
+    assert Mask(["secret", "secret-longer"]).text("secret-longer secret") == f"{MASK} {MASK}"
+
+
+def test_nothing_to_cover() -> None:
+    assert Mask().text("text") == "text"
+    assert Mask(["", " "]).text("a b") == "a b"
+
+
+def test_values_are_no_patterns() -> None:
+    assert Mask(["a.*b.*c"]).text("aXbXc a.*b.*c") == f"aXbXc {MASK}"
