@@ -40,16 +40,26 @@ LIMITS = {
 }
 
 
+_KEYS = (
+    "user",
+    "group",
+    "groups",
+    "umask",
+    "nice",
+    "limits",
+    "oom_score_adjust",
+    "security_context",
+    "runtime_directories",
+)
+
+
 class StateError(Exception):
     """A part of the process state can't be had; the text names it."""
 
 
 def needed(state: dict[str, Any]) -> bool:
     """Say whether *state* asks for anything, so that a fork is needed instead of a plain spawn."""
-    return any(
-        state.get(key) not in (None, {}, [])
-        for key in ("user", "group", "groups", "umask", "nice", "limits", "oom_score_adjust", "runtime_directories")
-    )
+    return any(state.get(key) not in (None, {}, []) for key in _KEYS)
 
 
 def apply(state: dict[str, Any], environment: dict[str, str], nofile: tuple[int, int] | None = None) -> None:
@@ -71,6 +81,9 @@ def apply(state: dict[str, Any], environment: dict[str, str], nofile: tuple[int,
         os.umask(state["umask"])
     if account is not None:
         environment.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name, SHELL=account.pw_shell)
+    for module, label in (state.get("security_context") or {}).items():
+        if label is not None:
+            _attempt(f"security_context.{module}", _label_next_exec, module, label)
     limits = dict(state.get("limits") or {})
     if nofile is not None:
         limits.setdefault("nofile", nofile)
@@ -160,6 +173,15 @@ def _open_directory(path: str) -> int:
             os.close(descriptor)
         descriptor = below
     return descriptor
+
+
+def _label_next_exec(module: str, label: str) -> None:
+    """Have the kernel give *label* to the program that is executed next (see proc_pid_attr(5))."""
+    if module == "selinux":
+        _write("/proc/thread-self/attr/exec", label)
+    else:
+        own = "/proc/thread-self/attr/apparmor/exec"
+        _write(own if os.path.exists(own) else "/proc/thread-self/attr/exec", f"exec {label}")
 
 
 def _write(path: str, text: str) -> None:
