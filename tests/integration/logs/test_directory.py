@@ -109,6 +109,19 @@ def test_what_was_written_before_the_stop_is_in_the_log(table: Table) -> None:
     assert table.lines("b") == [b"last"] * 13000
 
 
+def test_a_stop_that_comes_before_the_log_writer_can_hear_it_is_an_orderly_one(table: Table) -> None:
+    table.add("a")
+    table.write("a", b"x\n")
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        process = table.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert table.lines("a") == [b"x"]
+
+
 def test_no_line_is_cut_when_the_log_writer_is_replaced_under_a_flood(table: Table) -> None:
     table.add("a", size=100_000_000)
     fifo = table.fifos / "a"

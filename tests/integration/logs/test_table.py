@@ -158,6 +158,20 @@ def test_bad_entries_are_told_and_harm_nobody(table: Table) -> None:
     assert "hidden" not in errors
 
 
+def test_commands_for_thousands_of_logs_wait_for_a_busy_log_writer(table: Table) -> None:
+    table.add("a")
+    process = table.start()
+    table.write("a", b"x\n")
+    table.wait_for("a", b"x\n")
+    process.send_signal(signal.SIGSTOP)
+    for number in range(5000):
+        table.tell(f"-{number:060}")
+    table.add("b", tell=True)
+    process.send_signal(signal.SIGCONT)
+    table.write("b", b"y\n")
+    table.wait_for("b", b"y\n")
+
+
 def test_a_second_log_writer_goes_away(table: Table) -> None:
     table.add("a")
     first = table.start()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 CONTROL = "control"
 _LONGEST_SLEEP = 20 * 86400
 _LONGEST_COMMAND = 256
+_SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, since Python 3.10
+_CONTROL_SIZE = 1 << 20
 
 
 class Loop:
@@ -48,7 +51,13 @@ class Loop:
         except FileExistsError:
             pass
         # Open for writing too, so that it never hangs up.
-        return os.open(CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.table)
+        control = os.open(CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.table)
+        try:
+            # Commands for thousands of logs fit in while a disk keeps us waiting.
+            fcntl.fcntl(control, _SET_PIPE_SIZE, _CONTROL_SIZE)
+        except OSError:
+            pass
+        return control
 
     # What a log needs
 
