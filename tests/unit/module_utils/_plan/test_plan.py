@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan: what each state of a service leads to, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_backend import FakeBackend
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._plan.converge import converge
+from ansible_collections.holdfast.supervision.plugins.module_utils._plan.directories import Wanted
+from ansible_collections.holdfast.supervision.plugins.module_utils._plan.request import Request
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import backends
+
+UP = {"state": "ready", "want": "up", "pid": 7, "definition": "d1.1", "loaded": "d1.1"}
+
+
+def wanted(name: str = "web", **meta: Any) -> Wanted:
+    content = {"format": 1, "name": name, "definition": "d1", "state": "started", "on_change": "restart", **meta}
+    files = {"run": (b"#!/bin/sh\n", 0o755)}
+    if content["state"] != "started":
+        files["down"] = (b"", 0o644)
+    return Wanted(name, content, files)
+
+
+def run(scan: Path, backend: FakeBackend, *services: Wanted, **options: Any) -> dict[str, Any]:
+    backend.scan = str(scan)
+    return converge(Request(str(scan), {service.name: service for service in services}, **options), backend)
+
+
+def publish(scan: Path, *services: Wanted) -> None:
+    result = run(scan, FakeBackend(), *services, offline=True)
+    assert not result.get("failed"), result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("status", "commands"),
+    [
+        (UP, []),
+        ({**UP, "state": "up"}, []),
+        ({"state": "backoff", "want": "up"}, []),
+        ({"state": "waiting", "want": "up"}, []),
+        ({"state": "scheduled", "want": "up"}, []),
+        ({"state": "down", "want": "down"}, ["start"]),
+        ({**UP, "want": "once"}, ["start"]),
+        ({"state": "stopping", "want": "down", "pid": 7}, ["start"]),
+        ({"state": "failed", "want": "up"}, ["start"]),
+        ({"state": "down", "want": "up", "exit": {"kind": "exit", "code": 0}}, []),
+        ({"state": "down", "want": "up", "exit": {"kind": "exit", "code": 1}}, ["start"]),
+        ({"state": "down", "want": "up", "exit": {"kind": "unknown", "code": 0}}, ["start"]),
+        ({**UP, "definition": "d0.1"}, ["restart"]),
+        ({**UP, "definition": "d1.2"}, ["restart"]),
+        ({**UP, "definition": None}, []),
+        (None, ["start"]),
+    ],
+)
+def test_started(tmp_path: Path, status: dict[str, Any] | None, commands: list[str]) -> None:
+    publish(tmp_path, wanted())
+    backend = FakeBackend(**({"web": status} if status else {}))
+    result = run(tmp_path, backend, wanted())
+    assert [command for _name, command in backend.commands()] == commands
+    assert result["services"]["web"]["actions"] == commands
+    assert result["changed"] is bool(commands)
+
+
+@pytest.mark.parametrize(
+    ("status", "commands"),
+    [
+        (UP, ["stop"]),
+        ({"state": "backoff", "want": "up"}, ["stop"]),
+        ({"state": "failed", "want": "up"}, ["stop"]),
+        ({"state": "down", "want": "once"}, ["stop"]),
+        ({"state": "down", "want": "down"}, []),
+        ({"state": "stopping", "want": "down", "pid": 7}, []),
+        (None, []),
+    ],
+)
+def test_stopped(tmp_path: Path, status: dict[str, Any] | None, commands: list[str]) -> None:
+    service = wanted(state="stopped")
+    publish(tmp_path, service)
+    backend = FakeBackend(**({"web": status} if status else {}))
+    run(tmp_path, backend, service)
+    assert [command for _name, command in backend.commands()] == commands
+
+
+@pytest.mark.parametrize(("on_change", "commands"), [("restart", ["restart"]), ("reload", ["reload"]), ("nothing", [])])
+def test_on_change(tmp_path: Path, on_change: str, commands: list[str]) -> None:
+    publish(tmp_path, wanted(on_change=on_change))
+    backend = FakeBackend(web=UP)
+    result = run(tmp_path, backend, wanted(definition="d2", on_change=on_change), check_mode=True)
+    assert result["actions"] == ["web: update", *(f"web: {command}" for command in commands)]
+    assert result["services"]["web"]["restart_needed"]
+    assert backend.commands() == []
+
+
+def test_everything_is_told_in_one_batch_and_waited_for_in_one(tmp_path: Path) -> None:
+    backend = FakeBackend()
+    result = run(tmp_path, backend, wanted("a"), wanted("b"))
+    assert not result.get("failed")
+    assert [call[0] for call in backend.calls] == ["rescan", "control", "wait", "close"]
+    assert backend.calls[1:3] == [
+        ("control", ("a", "start"), ("b", "start")),
+        ("wait", ("a", "ready"), ("b", "ready")),
+    ]
+
+
+def test_nothing_to_do_asks_nothing(tmp_path: Path) -> None:
+    publish(tmp_path, wanted())
+    backend = FakeBackend(web=UP)
+    run(tmp_path, backend, wanted())
+    assert [call for call in backend.calls if len(call) > 1 or call[0] == "rescan"] == []
+
+
+def test_a_refused_command_fails_that_service_alone(tmp_path: Path) -> None:
+    backend = FakeBackend()
+    backend.refuse = {"a": "not today"}
+    result = run(tmp_path, backend, wanted("a"), wanted("b"))
+    assert result["failed"] and "a: start was refused: not today" in result["msg"]
+    assert result["services"]["b"]["state"] == "ready"
+    assert result["actions"] == ["a: create", "b: create", "b: start"]
+
+
+def test_prune_needs_our_mark(tmp_path: Path) -> None:
+    publish(tmp_path, wanted("ours"), wanted("guards", owner="leases"))
+    (tmp_path / "foreign").mkdir()
+    backend = FakeBackend(ours=UP, guards=UP, foreign=UP)
+    assert run(tmp_path, backend, prune=True)["actions"] == ["ours: remove"]
+    assert backend.commands() == [("ours", "remove")]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["foreign", "guards"]
+
+
+def test_a_feature_that_the_backend_lacks_is_refused_with_those_that_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Poor(FakeBackend):
+        name = "poor"
+        capabilities = frozenset(("process",))
+
+    class Rich(FakeBackend):
+        name = "rich"
+
+    monkeypatch.setattr(backends, "BACKENDS", {"poor": Poor, "rich": Rich})
+    result = run(tmp_path, Poor(), wanted("a", health={"interval": 1}), wanted("b", kill="tree"))
+    assert result["failed"] and not result["changed"] and list(tmp_path.iterdir()) == []
+    health, kill = result["problems"]
+    assert health.startswith("a: health (") and "not supported by the backend poor; these have it: rich" in health
+    assert kill.startswith("b: kill.tree (")
+
+
+def test_what_the_host_does_not_allow_is_refused_with_the_reason(tmp_path: Path) -> None:
+    class Here(FakeBackend):
+        def obstacle(self, feature: str, meta: Any, snapshot: Any) -> str:
+            return "no cgroup v2 here" if feature == "resources" else ""
+
+    service = wanted(process={"resources": {"memory_max": 1}})
+    result = run(tmp_path, Here(), service)
+    assert result["failed"] and "resources (" in result["msg"] and "no cgroup v2 here" in result["msg"]
+
+
+def test_problems_of_all_kinds_come_together(tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "holdfast.json").write_text("{")
+    tmp_path.chmod(0o777)
+    bad = Wanted("bad", {"format": 1}, {}, verify={"command": "/nowhere", "users": ["no-such-user"]})
+    result = run(tmp_path, FakeBackend(running=False), wanted("foreign"), wanted("broken"), bad, absent=["foreign"])
+    assert result["failed"] and len(result["problems"]) == 6
+    for words in ("written by others", "no supervisor runs", "foreign: ", "broken: ", "bad: the user", "bad: command"):
+        assert words in result["msg"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["broken", "foreign"]
+
+
+def test_a_full_disk_in_the_middle_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.holdfast.supervision.plugins.module_utils._plan import publish as publishing
+
+    publish(tmp_path, wanted("a"))
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publishing, "sync", full)
+    backend = FakeBackend(a=UP)
+    result = run(tmp_path, backend, wanted("a", definition="d2"), wanted("b"))
+    assert result["failed"] and "No space left on device" in result["msg"]
+    assert not result["changed"] and result["actions"] == [] and backend.commands() == []
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_run_that_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.holdfast.supervision.plugins.module_utils._plan import scan
+
+    monkeypatch.setattr(scan.Scan.lock, "__defaults__", (0.0,))
+    other = scan.Scan(str(tmp_path))
+    assert other.lock()
+    result = run(tmp_path, FakeBackend(), wanted())
+    assert result["failed"] and "another run" in result["msg"]
+    other.close()
+    assert not run(tmp_path, FakeBackend(), wanted()).get("failed")
