@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The state that each verb waits for.
 WISHES = {"start": "ready", "once": "ready", "restart": "ready", "reload": "ready", "stop": "down"}
+#: Deaths after which a person is told at once; the supervisor goes on trying. The first one of a restart is asked for.
+DEATHS = {"start": 1, "once": 1, "restart": 2, "reload": 1, "stop": 1}
 #: Log lines that are shown of a service that failed.
 LAST_LINES = 10
 
@@ -61,7 +63,7 @@ def _steer(supervisor: Supervisor, options: Namespace) -> int:
         accepted = [name for name in batch if name not in refused]
         if accepted and not options.no_wait:
             left = max(deadline - time.monotonic(), 0.0)
-            for result in supervisor.wait(accepted, WISHES[options.verb], left):
+            for result in supervisor.wait(accepted, WISHES[options.verb], left, DEATHS[options.verb]):
                 failures += not _tell(supervisor.scan, options.verb, result)
     return FAILED if failures else OK
 
@@ -107,7 +109,13 @@ def _done(service: dict[str, Any]) -> bool:
 def _show_log(scan: str, name: str) -> None:
     try:
         lines = tail(scan, name, LAST_LINES)
-    except (LogError, OSError) as error:
+    except FileNotFoundError:
+        # It has not got as far as saying anything.
+        return
+    except LogError as error:
+        complain(harmless(str(error)))
+        return
+    except OSError as error:
         complain(harmless(f"{name}: its log cannot be shown: {error}"))
         return
     for line in lines:

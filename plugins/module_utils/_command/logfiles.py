@@ -32,7 +32,7 @@ def log_directory(scan: str, name: str) -> str:
         if to == "directory" and log.get("directory"):
             return str(log["directory"])
         places = {"syslog": "the host's syslog", "journald": "the journal (journalctl -t " + name + ")"}
-        raise LogError(f"{name} logs to {places.get(str(to), 'nowhere')}")
+        raise LogError(f"{name} logs to {places[str(to)]}" if to in places else f"{name} keeps no log")
     for place in CUSTOMARY:
         directory = os.path.join(scan, name, place)
         if os.path.exists(os.path.join(directory, "current")):

@@ -80,13 +80,11 @@ def row(service: dict[str, Any], now: float) -> list[str]:
 
 def reason(service: dict[str, Any]) -> str:
     """Say why a service is as it is: the supervisor's reason, how it last ended, and what is unusual about it."""
-    parts = []
-    text = str(service.get("reason") or "")
-    last = ending(service.get("exit"))
-    if text:
-        parts.append(text)
-    if last and last not in text:
-        parts.append(f"last {last}" if service.get("pid") else last)
+    # What the supervisor says includes how the service ended, where that matters.
+    parts = [str(service.get("reason") or "")]
+    if not parts[0]:
+        last = ending(service.get("exit"))
+        parts = [f"last {last}" if service.get("pid") else last] if last else []
     running = service.get("definition")
     if running and service.get("loaded") and running != service["loaded"]:
         parts.append("runs an older definition")

@@ -34,7 +34,7 @@ class Supervisor:
                 raise CommandError(
                     FAILED, f"{scan}: only root and the supervisor's own user may talk to it (try sudo)"
                 ) from None
-            raise CommandError(NO_SUPERVISOR, f"{scan}: no supervisor runs ({error})") from None
+            raise CommandError(NO_SUPERVISOR, f"{scan}: no supervisor runs ({_detail(error, path)})") from None
 
     def __enter__(self) -> Supervisor:
         return self
@@ -61,10 +61,13 @@ class Supervisor:
         reply = self._ask("Control", {"commands": [{"name": name, "action": action} for name in names]})
         return {error["name"]: error["message"] for error in reply.get("errors") or ()}
 
-    def wait(self, names: list[str], state: str, timeout: float) -> list[dict[str, Any]]:
-        """Wait until each service of *names* is in *state* or cannot get there, at most *timeout* seconds."""
+    def wait(self, names: list[str], state: str, timeout: float, deaths: int) -> list[dict[str, Any]]:
+        """Wait until each service of *names* is in *state* or cannot get there, at most *timeout* seconds.
+
+        deaths: so many from now on, without having been ready in between, count as a failure.
+        """
         wishes = [{"name": name, "state": state} for name in names]
-        reply = self._ask("Wait", {"wishes": wishes, "timeout": timeout}, timeout + PROMPT)
+        reply = self._ask("Wait", {"wishes": wishes, "timeout": timeout, "deaths": deaths}, timeout + PROMPT)
         return list(reply.get("results") or ())
 
     def why(self, name: str, count: int) -> list[dict[str, Any]]:
@@ -79,4 +82,11 @@ class Supervisor:
                 raise CommandError(NO_SERVICE, f"{error.parameters.get('name')}: no such service") from None
             raise CommandError(FAILED, f"the supervisor refused: {error}") from None
         except ConnectionLost as error:
-            raise CommandError(NO_SUPERVISOR, f"{self.scan}: the supervisor was lost ({error})") from None
+            raise CommandError(
+                NO_SUPERVISOR, f"{self.scan}: the supervisor was lost ({_detail(error, own(self.scan, 'socket'))})"
+            ) from None
+
+
+def _detail(error: ConnectionLost, path: str) -> str:
+    """Give the error without the socket's path: the person knows the scan directory only."""
+    return str(error).partition(f"{path}: ")[2] or str(error)

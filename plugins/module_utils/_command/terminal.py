@@ -87,15 +87,15 @@ def table(head: list[str], rows: list[list[str]], looks: list[str]) -> list[str]
 
 
 def ending(exit_status: object) -> str:
-    """Say in words how a process ended, from the supervisor's `exit` record."""
+    """Say how a process ended, from the supervisor's `exit` record and in its words."""
     if not isinstance(exit_status, dict):
         return ""
     code = exit_status.get("code")
     if exit_status.get("kind") == "exit":
-        return f"exited {code}"
+        return f"exit code {code}"
     if exit_status.get("kind") == "signal":
-        return f"killed by {signal_name(code)}"
-    return "ended, status unknown"
+        return f"signal {signal_name(code)}"
+    return "exit status unknown"
 
 
 def signal_name(number: object) -> str:
@@ -105,4 +105,4 @@ def signal_name(number: object) -> str:
     try:
         return signal.Signals(int(str(number))).name
     except ValueError:
-        return f"signal {number}"
+        return str(number)

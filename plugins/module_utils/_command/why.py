@@ -41,9 +41,9 @@ def _line(event: dict[str, Any]) -> str:
     at = float(event["at"])
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
     parts = [stamp, f"{event['event']:<10}"]
-    if event.get("pid"):
-        parts.append(f"pid {event['pid']}")
     message = str(event.get("message") or "")
+    if event.get("pid") and f"pid {event['pid']}" not in message:
+        parts.append(f"pid {event['pid']}")
     last = ending(event.get("exit"))
     if last and last not in message:
         parts.append(last)

@@ -174,7 +174,7 @@ def test_once(scan: Scan) -> None:
     scan.start()
     scan.until("bad", "down")
     answer = scan.run("once", "good")
-    assert (answer.returncode, answer.stdout) == (0, "good: done, exited 0\n"), answer.stderr
+    assert (answer.returncode, answer.stdout) == (0, "good: done, exit code 0\n"), answer.stderr
     answer = scan.run("once", "bad")
     assert answer.returncode == 1
     assert "3" in answer.stderr

@@ -67,10 +67,10 @@ def test_table_is_aligned_and_has_no_trailing_blanks() -> None:
     ("exit_status", "text"),
     [
         (None, ""),
-        ({"kind": "exit", "code": 3}, "exited 3"),
-        ({"kind": "signal", "code": 9}, "killed by SIGKILL"),
-        ({"kind": "signal", "code": 99}, "killed by signal 99"),
-        ({"kind": "unknown", "code": 0}, "ended, status unknown"),
+        ({"kind": "exit", "code": 3}, "exit code 3"),
+        ({"kind": "signal", "code": 9}, "signal SIGKILL"),
+        ({"kind": "signal", "code": 99}, "signal 99"),
+        ({"kind": "unknown", "code": 0}, "exit status unknown"),
     ],
 )
 def test_ending(exit_status: dict[str, Any] | None, text: str) -> None:
@@ -106,8 +106,8 @@ def test_row() -> None:
     [
         ({}, ""),
         ({"reason": "needs db (down)"}, "needs db (down)"),
-        ({"exit": {"kind": "exit", "code": 1}}, "last exited 1"),
-        ({"pid": 0, "exit": {"kind": "exit", "code": 1}, "state": "down"}, "exited 1"),
+        ({"exit": {"kind": "exit", "code": 1}}, "last exit code 1"),
+        ({"pid": 0, "exit": {"kind": "exit", "code": 1}, "state": "down"}, "exit code 1"),
         ({"loaded": "y.1"}, "runs an older definition"),
         ({"enabled": False}, "not enabled"),
         ({"enabled": False, "state": "down"}, ""),
