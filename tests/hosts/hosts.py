@@ -18,10 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, os.fspath(Path(__file__).resolve().parent))
 
+from testhosts.cgroup import hierarchy
 from testhosts.host import INITS
 from testhosts.inventory import inventory
-from testhosts.lab import Lab
-from testhosts.system import HostsError, require_root
+from testhosts.lab import Lab, labs_directory
+from testhosts.system import HostsError, require_namespaces, require_root
 from testhosts.tree import root_tree
 
 if t.TYPE_CHECKING:
@@ -33,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         require_root()
-        if options.verb == "tree":
+        if options.verb == "check":
+            require_namespaces()
+            hierarchy()
+        elif options.verb == "labs":
+            print(*sorted(path.name for path in labs_directory().glob("*")), sep="\n")
+        elif options.verb == "tree":
             print(root_tree())
         else:
             _VERBS[options.verb](Lab(options.lab), options)
@@ -154,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
         several.add_argument("names", nargs="+", metavar="NAME")
     shown = verbs.add_parser("inventory", help="print an Ansible inventory of the lab")
     shown.add_argument("--user", default="root", help="root, admin (sudo) or ordinary (default: root)")
+    verbs.add_parser("check", help="end with 0 if test hosts are possible on this machine, else say why not")
+    verbs.add_parser("labs", help="show the names of all labs")
     verbs.add_parser("tree", help="build the root tree if there is none, and print its path")
     return parser
 

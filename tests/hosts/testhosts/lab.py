@@ -53,7 +53,7 @@ class Lab:
         require_root()
         check_name(name)
         self.name = name
-        self.directory = Path(tempfile.gettempdir()) / "holdfast-hosts" / name
+        self.directory = labs_directory() / name
         self.cgroup = Cgroup.at(f"holdfast-hosts-{name}")
 
     def host(self, name: str) -> Host:
@@ -225,6 +225,11 @@ class Lab:
     @property
     def _hosts_cgroup(self) -> Cgroup:
         return self.cgroup.child("hosts")
+
+
+def labs_directory() -> Path:
+    """Where the directories of all labs are."""
+    return Path(tempfile.gettempdir()) / "holdfast-hosts"
 
 
 def check_name(name: str) -> None:

@@ -81,6 +81,12 @@ def require_root() -> None:
         raise HostsError("test hosts need root (they are made of namespaces with an overlay root file system)")
 
 
+def require_namespaces() -> None:
+    """HostsError unless this machine lets us make namespaces; a container often does not."""
+    require_root()
+    run(["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true"])
+
+
 def require_commands() -> None:
     """Install with apt whatever command is missing; HostsError when that is not possible."""
     packages = sorted({package for name, package in NEEDED_COMMANDS.items() if shutil.which(name) is None})
