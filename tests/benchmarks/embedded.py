@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import collection
-import procs
 from suite import DESCRIPTORS, GROUP, GROUPS, USER, Suite
 
 _INTERFACE = "io.holdfast.Supervisor"
@@ -67,9 +64,6 @@ class Embedded(Suite):
     def __init__(self, count: int, state: bool = False) -> None:
         super().__init__(count, state)
         self.runtime = collection.make_runtime(self.base / "runtime" / "version")
-        if str(self.runtime) not in sys.path:
-            sys.path[:] = [entry for entry in sys.path if not entry.endswith("/runtime/version")]
-            sys.path.append(str(self.runtime))
 
     def write(self, name: str, directory: Path, run: str | None = None) -> None:
         self.script(directory / "run", run or self.run_text())
@@ -95,36 +89,14 @@ class Embedded(Suite):
         return (self.base / "logs" / name / "current").exists()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call a method of the supervisor."""
-        from holdfast._varlink.client import Connection  # type: ignore[import-not-found,unused-ignore]
+        """Call a method of the supervisor. Raises ConnectionError."""
+        from ansible_collections.holdfast.supervision.plugins.module_utils._varlink import client
 
-        with Connection(str(self.scan / ".holdfast" / "socket"), 60) as connection:
-            return dict(connection.call(f"{_INTERFACE}.{method}", parameters))
+        try:
+            with client.Connection(str(self.scan / ".holdfast" / "socket"), 60) as connection:
+                return dict(connection.call(f"{_INTERFACE}.{method}", parameters))
+        except client.ConnectionLost as error:
+            raise ConnectionError(str(error)) from None
 
     def stop_all(self) -> None:
         self.call("Control", commands=[{"name": name, "action": "stop"} for name in self.names])
-
-    def crash_and_adopt(self) -> float:
-        """Kill the supervisor and start it again: seconds until it has answered for every service."""
-        from holdfast._varlink.client import ConnectionLost  # type: ignore[import-not-found,unused-ignore]
-
-        assert self.root is not None
-        before = {name: self.pid(name) for name in self.names}
-        self.root.kill()
-        self.root.wait()
-        self.start()
-        answer: list[dict[str, Any]] = []
-
-        def answered() -> bool:
-            try:
-                answer[:] = self.call("Status")["services"]
-            except (ConnectionLost, OSError):
-                return False
-            return True
-
-        procs.wait_until(answered, 60, "embedded: adoption")
-        seconds = time.perf_counter() - self.started
-        after = {service["name"]: service["pid"] for service in answer if service["adopted"]}
-        if after != before:
-            raise procs.TooLate("embedded: not all services were adopted")
-        return seconds

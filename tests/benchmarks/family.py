@@ -63,11 +63,12 @@ class Runit(_Family):
 
 
 class S6(_Family):
-    """s6; with a notification descriptor, without which it waits a second before each restart."""
+    """s6; the services say that they are ready, otherwise it waits a second before each restart."""
 
     title = "s6"
     programs = ("s6-svscan", "s6-supervise", "s6-svc", "s6-svscanctl", "s6-log", "s6-applyuidgid", "s6-softlimit")
     logger = "s6-log t s1000000 n10 ./main"
+    pid_field = (">Q", 24)
 
     def __init__(self, count: int, state: bool = False) -> None:
         super().__init__(count, state)
@@ -76,6 +77,9 @@ class S6(_Family):
             f"s6-softlimit -o {DESCRIPTORS} s6-applyuidgid -u {pwd.getpwnam(USER).pw_uid} "
             f"-g {grp.getgrnam(GROUP).gr_gid} -G {numbers} "
         )
+
+    def run_text(self) -> str:
+        return super().run_text().replace("\nexec 2>&1\n", "\nexec 2>&1\necho >&3\nexec 3>&-\n")
 
     def write(self, name: str, directory: Path, run: str | None = None) -> None:
         super().write(name, directory, run)

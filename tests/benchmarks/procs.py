@@ -80,12 +80,32 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def pss(pid: int) -> int:
-    """Bytes of memory of *pid*, what it shares with others counted by its share."""
+def proportional(pid: int) -> int:
+    """Bytes of memory of *pid*, a page that n processes share counted as one n-th of it."""
     for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
         if line.startswith(b"Pss:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def counted_once(pids: list[int]) -> int:
+    """Bytes of memory of all *pids* together: what is private, and of every part of a file the largest share in memory."""
+    private = 0
+    files: dict[tuple[bytes, bytes, bytes], int] = {}
+    for pid in pids:
+        part = (b"", b"", b"")
+        for line in _read_all(f"/proc/{pid}/smaps").splitlines():
+            words = line.split()
+            if not words[0].endswith(b":"):
+                part = (words[3], words[4], words[2])  # device, inode, offset
+            elif words[0] in (b"Private_Dirty:", b"Shared_Dirty:"):
+                private += int(words[1]) if words[0] == b"Private_Dirty:" else 0
+                if words[0] == b"Shared_Dirty:":
+                    files[part] = max(files.get(part, 0), int(words[1]))
+            elif words[0] in (b"Shared_Clean:", b"Private_Clean:"):
+                key = (part[0], part[1], part[2] + words[0])
+                files[key] = max(files.get(key, 0), int(words[1]))
+    return (private + sum(files.values())) * 1024
 
 
 def switches(pid: int) -> int:

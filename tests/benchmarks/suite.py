@@ -37,6 +37,8 @@ class Suite:
     programs: tuple[str, ...] = ()
     #: What goes before the program in `run` to give it its process state.
     loader = ""
+    #: Form and offset of the pid in `supervise/status`; all of the family but s6 share it.
+    pid_field = ("<I", 12)
     #: How often a restart and an addition can be measured in reasonable time.
     restarts = 40
     additions = 10
@@ -112,9 +114,8 @@ class Suite:
         """The pid of service *name*, 0 if it has none."""
         return self._status(self.scan / name)
 
-    @staticmethod
-    def _status(directory: Path) -> int:
-        """The pid in the status file that all of the daemontools family share."""
+    def _status(self, directory: Path) -> int:
+        """The pid in the status file of a service directory, 0 if there is none."""
         try:
             descriptor = os.open(f"{directory}/supervise/status", os.O_RDONLY)
         except OSError:
@@ -123,7 +124,8 @@ class Suite:
             data = os.read(descriptor, 64)
         finally:
             os.close(descriptor)
-        return int(struct.unpack_from("<I", data, 12)[0]) if len(data) >= 16 else 0
+        form, offset = self.pid_field
+        return int(struct.unpack_from(form, data, offset)[0]) if len(data) >= 18 else 0
 
     def up(self, name: str) -> bool:
         """Whether the program of service *name* itself runs."""

@@ -140,4 +140,3 @@ class Supervisor(Suite):
 
     def logs(self, name: str) -> bool:
         return True
-
