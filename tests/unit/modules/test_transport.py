@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a module carries to the host: the daemons stay behind, and it stays small."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: Builds modules as Ansible does, and tells what is in them.
+BUILD = """
+import base64, io, json, re, sys, zipfile
+from ansible.plugins.loader import init_plugin_loader, module_loader
+init_plugin_loader([sys.argv[1]])
+from ansible.executor.module_common import modify_module
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+found = {}
+for name in sys.argv[2:]:
+    module = module_loader.find_plugin_with_context("holdfast.supervision." + name)
+    built = modify_module(
+        module_name=module.resolved_fqcn, module_path=module.plugin_resolved_path, module_args={},
+        templar=Templar(DataLoader()), task_vars={"ansible_python_interpreter": "/usr/bin/python3"},
+        module_compression="ZIP_DEFLATED",
+    )
+    archive = max(re.findall(rb"[A-Za-z0-9+/=]{1000,}", built.b_module_data), key=len)
+    names = zipfile.ZipFile(io.BytesIO(base64.b64decode(archive))).namelist()
+    found[name] = {"size": len(built.b_module_data), "names": names}
+print(json.dumps(found))
+"""
+MODULES = ["services", "service", "service_info"]
+#: Shipped by the runtime alone.
+DAEMONS = ("_supervise/_embedded", "_supervise/_logwriter", "_process_state", "_command", "_varlink/server")
+
+
+@pytest.fixture(scope="module")
+def built(collections_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    home = str(tmp_path_factory.mktemp("home"))
+    process = subprocess.run(
+        [sys.executable, "-c", BUILD, str(collections_path), *MODULES],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HOME": home, "ANSIBLE_HOME": home},
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr
+    return dict(json.loads(process.stdout))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_daemon_is_carried_along(built: dict[str, dict[str, object]], module: str) -> None:
+    names = built[module]["names"]
+    assert isinstance(names, list)
+    ours = [name.partition("/module_utils/")[2] for name in names if "/supervision/plugins/module_utils/" in name]
+    assert "_supervise/embedded.py" in ours and "_varlink/client.py" in ours
+    assert [name for name in ours if name.startswith(DAEMONS)] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_small(built: dict[str, dict[str, object]], module: str) -> None:
+    size = built[module]["size"]
+    assert isinstance(size, int)
+    assert size < 300 * 1024
