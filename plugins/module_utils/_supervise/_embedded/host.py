@@ -79,7 +79,7 @@ class Host:
         marked = identity.marked(tokens) if tokens else {}
         for one, found in left:
             recovery.recover(one, found, marked)
-            one.endpoint.open()
+            self._announce(one)
         if self.logs is not None:
             self.logs.tidy()
             self.logs.recover()
@@ -175,9 +175,16 @@ class Host:
         for each in (one.logger, one):
             if each is not None:
                 recovery.recover(each, each.endpoint.read_record(), {})
-                each.endpoint.open()
+                self._announce(each)
         if self.logs is not None:
             self.logs.need()
+
+    def _announce(self, one: Service) -> None:
+        """Let the family's clients see *one*. A directory that has gone meanwhile is about to be noticed."""
+        try:
+            one.endpoint.open()
+        except OSError as error:
+            self.complain(f"{one.name}: ok: {error.strerror}")
 
     def _vanished(self, name: str) -> None:
         self._vanishing.discard(name)
