@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules as Ansible runs them: from a playbook to a real supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from converging import Host
+from waiting import wait_until
+
+PYTHON = "/usr/bin/python3"
+#: Prints the result of every task as one line of JSON.
+CALLBACK = """
+from __future__ import annotations
+import json
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = "name: lines\\ntype: stdout\\nshort_description: results as lines\\ndescription: [results]\\n"
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "lines"
+
+    def _tell(self, result, failed):
+        print("RESULT " + json.dumps({**result.result, "failed": failed}, default=str), flush=True)
+
+    def v2_runner_on_ok(self, result):
+        self._tell(result, False)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._tell(result, True)
+"""
+
+
+class Player:
+    """Runs playbooks on this machine."""
+
+    def __init__(self, folder: Path, collections: Path, host: Host) -> None:
+        self._folder = folder
+        self._collections = collections
+        self._host = host
+        (folder / "lines.py").write_text(CALLBACK)
+
+    def play(self, *tasks: dict[str, Any], options: tuple[str, ...] = (), **keywords: Any) -> list[dict[str, Any]]:
+        """Run tasks with the defaults of the test's own host, and give their results."""
+        defaults = {
+            "group/holdfast.supervision.supervision": {"scan_directory": str(self._host.scan)},
+            "holdfast.supervision.services": {
+                "scan_directory": str(self._host.scan),
+                "log_directory": str(self._host.logs),
+            },
+            **keywords.pop("module_defaults", {}),
+        }
+        play = {
+            "hosts": "all",
+            "gather_facts": False,
+            "module_defaults": defaults,
+            "tasks": [{"ignore_errors": True, **task} for task in tasks],
+            **keywords,
+        }
+        (self._folder / "play.yml").write_text(yaml.safe_dump([play]))
+        environment = {
+            **os.environ,
+            "HOME": str(self._folder),
+            "ANSIBLE_HOME": str(self._folder / "home"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self._collections),
+            "ANSIBLE_CALLBACK_PLUGINS": str(self._folder),
+            "ANSIBLE_STDOUT_CALLBACK": "lines",
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        }
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", "here,", "-c", "local"]
+        command += ["-e", f"ansible_python_interpreter={PYTHON}", *options, str(self._folder / "play.yml")]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+        lines = [line for line in process.stdout.splitlines() if line.startswith("RESULT ")]
+        assert len(lines) == len(tasks), process.stdout + process.stderr
+        return [json.loads(line[len("RESULT ") :]) for line in lines]
+
+
+@pytest.fixture
+def player(tmp_path: Path, collections_path: Path, host: Host) -> Player:
+    return Player(tmp_path, collections_path, host)
+
+
+def test_services_service_and_service_info(player: Player, host: Host) -> None:
+    services = {
+        "services": {
+            "web": {
+                "command": ["/bin/sleep", "100000"],
+                # Short, and a word of the result: nothing but the secret itself may be covered.
+                "secret_environment": {"PASSWORD": "ready"},
+            },
+            "bad": {
+                "command": ["/bin/sh", "-c", "echo $PASSWORD is the reason; exit 3"],
+                "secret_environment": {"PASSWORD": "geheim!"},
+            },
+        }
+    }
+    first, second, info, info_of_all, restarted = player.play(
+        {"holdfast.supervision.services": services},
+        {"holdfast.supervision.services": {"services": {"web": services["services"]["web"]}}},
+        {"holdfast.supervision.service_info": {"names": ["web", "nope"]}},
+        {"holdfast.supervision.service_info": {}},
+        {"holdfast.supervision.service": {"name": "web", "state": "restarted"}},
+        options=("--diff",),
+    )
+    assert first["failed"] and first["changed"]
+    assert "******** is the reason" in first["msg"] and "geheim!" not in json.dumps(first)
+    assert first["services"]["web"]["state"] == "ready"
+    assert any(entry["after"] == "(secret changed)\n" for entry in first["diff"])
+    assert not second["changed"] and second["services"]["web"]["state"] == "ready"
+    assert [service["exists"] for service in info["services"]] == [True, False]
+    assert info["supervisor"]["pid"] and not info["changed"]
+    assert [service["name"] for service in info_of_all["services"]] == ["bad", "web"]
+    assert restarted["changed"] and restarted["status"]["pid"] != second["services"]["web"]["pid"]
+    assert host.status()["web"]["state"] == "ready"
+    assert "payload" not in json.dumps([first, second])
+
+
+def test_roles_of_other_people_steer_our_services(player: Player, host: Host) -> None:
+    assert host.task({"web": {"command": ["/bin/sleep", "100000"]}})["changed"]
+    pid = host.status()["web"]["pid"]
+    foreign = {"sleep": 3, "pattern": "web", "arguments": "--now", "runlevel": "default"}
+    started, disabled, restarted, unknown = player.play(
+        {"ansible.builtin.service": {"name": "web", "state": "started", "enabled": True, **foreign}},
+        {"ansible.builtin.service": {"name": "web", "enabled": False}},
+        {"ansible.builtin.service": {"name": "web", "state": "restarted"}},
+        {"ansible.builtin.service": {"name": "surely-not-there", "state": "started"}},
+        module_defaults={
+            "ansible.builtin.service": {"use": "holdfast.supervision.service"},
+            "holdfast.supervision.service": {"scan_directory": str(host.scan)},
+        },
+    )
+    assert not started["changed"] and started["manager"] == "embedded" and started["state"] == "started"
+    assert disabled["changed"] and (host.scan / "web" / "down").exists()
+    assert restarted["changed"] and host.status()["web"]["pid"] != pid
+    assert unknown["failed"] and "surely-not-there" in unknown["msg"]
+
+
+def test_check_mode_of_a_playbook_changes_nothing(player: Player, host: Host) -> None:
+    before = host.tree()
+    (planned,) = player.play(
+        {"holdfast.supervision.services": {"services": {"web": {"command": ["/bin/sleep", "100000"]}}}},
+        options=("--check", "--diff"),
+    )
+    assert planned["changed"] and planned["actions"] == ["web: create", "web: start"]
+    assert [entry["after_header"].rpartition("/")[2] for entry in planned["diff"]][-1] == "state of the services"
+    assert host.tree() == before
+    wait_until(lambda: host.status() == {})
