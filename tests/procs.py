@@ -52,7 +52,7 @@ def children(pid: int) -> list[int]:
 def status(pid: int) -> dict[str, str]:
     """/proc/PID/status as a dictionary."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return {key: value.strip() for key, _unused, value in (line.partition(":") for line in lines)}
 
 
 def limits(pid: int) -> dict[str, tuple[str, str]]:

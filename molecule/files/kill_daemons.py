@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the holdfast.supervision authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -49,7 +48,7 @@ def kill(pids: list[int]) -> None:
 
 def main() -> None:
     """Kill in all ways, some rounds of it."""
-    for _ in range(ROUNDS):
+    for _unused in range(ROUNDS):
         manager, writer = running()
         kill([manager])
         manager, writer = running()

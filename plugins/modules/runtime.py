@@ -10,7 +10,7 @@ module: runtime
 short_description: Install the programs of this collection that live on a host
 version_added: 0.1.0
 author:
-  - the holdfast.supervision authors
+  - The holdfast.supervision authors (@holdfast)
 description:
   - Puts the supervisor, the log writer and the C(holdfast) command on a host, as one versioned directory of Python files.
   - The version is a hash of the content. It is sent to a host only if the host does not have it.

@@ -69,12 +69,10 @@ options:
     description: Ignored for supervised services; lets systemd read its units again before a service of the host is changed.
     type: bool
     default: false
-    aliases: [daemon-reload]
   daemon_reexec:
     description: Ignored.
     type: bool
     default: false
-    aliases: [daemon-reexec]
   no_block:
     description: Ignored.
     type: bool
@@ -171,8 +169,8 @@ def main() -> None:
             "pattern": {"type": "str"},
             "runlevel": {"type": "str"},
             "arguments": {"type": "str", "aliases": ["args"]},
-            "daemon_reload": {"type": "bool", "default": False, "aliases": ["daemon-reload"]},
-            "daemon_reexec": {"type": "bool", "default": False, "aliases": ["daemon-reexec"]},
+            "daemon_reload": {"type": "bool", "default": False},
+            "daemon_reexec": {"type": "bool", "default": False},
             "no_block": {"type": "bool", "default": False},
             "force": {"type": "bool"},
             "scope": {"type": "str", "choices": ["system", "user", "global"]},

@@ -10,7 +10,7 @@ module: supervisor
 short_description: Run, stop or remove the embedded supervisor of a scan directory
 version_added: 0.1.0
 author:
-  - the holdfast.supervision authors
+  - The holdfast.supervision authors (@holdfast)
 description:
   - Makes the directories that the supervisor works in, writes its units where systemd is the init, and has it run with the
     version of the runtime that M(holdfast.supervision.runtime) has made current.

@@ -31,7 +31,7 @@ def adoptions(count: int) -> list[float]:
         suite.start()
         suite.wait_up()
         settle(suite)
-        return [crash_and_adopt(suite) for _ in range(RUNS)]
+        return [crash_and_adopt(suite) for _unused in range(RUNS)]
     finally:
         suite.close()
 

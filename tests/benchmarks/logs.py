@@ -64,7 +64,7 @@ def sample(path: Path, length: int, megabytes: int) -> None:
     """A file of lines of ``length`` bytes, newline included."""
     block = b"".join(b"%0*d\n" % (length - 1, number) for number in range(10_000))
     with path.open("wb") as file:
-        for _ in range(megabytes * 1_000_000 // len(block)):
+        for _unused in range(megabytes * 1_000_000 // len(block)):
             file.write(block)
 
 
@@ -193,7 +193,7 @@ def resident(top: Path, logs: int, seconds: float, python: str) -> tuple[dict[st
     while any(table.waiting(name) for name in reversed(names)):
         time.sleep(0.005)
     started = time.perf_counter() - begin
-    for _ in range(1000):
+    for _unused in range(1000):
         table.write("s0", (b"%098d\n" % 1) * 600)
     while table.waiting("s0"):
         time.sleep(0.005)
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--idle", type=float, default=20)
     parser.add_argument("--top", default="/dev/shm")
     options = parser.parse_args()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _unused, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     top = Path(tempfile.mkdtemp(prefix="holdfast-logs-", dir=options.top))
     try:

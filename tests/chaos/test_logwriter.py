@@ -92,7 +92,7 @@ def test_nothing_is_lost_or_doubled_when_the_log_writer_is_killed(table: Table) 
         for number, name in enumerate(names)
     }
     try:
-        for _ in range(KILLS):
+        for _unused in range(KILLS):
             table.start()
             # Spread over start, replay and work.
             time.sleep(chance.uniform(0.01, 0.12))

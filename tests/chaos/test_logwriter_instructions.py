@@ -63,7 +63,7 @@ def work(table: Path, instruction: int | None) -> bool:
             status = 0
         finally:
             os._exit(status)
-    _, status = os.waitpid(child, 0)
+    _unused, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
     return status == 0
 

@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
 def hierarchy() -> Path:
     """Where the version 2 hierarchy is mounted; HostsError where there is none."""
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, point, kind, *_ = line.split()
+        point, kind = line.split()[1:3]
         if kind == "cgroup2":
             return Path(point)
     raise HostsError("no cgroup2 hierarchy is mounted on this machine (mount -t cgroup2 none SOMEWHERE)")
@@ -63,7 +63,7 @@ class Cgroup:
     def pids(self) -> list[int]:
         """The processes of this group and of all groups below it."""
         found: list[int] = []
-        for directory, _, _ in os.walk(self.path):
+        for directory, _folders, _files in os.walk(self.path):
             try:
                 found += map(int, Path(directory, "cgroup.procs").read_text(encoding="ascii").split())
             except OSError:  # the group has just gone
@@ -106,7 +106,7 @@ class Cgroup:
                 self.path.parent.joinpath("cgroup.procs").write_text(str(pid), encoding="ascii")
             except ProcessLookupError:
                 continue
-        for directory, _, _ in os.walk(self.path, topdown=False):
+        for directory, _folders, _files in os.walk(self.path, topdown=False):
             # A group stays busy for a moment after its last process.
             wait_until(functools.partial(_remove_one, directory), 10, f"{directory} to be free")
 

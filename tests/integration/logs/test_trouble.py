@@ -103,7 +103,7 @@ def test_losses_survive_kill_9_and_are_told_by_the_next(table: Table, small_disk
     table.start()
     table.write("a", b"3 last\n")
     table.wait_for("a", b"3 last\n")
-    numbers, lost_lines, _ = accounted(table, "a")
+    numbers, lost_lines, _unused = accounted(table, "a")
     assert len(numbers) + lost_lines == 1002
 
 
@@ -126,7 +126,7 @@ def test_a_file_size_limit_is_an_error_like_others(table: Table) -> None:
     process = table.start()
     table.write("a", b"0 first\n")
     table.wait_for("a", b"first\n")
-    _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    _unused, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     # More than the spool and the statistics need.
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, hard))
     for number in range(1, 4000):
@@ -137,7 +137,7 @@ def test_a_file_size_limit_is_an_error_like_others(table: Table) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
     table.write("a", b"4000 last\n")
     table.wait_for("a", b"4000 last\n")
-    numbers, lost_lines, _ = accounted(table, "a")
+    numbers, lost_lines, _unused = accounted(table, "a")
     assert len(numbers) + lost_lines == 4001
 
 
@@ -146,7 +146,7 @@ def refused(table: Table, reason: str) -> None:
     good = table.path.with_name("good")
     table.add("good", directory=str(good))
     table.start()
-    for _ in range(5):
+    for _unused in range(5):
         table.write("a", b"line\n" * 10_000)
     table.write("good", b"x\n")
     wait_until(lambda: (good / "current").exists() and (good / "current").read_bytes().endswith(b"x\n"))

@@ -287,7 +287,7 @@ def test_status_is_never_seen_half_written(scan: Scan) -> None:
     sizes: set[int] = set()
 
     def busy() -> bool:
-        sizes.update(len(read_status(directory)) for _ in range(50))
+        sizes.update(len(read_status(directory)) for _unused in range(50))
         return bool(scan.service("a")["deaths"] >= 10)
 
     wait_until(busy)

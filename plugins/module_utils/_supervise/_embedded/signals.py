@@ -57,8 +57,8 @@ def tree(pid: int, token: str) -> list[int]:
         except OSError:
             continue
     reached = list(members)
-    for member in reached:
-        for child in parents.get(member, ()):
+    while reached:
+        for child in parents.get(reached.pop(), ()):
             if child not in members:
                 members.add(child)
                 reached.append(child)

@@ -37,7 +37,7 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 
 def _raise_limit() -> None:
     """A log takes three descriptors."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _unused, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError):

@@ -243,7 +243,7 @@ class Log:
             if not self._spool.waiting(self._fifo):
                 poll = select.poll()
                 poll.register(self._fifo, select.POLLIN)
-                if not any(event & select.POLLIN for _, event in poll.poll(_REST_OF_LINE_MS)):
+                if not any(event & select.POLLIN for _unused, event in poll.poll(_REST_OF_LINE_MS)):
                     break
             # Byte by byte, because nothing behind the end of the line must be taken.
             if not self._pump(1):

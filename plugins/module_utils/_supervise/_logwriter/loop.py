@@ -189,7 +189,7 @@ class Loop:
             self._command(line.decode("ascii", "replace"))
 
     def _command(self, line: str) -> None:
-        verb, _, argument = line.partition(" ")
+        verb, _unused, argument = line.partition(" ")
         log = self._logs.get(argument)
         if verb == "reopen" and not argument:
             self.load()

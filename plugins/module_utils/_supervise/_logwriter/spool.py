@@ -163,7 +163,7 @@ class Spool:
         elif got:
             # Only possible if somebody else reads the FIFO as well.
             self._count = got
-            _, done, offset, device, inode, midline, length = _SLOT.unpack_from(self.map, 128)
+            _unused, done, offset, device, inode, midline, length = _SLOT.unpack_from(self.map, 128)
             _SLOT.pack_into(self.map, 192, got, done, offset, device, inode, midline, length)
             self._slot = 1
             self.map[_STATE] = HELD | _SECOND_SLOT

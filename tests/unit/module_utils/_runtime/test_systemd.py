@@ -42,8 +42,8 @@ def recorder(tmp_path: Path) -> Recorder:
     return Recorder(units)
 
 
-def systemd(recorder: Recorder, texts: dict[str, str] = TEXTS) -> Systemd:
-    return Systemd(texts, recorder, str(recorder.units), str(recorder.units.parent / "running"))
+def systemd(recorder: Recorder, texts: dict[str, str] | None = None) -> Systemd:
+    return Systemd(TEXTS if texts is None else texts, recorder, str(recorder.units), str(recorder.units.parent / "running"))
 
 
 def test_units_are_written_enabled_and_then_as_they_should_be(recorder: Recorder) -> None:

@@ -52,7 +52,7 @@ def test_a_cancelled_timer_does_nothing(loop: loops.Loop) -> None:
 
 def test_a_descriptor_that_is_forgotten_in_the_same_turn_is_not_called(loop: loops.Loop) -> None:
     seen: list[int] = []
-    pipes = [os.pipe() for _ in range(2)]
+    pipes = [os.pipe() for _unused in range(2)]
 
     def read(own: int) -> None:
         seen.append(own)

@@ -151,7 +151,7 @@ def test_the_next_file_to_become_too_old_is_due(directory: Directory) -> None:
 
 def test_count_none_and_zero(directory: Directory) -> None:
     log = directory.open(count=None)
-    for _ in range(30):
+    for _unused in range(30):
         write(log, b"x\n")
         log.rotate(NOON)
     assert len(directory.rotated()) == 30

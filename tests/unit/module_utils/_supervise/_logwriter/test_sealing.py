@@ -16,7 +16,7 @@ def test_all_files_are_marked_and_closed(tmp_path: Path) -> None:
     sealer = sealing.Sealer()
     files = [tmp_path / str(number) for number in range(100)]
     before = len(os.listdir("/proc/self/fd"))
-    for _ in range(2):
+    for _unused in range(2):
         for file in files:
             sealer.seal(os.open(file, os.O_RDWR | os.O_CREAT, 0o644))
         sealer.wait()

@@ -88,7 +88,7 @@ def test_a_chunk_is_recovered_even_if_nobody_said_that_it_was_read(
 def test_a_chunk_stays_until_it_is_finished(directory: int, pipe: tuple[int, int]) -> None:
     os.write(pipe[1], TEXT)
     assert begun(directory, pipe[0], len(TEXT)).read(pipe[0]) == len(TEXT)
-    for _ in range(2):
+    for _unused in range(2):
         successor = spool.Spool(directory)
         chunk = successor.recover()
         assert chunk is not None
