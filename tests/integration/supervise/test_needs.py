@@ -122,3 +122,12 @@ def test_a_periodic_service_meets_a_need_once_it_has_run_well(scan: Scan) -> Non
     assert scan.service("app")["state"] == "waiting"
     (directory / "good").touch()
     scan.until("app", "ready")
+
+
+def test_the_reason_to_wait_follows_what_is_waited_for(scan: Scan) -> None:
+    scan.add("db", run="#!/bin/sh\nexit 100\n", files={"down": ""})
+    scan.add("app", needs=["db"])
+    scan.start()
+    wait_until(lambda: scan.service("app")["reason"] == "needs db (down)")
+    scan.call("Control", commands=[{"name": "db", "action": "start"}])
+    wait_until(lambda: scan.service("app")["reason"] == "needs db (failed)")

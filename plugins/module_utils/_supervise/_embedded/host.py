@@ -351,11 +351,14 @@ class Host:
 
     def changed(self, one: Service) -> None:
         """Hear that the state of *one* has changed."""
-        if one.is_ready:
-            for name in tuple(self.needed_by.get(one.name, ())):
-                dependent = self.services.get(name)
-                if dependent is not None and dependent.state == service.WAITING:
-                    dependent.begin()
+        for name in tuple(self.needed_by.get(one.name, ())):
+            dependent = self.services.get(name)
+            if dependent is None or dependent.state != service.WAITING:
+                continue
+            if one.is_ready:
+                dependent.begin()
+            elif dependent.explain_waiting() and self.api is not None:
+                self.api.changed(dependent)
         if self.api is not None:
             self.api.changed(one)
         if (

@@ -344,12 +344,23 @@ class Service:
         if not self.load():
             self._cannot_start(self.reason)
             return
-        missing = [need for need in self.set.needs if not self.host.ready(need)]
+        missing = self._missing()
         if missing:
-            self._settle(WAITING, "needs " + ", ".join(self.host.why_not_ready(need) for need in missing))
+            self._settle(WAITING, missing)
             return
         self._settle(STARTING, "")
         self.host.queue(self)
+
+    def _missing(self) -> str:
+        """Say which needs are not ready, and why; "" if all are."""
+        missing = [self.host.why_not_ready(need) for need in self.set.needs if not self.host.ready(need)]
+        return "needs " + ", ".join(missing) if missing else ""
+
+    def explain_waiting(self) -> bool:
+        """Bring the reason up to date when a need has changed; says whether it is another one now."""
+        before = self.reason
+        self.reason = self._missing()
+        return self.reason != before
 
     def launch(self) -> None:
         """Start the process; called by the host in its turn."""
