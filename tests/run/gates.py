@@ -267,12 +267,13 @@ def docs(place: Place) -> None:
 
 @gate("static types")
 def mypy(place: Place) -> None:
-    # The runner's own folder is no package of the collection, so it is a second program to look at.
+    # These folders are no packages of the collection, so each is a program of its own to look at.
     settings = ["--config-file", str(place.tree / "pyproject.toml"), "--cache-dir", str(place.work / "cache")]
     collection = "ansible_collections/holdfast/supervision"
     parts = [f"{collection}/{name}" for name in existing(place, "plugins")]
     run(place, "mypy", *settings, *parts, cwd=place.collections, MYPYPATH=str(place.collections))
-    run(place, "mypy", *settings, "tests/run", MYPYPATH="tests/run")
+    for program in existing(place, "tests/run", "tests/hosts", "molecule/files"):
+        run(place, "mypy", *settings, program, MYPYPATH=program)
 
 
 @gate("ruff: lint and format")
