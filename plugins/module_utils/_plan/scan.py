@@ -22,7 +22,7 @@ LOCK_TIMEOUT = 30.0
 class Scan:
     """path: as given. at: its descriptor, -1 when there is no such directory. names: the service directories in it.
 
-    left: entries of an interrupted run. link: what the link `supervise` of a service has to begin with.
+    left: entries of an interrupted run.
     """
 
     def __init__(self, path: str) -> None:
@@ -35,10 +35,8 @@ class Scan:
             self.at = os.open(path, DIRECTORY & ~os.O_NOFOLLOW)
         except FileNotFoundError:
             self.at = -1
-            self._run = ""
             return
         self.list()
-        self._run = os.path.realpath(os.path.join(path, ".holdfast")) + "/supervise/"
 
     @property
     def exists(self) -> bool:
@@ -52,8 +50,12 @@ class Scan:
         self.names = frozenset(entry for entry in entries if is_name(entry))
 
     def link(self, name: str) -> str:
-        """Give the target of `supervise` in the directory of a service."""
-        return self._run + name
+        """Give the target of `supervise` in the directory of a service.
+
+        It leads to the supervisor's run directory through the link that the supervisor itself uses, so that it is right
+        in an image that is built elsewhere, and stays right when the run directory moves.
+        """
+        return f"../.holdfast/supervise/{name}"
 
     def look(self, name: str, wanted: Wanted | None = None) -> Actual:
         """Read one service directory; one that an interrupted run has moved aside is found there."""

@@ -118,7 +118,7 @@ def test_a_changed_secret_restarts_and_is_never_shown(host: Host) -> None:
     file = host.scan / "one" / "env" / "PASSWORD"
     assert file.read_text() == "up"
     assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
-    assert seen.read_text() == "up\n"
+    wait_until(lambda: seen.exists() and seen.read_text() == "up\n")
     pid = host.status()["one"]["pid"]
     changed = {"one": {"command": run, "secret_environment": {"PASSWORD": "correct horse battery"}}}
     result = good(host.task(changed))
@@ -127,7 +127,7 @@ def test_a_changed_secret_restarts_and_is_never_shown(host: Host) -> None:
     assert "correct horse" not in str(result)
     entry = next(entry for entry in result["diff"] if entry["after_header"].endswith("/env/PASSWORD"))
     assert entry["after"] == "(secret changed)\n" and entry["before"] == "(secret)\n"
-    assert seen.read_text() == "correct horse battery\n"
+    wait_until(lambda: seen.read_text() == "correct horse battery\n")
     unchanged(host, changed)
 
 
@@ -375,9 +375,15 @@ def test_offline_renders_and_enables(idle: Host) -> None:
     result = good(idle.task(definitions, offline=True))
     assert result["actions"] == ["one: create", "two: create"]
     assert good(idle.task(definitions, offline=True))["actions"] == []
+    # In the image there was no run directory yet, or another one.
+    moved = idle.base / "moved"
+    moved.mkdir()
+    (idle.scan / ".holdfast").unlink()
+    (idle.scan / ".holdfast").symlink_to(moved)
     idle.start()
     wait_until(lambda: idle.status()["one"]["state"] == "ready")
     assert idle.status()["two"]["state"] == "down"
+    assert (moved / "supervise" / "one" / "ok").exists()
     unchanged(idle, definitions)
 
 
