@@ -43,7 +43,9 @@ def recorder(tmp_path: Path) -> Recorder:
 
 
 def systemd(recorder: Recorder, texts: dict[str, str] | None = None) -> Systemd:
-    return Systemd(TEXTS if texts is None else texts, recorder, str(recorder.units), str(recorder.units.parent / "running"))
+    return Systemd(
+        TEXTS if texts is None else texts, recorder, str(recorder.units), str(recorder.units.parent / "running")
+    )
 
 
 def test_units_are_written_enabled_and_then_as_they_should_be(recorder: Recorder) -> None:
