@@ -57,13 +57,14 @@ def main() -> int:
     try:
         for subject in SUBJECTS:
             if subject in chosen.subjects or not chosen.subjects:
-                real_time(chosen.real_time and subject in ("supervision", "adoption"))
+                # Programs that never stop writing would keep everybody else off the processors for long.
+                real_time(chosen.real_time and subject != "flood")
                 measure(subject, report, chosen)
     finally:
         real_time(False)
         procs.end_all()
     if chosen.real_time:
-        report.note("Supervision and adoption were measured with real-time priority, for every suite.")
+        report.note("Everything but the flood was measured with real-time priority, for every suite.")
     print(report.table())
     if chosen.json:
         report.write(chosen.json)

@@ -63,7 +63,11 @@ class Embedded(Suite):
 
     def __init__(self, count: int, state: bool = False) -> None:
         super().__init__(count, state)
-        self.runtime = collection.make_runtime(self.base / "runtime" / "version")
+        self.runtime = self.base / "runtime" / "version"
+
+    def prepare(self) -> None:
+        collection.make_runtime(self.runtime)
+        super().prepare()
 
     def write(self, name: str, directory: Path, run: str | None = None) -> None:
         self.script(directory / "run", run or self.run_text())

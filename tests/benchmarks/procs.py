@@ -128,11 +128,11 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
-def end_all() -> None:
-    """Kill everything below this process until nothing is left. Raises TooLate."""
+def end_all(spare: tuple[str, ...] = ()) -> None:
+    """Kill everything below this process, except programs of the names in *spare*, until nothing is left. Raises TooLate."""
 
     def nothing_left() -> bool:
-        left = descendants(os.getpid())
+        left = [pid for pid in descendants(os.getpid()) if name(pid) not in spare]
         for pid in left:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

@@ -146,8 +146,8 @@ class Suite:
         found = [self.root.pid, *procs.descendants(self.root.pid)]
         return [pid for pid in found if procs.name(pid) != PROGRAM]
 
-    def close(self) -> None:
-        """End everything and remove the files."""
-        procs.end_all()
+    def close(self, spare: tuple[str, ...] = ()) -> None:
+        """End everything that the benchmark has started, except programs of these names, and remove the files."""
+        procs.end_all(spare)
         self.root = None
         shutil.rmtree(self.base)
