@@ -290,3 +290,51 @@ def test_hup_looks_at_the_directory(scan: Scan, number: int) -> None:
     scan.add("b", SLEEP)
     scan.until("b", "ready")
     scan.until("a", "ready", deaths=0)
+
+
+def test_directories_that_come_and_go_at_once(scan: Scan) -> None:
+    scan.add("other")
+    scan.start()
+    pid = scan.until("other", "ready")["pid"]
+    for number in range(200):
+        scan.add("a").rename(scan.base / f"gone{number}")
+    scan.add("last")
+    scan.until("last", "ready")
+    report = scan.service("other")
+    assert (report["pid"], report["deaths"]) == (pid, 0)
+    scan.until_gone("a")
+
+
+@pytest.mark.parametrize("way", ["rescan", "death"])
+def test_a_plain_directory_that_is_replaced(scan: Scan, way: str) -> None:
+    # Its supervise/ went with it: nothing that the old one left is where the clients of the new one look.
+    scan.add("new", "#!/bin/sh\nexec sleep 200000\n", plain=True).rename(scan.path / ".new")
+    scan.add("a", plain=True)
+    scan.start()
+    pid = scan.until("a", "ready")["pid"]
+    (scan.path / "a").rename(scan.path / ".old")
+    (scan.path / ".new").rename(scan.path / "a")
+    if way == "rescan":
+        scan.call("Rescan")
+        assert scan.service("a")["pid"] == pid
+        assert client("svok", str(scan.path / "a")).returncode == 0
+        client("svc", "-t", str(scan.path / "a"))
+    else:
+        procs.kill(pid)
+    report = scan.until_other("a", pid)
+    wait_until(lambda: procs.arguments(report["pid"])[-1:] == ["200000"])
+    assert client("svok", str(scan.path / "a")).returncode == 0
+    assert f"(pid {report['pid']})" in client("svstat", str(scan.path / "a")).stdout
+
+
+@pytest.mark.skipif(shutil.which("multilog") is None, reason="needs daemontools")
+def test_supervise_directories_that_were_deleted_are_made_again(scan: Scan) -> None:
+    directory = scan.add("a", files={"log/run": MULTILOG}, plain=True)
+    scan.start()
+    pids = [scan.until(name, "ready")["pid"] for name in ("a", "a/log")]
+    shutil.rmtree(directory / "supervise")
+    shutil.rmtree(directory / "log" / "supervise")
+    scan.call("Rescan")
+    for place in (directory, directory / "log"):
+        assert client("svok", str(place)).returncode == 0
+    assert [scan.service(name)["pid"] for name in ("a", "a/log")] == pids

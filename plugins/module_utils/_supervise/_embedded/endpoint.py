@@ -53,6 +53,13 @@ class Endpoint:
         except OSError:  # a file system without hard links
             self._ok = files.open_fifo(path, 0o600)
 
+    def intact(self, directory: str) -> bool:
+        """Say whether clients that look into the service directory *directory* find our control FIFO there."""
+        try:
+            return os.path.samestat(os.stat(directory + "/supervise/control"), os.fstat(self.control))
+        except OSError:
+            return False
+
     def read_control(self) -> bytes:
         """Give the command bytes that wait."""
         try:

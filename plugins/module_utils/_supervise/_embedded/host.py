@@ -79,7 +79,7 @@ class Host:
         marked = identity.marked(tokens) if tokens else {}
         for one, found in left:
             recovery.recover(one, found, marked)
-            self._announce(one)
+            self.announce(one)
         if self.logs is not None:
             self.logs.tidy()
             self.logs.recover()
@@ -119,6 +119,9 @@ class Host:
             known = self.services.get(name)
             if known is None:
                 continue
+            for one in (known, known.logger):
+                if one is not None:
+                    one.renew()
             before = known.set.identity
             if known.load() and known.set.identity != before:
                 changed.append(name)
@@ -175,11 +178,11 @@ class Host:
         for each in (one.logger, one):
             if each is not None:
                 recovery.recover(each, each.endpoint.read_record(), {})
-                self._announce(each)
+                self.announce(each)
         if self.logs is not None:
             self.logs.need()
 
-    def _announce(self, one: Service) -> None:
+    def announce(self, one: Service) -> None:
         """Let the family's clients see *one*. A directory that has gone meanwhile is about to be noticed."""
         try:
             one.endpoint.open()

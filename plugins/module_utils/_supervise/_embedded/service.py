@@ -33,7 +33,7 @@ from signal import (
 )
 
 from ..._process_state.apply import needed
-from . import endpoint, identity, journal, record, settings, signals, spawn, status
+from . import endpoint, files, identity, journal, record, settings, signals, spawn, status
 from .children import EXITED, KINDS, Exit
 from .readiness import Health, Readiness
 
@@ -341,6 +341,7 @@ class Service:
         self._cancel()
         if self.host.stopping:
             return
+        self.renew()
         if not self.load():
             self._cannot_start(self.reason)
             return
@@ -738,6 +739,25 @@ class Service:
         return True
 
     # -- bookkeeping -----------------------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Take the directory again if another one has got its name, or its `supervise/` was lost; the process goes on."""
+        if self.endpoint.intact(self.directory) or not os.path.isdir(self.directory):
+            return
+        try:
+            new = endpoint.Endpoint(self.directory, self.host.layout)
+        except files.Busy:
+            self.host.complain(f"{self.name}: another supervisor has its new directory")
+            return
+        except OSError as error:
+            self.host.complain(f"{self.name}: {error.filename or ''}: {error.strerror}")
+            return
+        self.host.loop.forget(self.endpoint.control)
+        self.endpoint.close(forget=False)
+        self.endpoint = new
+        self.host.loop.watch(new.control, self.obey)
+        self._keep()
+        self.host.announce(self)
 
     def close(self, forget: bool) -> None:
         """Let go of everything; the service must have no process. *forget* removes `supervise/`'s content."""
