@@ -13,6 +13,7 @@ import random
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -61,6 +62,8 @@ def work(table: Path, instruction: int | None) -> bool:
             # With the end already asked for, this repairs, opens, drains and closes; the spool stays.
             writer.run()
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     _unused, status = os.waitpid(child, 0)
