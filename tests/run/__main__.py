@@ -122,7 +122,7 @@ def end(run: Run) -> None:
 
 
 def run_all(chosen: list[gates.Gate], venv: Path, work: Path) -> list[Run]:
-    waiting = [Run(gate, OUTPUT / f"{gate.name}.log") for gate in chosen]
+    waiting = [Run(gate, work / f"{gate.name}.log") for gate in chosen]
     running: list[Run] = []
     done: list[Run] = []
     try:
@@ -137,6 +137,9 @@ def run_all(chosen: list[gates.Gate], venv: Path, work: Path) -> list[Run]:
                 if finished(run):
                     running.remove(run)
                     done.append(run)
+                    # Renamed into place at the end, so that two runs in one checkout don't write into each other's.
+                    run.log = Path(shutil.copy(run.log, OUTPUT / f".{run.gate.name}.{os.getpid()}"))
+                    run.log = run.log.rename(OUTPUT / f"{run.gate.name}.log")
                     report(run)
             time.sleep(0.05)
     finally:

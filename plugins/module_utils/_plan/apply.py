@@ -32,9 +32,9 @@ def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: O
     Raises OSError and BackendError when nothing more can be done; `plan.changes` and *outcome* then tell what was done.
     """
     publisher = Publisher(scan.at)
-    for path in plan.log_directories:
-        assert plan.log_owner is not None
-        logdirs.make(path, *plan.log_owner)
+    if plan.log_owner is not None:
+        for path in plan.log_directories:
+            logdirs.make(path, *plan.log_owner)
     restored = publisher.recover(scan.left)
     published = _publish(plan, scan, publisher, outcome)
     if not request.offline:
@@ -54,8 +54,8 @@ def _publish(plan: Plan, scan: Scan, publisher: Publisher, outcome: Outcome) -> 
     items = [item for item in plan.items.values() if item.publish]
     try:
         for item in items:
-            assert item.wanted is not None
-            publisher.build(item.wanted, item.revision, scan.link(item.name) if item.link else None)
+            if item.wanted is not None:
+                publisher.build(item.wanted, item.revision, scan.link(item.name) if item.link else None)
         publisher.settle()
     except OSError:
         publisher.abandon()

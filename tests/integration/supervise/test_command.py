@@ -164,7 +164,7 @@ def test_reload(scan: Scan) -> None:
     scan.until("a", "ready")
     answer = scan.run("reload", "a")
     assert answer.returncode == 0, answer.stderr
-    wait_until(lambda: (directory / "heard").exists())
+    wait_until((directory / "heard").exists)
 
 
 def test_once(scan: Scan) -> None:

@@ -413,7 +413,8 @@ class Log:
 
     def _push(self, now: int) -> None:
         """Send what the queue has."""
-        assert self._queue is not None
+        if self._queue is None:
+            return
         if self._queue.descriptor >= 0:
             try:
                 self._queue.flush(now)
@@ -423,7 +424,8 @@ class Log:
 
     def _after_push(self, now: int) -> None:
         queue = self._queue
-        assert queue is not None
+        if queue is None:
+            return
         self._watch_socket(queue.handle if queue.blocked else -1)
         self._pause(queue.full() and not queue.hopeless(now))
         self._host.wake_at(queue.due)

@@ -176,10 +176,8 @@ class QueueOutput(Output):
         if not line:
             return True
         try:
-            if self._socket is None:
-                self._connect()
-            assert self._socket is not None
-            self._socket.send(self._message(line))
+            connection = self._socket or self._connect()
+            connection.send(self._message(line))
         except OSError as error:
             self._reason = error.errno or errno.EIO
             self._stuck_since = self._stuck_since or now
@@ -197,7 +195,7 @@ class QueueOutput(Output):
         self._reason = errno.EAGAIN
         return True
 
-    def _connect(self) -> None:
+    def _connect(self) -> Socket:
         # The C part of the socket module: the rest of it is large.
         from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK
         from _socket import socket as make
@@ -209,6 +207,7 @@ class QueueOutput(Output):
             connection.close()
             raise
         self._socket = connection
+        return connection
 
     def _disconnect(self) -> None:
         if self._socket is not None:
