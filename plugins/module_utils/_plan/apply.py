@@ -60,7 +60,7 @@ def _publish(plan: Plan, scan: Scan, publisher: Publisher, outcome: Outcome) -> 
     except OSError:
         publisher.abandon()
         raise
-    for item, _wanted in items:
+    for item in items:
         try:
             publisher.swap(item.name)
         except OSError as error:
