@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -434,3 +435,60 @@ def test_log_directories_elsewhere_are_made_for_the_log_writer(host: Host) -> No
         os.chown(place, 12345, 12345)
         result = host.task(definitions)
         assert result["failed"] and "make " in result["msg"] and not result["changed"]
+
+
+def test_a_periodic_service_is_restarted_while_it_runs(host: Host) -> None:
+    definition = {"command": SLEEP, "type": "periodic", "interval": "1h"}
+    good(host.task({"job": definition}))
+    pid = host.status()["job"]["pid"]
+    result = good(host.task({"job": {**definition, "environment": {"A": "1"}}}))
+    assert result["actions"] == ["job: update", "job: restart"]
+    assert host.status()["job"]["pid"] != pid
+
+
+def test_a_service_that_is_late_fails_before_the_whole_time_is_over(host: Host) -> None:
+    definition = {"command": SLEEP, "readiness": {"check": ["/bin/false"], "interval": "20ms", "timeout": "100ms"}}
+    result = host.task({"slow": definition}, timeout=600.0, defaults={})
+    assert result["failed"] and "slow: not ready within 0.1 s" in result["msg"]
+
+
+def test_what_needs_a_failed_service_is_told_so(host: Host) -> None:
+    definitions = {
+        "db": {"command": sh("exit 100"), "readiness": PATIENT},
+        "web": {"command": SLEEP, "needs": ["db"]},
+    }
+    result = host.task(definitions, timeout=600.0)
+    assert result["failed"] and "2 of 2" in result["msg"]
+    assert "needs db (failed)" in result["services"]["web"]["reason"]
+    definitions["db"]["command"] = SLEEP
+    definitions["db"]["readiness"] = {"grace": "20ms"}
+    good(host.task(definitions))
+
+
+def test_the_supervisor_dies_while_a_run_waits(host: Host) -> None:
+
+    ready = host.base / "ready"
+    check = {"check": ["/usr/bin/test", "-e", str(ready)], "interval": "20ms"}
+    definitions = {"slow": {"command": SLEEP, "readiness": check}}
+    results: list[dict[str, Any]] = []
+    run = threading.Thread(target=lambda: results.append(host.task(definitions, timeout=60.0, defaults={})))
+    run.start()
+    wait_until(lambda: host.status().get("slow", {}).get("state") == "up")
+    pid = host.status()["slow"]["pid"]
+    host.kill()
+    host.start()
+    assert host.status()["slow"]["pid"] == pid
+    ready.touch()
+    run.join(60)
+    assert not good(results[0])["services"]["slow"]["restart_needed"]
+    assert results[0]["services"]["slow"]["pid"] == pid
+
+
+def test_fifty_services_at_once(host: Host) -> None:
+    definitions = {f"service-{number}": {"command": SLEEP} for number in range(50)}
+    result = good(host.task(definitions))
+    assert len(result["actions"]) == 100
+    unchanged(host, definitions)
+    half = dict(list(definitions.items())[:25])
+    assert len(good(host.task(half, prune=True))["actions"]) == 25
+    assert set(host.status()) == set(half)
