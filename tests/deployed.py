@@ -13,7 +13,13 @@ from typing import Any
 
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import archive, control, converge, install
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import (
+    archive,
+    control,
+    converge,
+    host,
+    install,
+)
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import Systemd
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.talk import Supervisor
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection
@@ -47,13 +53,13 @@ class Deployment:
         self.command = base / "holdfast" / "bin" / "holdfast"
         self.supervisor = Supervisor(str(self.scan))
 
-    def install(self, files: dict[str, bytes], check: bool = False) -> dict[str, Any]:
+    def install(self, files: dict[str, bytes], check: bool = False, python: str = PYTHON) -> dict[str, Any]:
         """Do what the module runtime does."""
         return converge.present(
             converge.Wanted(
                 self.layout.root,
                 str(self.command),
-                PYTHON,
+                python,
                 str(self.scan),
                 archive.version_of(files),
                 archive.encode(files),
@@ -62,7 +68,7 @@ class Deployment:
             check,
         )
 
-    def host(self, **options: Any) -> control.Host:
+    def control(self, **options: Any) -> host.Host:
         """Give what the module supervisor works on; without units, as where there is no known init."""
         wanted = {
             "scan_directory": str(self.scan),
@@ -72,11 +78,11 @@ class Deployment:
             "python": PYTHON,
             **options,
         }
-        return control.Host(control.Wanted(**wanted), run, Systemd({}, run))
+        return host.Host(host.Wanted(**wanted), run, Systemd({}, run))
 
     def start(self, check: bool = False, **options: Any) -> dict[str, Any]:
         """Do what the module does for state started."""
-        return control.started(self.host(**options), check)
+        return control.started(self.control(**options), check)
 
     def add(self, name: str, script: str) -> None:
         """Publish a service as another suite would, and wait until it runs."""

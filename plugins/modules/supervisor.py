@@ -150,7 +150,7 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control, host
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import UnitError
@@ -179,9 +179,8 @@ def main() -> None:
     options = dict(module.params)
     act = {"started": control.started, "stopped": control.stopped, "absent": control.absent}[options.pop("state")]
     try:
-        host = control.Host(control.Wanted(**options), module.run_command)
-        result = act(host, module.check_mode)
-    except (control.Failed, InstallError, TalkError, UnitError, Unsafe) as error:
+        result = act(host.Host(host.Wanted(**options), module.run_command), module.check_mode)
+    except (host.Failed, InstallError, TalkError, UnitError, Unsafe) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or options['scan_directory']}: {error.strerror}")

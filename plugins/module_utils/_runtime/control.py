@@ -11,142 +11,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
-from . import cleanup, detached, directories, install
-from .directories import Place
-from .interpreter import Runner
-from .systemd import Systemd
-from .talk import Running, Supervisor
+from . import cleanup, directories, install
+from .host import UNIT, Failed, Host
+from .talk import Running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-#: The unit whose main process is the supervisor.
-UNIT = "holdfast.service"
-#: In the run directory: what a supervisor says that no init listens to.
-LOG = "supervisor.log"
-
-
-class Failed(Exception):
-    """The supervisor is not as it was asked for. The text says how it is now, and what to do."""
-
-
-class Wanted:
-    """The supervisor of one scan directory, as it is to be. All paths absolute, times in seconds."""
-
-    __slots__ = (
-        "log_directory",
-        "log_user",
-        "python",
-        "remove_logs",
-        "run_directory",
-        "runtime_directory",
-        "scan_directory",
-        "stop_timeout",
-        "timeout",
-        "units",
-        "version",
-    )
-
-    def __init__(
-        self,
-        scan_directory: str,
-        run_directory: str,
-        log_directory: str,
-        runtime_directory: str,
-        python: str,
-        log_user: str | None = None,
-        version: str | None = None,
-        units: dict[str, str] | None = None,
-        timeout: float = 10.0,
-        stop_timeout: float = 120.0,
-        remove_logs: bool = False,
-    ) -> None:
-        self.scan_directory = scan_directory
-        self.run_directory = run_directory
-        self.log_directory = log_directory
-        self.runtime_directory = runtime_directory
-        self.python = python
-        self.log_user = log_user
-        #: None is the one that the runtime directory names.
-        self.version = version
-        self.units = units or {}
-        self.timeout = timeout
-        self.stop_timeout = stop_timeout
-        self.remove_logs = remove_logs
-
-    def places(self) -> list[Place]:
-        """Give the directories that the supervisor needs."""
-        return [
-            Place("scan directory", self.scan_directory, 0o755),
-            Place("run directory", self.run_directory, 0o755),
-            Place("log directory", self.log_directory, 0o750, self.log_user),
-        ]
-
-    def program(self, *arguments: str) -> list[str]:
-        """Give the argv that runs a verb of the runtime that is current when it is run."""
-        current = install.Layout(self.runtime_directory).current
-        return [self.python, "-I", "-S", current, *arguments]
-
-    def supervise(self) -> list[str]:
-        """Give the argv of the supervisor."""
-        user = ["--log-user", self.log_user] if self.log_user else []
-        return self.program("supervise", *user, self.scan_directory)
-
-
-class Host:
-    """The supervisor of *wanted* on this host, and the means to change it: systemd where it is the init."""
-
-    def __init__(self, wanted: Wanted, run: Runner, systemd: Systemd | None = None) -> None:
-        self.wanted = wanted
-        self.run = run
-        self.layout = install.Layout(wanted.runtime_directory)
-        self.supervisor = Supervisor(wanted.scan_directory)
-        units = systemd or Systemd(wanted.units, run)
-        self.systemd = units if wanted.units and units.is_init() else None
-
-    def running(self) -> Running | None:
-        """Give the supervisor that answers, None if there is none. Raises Failed if there is a mute one."""
-        found = self.supervisor.ask()
-        if found is not None or self.supervisor.holder() is None:
-            return found
-        # It may have been started a moment ago.
-        found = self.supervisor.wait_for_any(self.wanted.timeout)
-        holder = self.supervisor.holder()
-        if found is None and holder is not None:
-            raise Failed(
-                f"process {holder} holds the lock of {self.wanted.scan_directory} and does not answer;"
-                f" end it (kill -9 {holder}: the services go on running) and try again{self.said()}"
-            )
-        return found
-
-    def start(self) -> None:
-        """Start the supervisor that the runtime directory names. Raises OSError, UnitError."""
-        if self.systemd is not None:
-            self.systemd.start()
-        else:
-            detached.start(self.wanted.supervise(), os.path.join(self.wanted.run_directory, LOG))
-
-    def boot(self) -> str:
-        """Say in one line what starts the supervisor when the host boots."""
-        if self.systemd is not None:
-            return "systemd starts it at boot"
-        if os.geteuid() != 0:
-            return "nothing will start it at boot: it belongs to an ordinary user"
-        return "nothing will start it at boot: no known init"
-
-    def said(self) -> str:
-        """Give the last words of the supervisor, to be added to a message."""
-        if self.systemd is not None:
-            return f"; see journalctl -u {UNIT}"
-        try:
-            with open(os.path.join(self.wanted.run_directory, LOG), "rb") as file:
-                file.seek(max(os.fstat(file.fileno()).st_size - 2000, 0))
-                text = file.read().decode("utf-8", "replace").strip()
-        except OSError:
-            return ""
-        return f"; it said last: {text}" if text else ""
 
 
 def started(host: Host, check_mode: bool) -> dict[str, Any]:
@@ -165,6 +38,7 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
     link_differs = link not in ("", wanted.run_directory)
     differing = host.systemd.differing() if host.systemd else []
     disabled = host.systemd.disabled() if host.systemd else []
+    inactive = host.systemd.inactive() if host.systemd else []
     texts = {name: host.systemd.before(name) for name in differing} if host.systemd else {}
     running = host.running()
     if running is not None and link_differs:
@@ -172,31 +46,27 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
             f"a supervisor (process {running.pid}) runs with {link} as its run directory, not {wanted.run_directory};"
             " stop it first"
         )
+    step = _step(host, running, version, UNIT in differing and bool(texts[UNIT]), UNIT in inactive)
 
     actions = [f"make {place.path}" for place in missing]
     if link_differs:
         actions.append(f"link {wanted.scan_directory}/{directories.LINK} to {wanted.run_directory}")
     actions += [f"write unit {name}" for name in differing]
     actions += [f"enable unit {name}" for name in disabled]
-    restart = running is not None and bool(texts.get(UNIT))
-    if running is None:
-        actions.append("start the supervisor")
-    elif restart:
-        actions.append("restart the supervisor")
-    elif running.version != version:
-        actions.append(f"exchange the supervisor, runtime {running.version}, for runtime {version}")
+    if step:
+        actions.append(step.told)
+    elif inactive:
+        actions += [f"start unit {name}" for name in inactive]
 
     result = _result(host, actions, running)
     result["diff"] = [_diff("supervisor", _process(running), f"running with runtime {version}\n")]
-    result["diff"] += [
-        _diff(place.path, "", f"directory, mode {place.mode:04o}, owner {place.user or 'as deployed'}\n")
-        for place in missing
-    ]
+    for place in missing:
+        owner = place.user or "as deployed"
+        result["diff"].append(_diff(place.path, "", f"directory, mode {place.mode:04o}, owner {owner}\n"))
     if link_differs:
-        after = f"link to {wanted.run_directory}\n"
-        result["diff"].append(
-            _diff(f"{wanted.scan_directory}/{directories.LINK}", f"link to {link}\n" if link else "", after)
-        )
+        before = f"link to {link}\n" if link else ""
+        path = f"{wanted.scan_directory}/{directories.LINK}"
+        result["diff"].append(_diff(path, before, f"link to {wanted.run_directory}\n"))
     result["diff"] += [_diff(name, texts[name] or "", wanted.units[name]) for name in differing]
     if disabled:
         result["diff"].append(_diff("started at boot", "", "".join(f"{name}\n" for name in disabled)))
@@ -213,20 +83,49 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
             host.systemd.write(differing)
         if disabled:
             host.systemd.enable(disabled)
-    if running is None:
-        host.start()
-    elif restart and host.systemd is not None:
-        host.systemd.restart(UNIT)
-    elif running.version != version:
-        host.supervisor.replace_itself()
-    else:
+    if step is None:
+        if host.systemd is not None and inactive:
+            host.systemd.start()
         return result
-    found = host.supervisor.wait_for(version or "", wanted.timeout)
+    step.act()
+    found = host.supervisor.wait_for(wanted.timeout, lambda one: one.version == version and not host.is_outdated(one))
     if found is None:
         if running is None or running.version == version:
             raise Failed(f"the supervisor does not answer {wanted.timeout:g} s after its start{host.said()}")
         raise Failed(_back_to(host, running, version or ""))
     return _result(host, actions, found, result["diff"])
+
+
+class _Step:
+    """What is done to the supervisor itself: in words, and the act."""
+
+    __slots__ = ("act", "told")
+
+    def __init__(self, told: str, act: Callable[[], None]) -> None:
+        self.told = told
+        self.act = act
+
+
+def _step(host: Host, running: Running | None, version: str | None, unit: bool, by_hand: bool) -> _Step | None:
+    """Choose how the supervisor becomes what it should be. No way stops a service.
+
+    unit: its unit has changed. by_hand: it runs, but not under its unit, where there is one.
+    """
+    systemd = host.systemd
+    if running is None:
+        return _Step("start the supervisor", host.start)
+    if systemd is not None and by_hand:
+        return _Step("hand the supervisor over to systemd", lambda: host.succeed(running))
+    if systemd is not None and unit:
+        return _Step("restart the supervisor", lambda: systemd.restart(UNIT))
+    if host.has_other_program(running):
+        return _Step(f"restart the supervisor with {host.program}", lambda: host.succeed(running))
+    if running.version != version:
+        told = f"exchange the supervisor, runtime {running.version}, for runtime {version}"
+        return _Step(told, host.supervisor.replace_itself)
+    if host.is_outdated(running):
+        return _Step(f"restart the supervisor with the new {host.program}", host.supervisor.replace_itself)
+    return None
 
 
 def stopped(host: Host, check_mode: bool) -> dict[str, Any]:
@@ -242,7 +141,7 @@ def stopped(host: Host, check_mode: bool) -> dict[str, Any]:
     if check_mode:
         result["state"] = "stopped"
         return result
-    if host.systemd is not None and any(host.systemd.is_active(name) for name in host.systemd.installed()):
+    if host.systemd is not None and set(host.systemd.installed()) - set(host.systemd.inactive()):
         host.systemd.stop()
     if host.supervisor.holder() is not None:
         host.supervisor.stop(wanted.stop_timeout)
@@ -289,7 +188,7 @@ def _back_to(host: Host, before: Running, version: str) -> str:
             os.kill(holder, signal.SIGKILL)
             host.supervisor.wait_until_gone(host.wanted.timeout)
         host.start()
-        found = host.supervisor.wait_for(before.version, host.wanted.timeout)
+        found = host.supervisor.wait_for(host.wanted.timeout, lambda one: one.version == before.version)
     if found is None:
         return f"{message}; the previous runtime {before.version} is current again but does not answer either{said}"
     return f"{message}; the previous runtime {before.version} runs again (process {found.pid}){said}"

@@ -111,11 +111,22 @@ def is_whole(layout: Layout, version: str) -> bool:
 
 def is_compiled(layout: Layout, version: str, interpreter: Mapping[str, object]) -> bool:
     """Tell whether *version* was compiled for, and tested with, this very build of the interpreter."""
+    return _record(layout, version).get("identity") == dict(interpreter)
+
+
+def program_of(layout: Layout, version: str) -> str | None:
+    """Give the program that *version* was compiled for: what a link or a script at the interpreter's path leads to."""
+    program = _record(layout, version).get("program")
+    return program if isinstance(program, str) else None
+
+
+def _record(layout: Layout, version: str) -> dict[str, object]:
     try:
         with open(os.path.join(layout.tree(version), INTERPRETER), encoding="utf-8") as file:
-            return bool(json.load(file) == dict(interpreter))
+            record = json.load(file)
     except (OSError, ValueError):
-        return False
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def install(
@@ -246,7 +257,8 @@ def _make_runnable(
         if code != 0:
             detail = (errors.strip() or output.strip())[-2000:]
             raise InstallError(f"could not {step} the runtime with {interpreter.path} (exit code {code}): {detail}")
-    _write(os.path.join(tree, INTERPRETER), json.dumps(dict(identity), sort_keys=True).encode() + b"\n")
+    record = {"identity": dict(identity), "program": interpreter.program}
+    _write(os.path.join(tree, INTERPRETER), json.dumps(record, sort_keys=True).encode() + b"\n")
 
 
 def _remove_unless_used(layout: Layout, tree: str) -> bool:

@@ -21,8 +21,8 @@ LINUX_FLOOR = (5, 4)
 Runner = Callable[[list[str]], "tuple[int, str, str]"]
 
 _PROBE = (
-    "import json,sys;print(json.dumps({'version':list(sys.version_info[:3]),"
-    "'tag':sys.implementation.cache_tag,'name':sys.implementation.name}))"
+    "import json,os,sys;print(json.dumps({'version':list(sys.version_info[:3]),"
+    "'tag':sys.implementation.cache_tag,'name':sys.implementation.name,'program':os.readlink('/proc/self/exe')}))"
 )
 
 
@@ -31,14 +31,14 @@ class Unfit(Exception):
 
 
 class Interpreter:
-    """An interpreter that was found fit: its path as given, its version, and the tag of its byte code."""
+    """An interpreter that was found fit: its path as given, its version, and the program that it is in the end."""
 
-    __slots__ = ("path", "tag", "version")
+    __slots__ = ("path", "program", "version")
 
-    def __init__(self, path: str, version: tuple[int, ...], tag: str) -> None:
+    def __init__(self, path: str, version: tuple[int, ...], program: str) -> None:
         self.path = path
         self.version = version
-        self.tag = tag
+        self.program = program
 
     def command(self, *arguments: str) -> list[str]:
         """Give the argv that runs *arguments* without environment, site packages and the current directory."""
@@ -66,6 +66,7 @@ def probe(path: str, run: Runner) -> Interpreter:
         version = tuple(int(part) for part in answer["version"])
         tag = answer["tag"]
         name = answer["name"]
+        program = str(answer["program"])
     except (ValueError, KeyError, TypeError):
         raise Unfit(f"{path} is no working Python: it answered {output.strip()[:80]!r}") from None
     if version < PYTHON_FLOOR:
@@ -73,7 +74,7 @@ def probe(path: str, run: Runner) -> Interpreter:
         raise Unfit(f"{path} is Python {found}, needed is {floor} or newer; install one and set supervisor_python")
     if name != "cpython" or not tag:
         raise Unfit(f"{path} is {name}, needed is CPython {floor} or newer; set supervisor_python")
-    return Interpreter(path, version, str(tag))
+    return Interpreter(path, version, program)
 
 
 def check_kernel(system: str | None = None, release: str | None = None) -> None:

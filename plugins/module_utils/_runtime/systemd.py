@@ -88,10 +88,15 @@ class Systemd:
         for name in reversed(self.installed()):
             self._systemctl("stop", name)
 
-    def is_active(self, name: str) -> bool:
-        """Tell whether the unit runs, or is about to."""
-        code, output, _errors = self._run(["systemctl", "is-active", name])
-        return code == 0 or output.strip() in ("activating", "reloading", "deactivating")
+    def inactive(self) -> list[str]:
+        """Give the names of the units that do not run and are not about to."""
+        _code, output, _errors = self._run(["systemctl", "is-active", *self.texts])
+        states = output.split()
+        return [
+            name
+            for name, state in zip(self.texts, states + [""] * len(self.texts))
+            if state not in ("active", "activating", "reloading", "deactivating")
+        ]
 
     def remove(self) -> None:
         """Disable the units and remove their files. Raises UnitError, OSError."""

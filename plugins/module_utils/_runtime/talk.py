@@ -10,6 +10,7 @@ import fcntl
 import os
 import struct
 import time
+from collections.abc import Callable
 
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
 
@@ -32,6 +33,13 @@ class Running:
         self.pid = pid
         self.version = version
         self.since = since
+
+    def program(self) -> str | None:
+        """Give the program of the process; with " (deleted)" when another has taken its place on the disk."""
+        try:
+            return os.readlink(f"/proc/{self.pid}/exe")
+        except OSError:
+            return None
 
 
 class TalkError(Exception):
@@ -79,15 +87,11 @@ class Supervisor:
             os.close(descriptor)
         return None if kind == fcntl.F_UNLCK else int(pid)
 
-    def wait_for(self, version: str, timeout: float) -> Running | None:
-        """Wait until a supervisor of *version* answers; None after *timeout* seconds, or when it surely never will."""
-        return self._wait(version, timeout)
+    def wait_for(self, timeout: float, wanted: Callable[[Running], bool]) -> Running | None:
+        """Wait until the supervisor that answers is the *wanted* one.
 
-    def wait_for_any(self, timeout: float) -> Running | None:
-        """Wait until a supervisor answers; None after *timeout* seconds, or when it surely never will."""
-        return self._wait(None, timeout)
-
-    def _wait(self, version: str | None, timeout: float) -> Running | None:
+        Gives None after *timeout* seconds, or when nobody is there that could become it.
+        """
         deadline = time.monotonic() + timeout
         pause = 0.005
         lonely_since: float | None = None
@@ -96,7 +100,7 @@ class Supervisor:
             if now >= deadline:
                 return None
             found = self.ask(max(min(deadline - now, PROMPT), 0.1))
-            if found is not None and version in (None, found.version):
+            if found is not None and wanted(found):
                 return found
             # A supervisor holds the lock from its first steps on: with nobody there for a while, nobody comes.
             if self.holder() is not None:

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
-from deployed import Deployment, alive, run, runtime
+from deployed import PYTHON, Deployment, alive, run, runtime
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import (
     archive,
     control,
     directories,
+    host,
     install,
 )
 
@@ -96,7 +98,7 @@ def test_a_runtime_that_does_not_take_over_is_taken_back(deployment: Deployment,
     deployment.add("one", SLEEP)
     pid = deployment.service("one")["pid"]
     deployment.install(runtime(_supervise___embedded__daemon=program))
-    with pytest.raises(control.Failed, match=rf"did not take over.*the previous runtime {good['version']} runs again"):
+    with pytest.raises(host.Failed, match=rf"did not take over.*the previous runtime {good['version']} runs again"):
         deployment.start(timeout=2.0)
     assert deployment.layout.active() == good["version"]
     found = deployment.supervisor.ask()
@@ -119,9 +121,34 @@ def test_a_supervisor_that_was_killed_is_started_again_and_adopts(deployment: De
     assert deployment.service("one")["pid"] == pid
 
 
+def test_another_interpreter_takes_over_and_no_service_notices(deployment: Deployment) -> None:
+    deployment.install(runtime())
+    first = deployment.start()
+    deployment.add("one", SLEEP)
+    service = deployment.service("one")["pid"]
+    python = str(deployment.base / "python")
+    shutil.copy(os.path.realpath(PYTHON), python)
+    deployment.install(runtime(), python=python)
+    foretold = deployment.start(check=True, python=python)
+    result = deployment.start(python=python)
+    assert result["actions"] == foretold["actions"] == [f"restart the supervisor with {python}"]
+    assert os.readlink(f"/proc/{result['pid']}/exe") == python
+    assert not alive(first["pid"])
+
+    # The same path, another file: as after an upgrade of the distribution.
+    shutil.copy(python, python + ".new")
+    os.rename(python + ".new", python)
+    deployment.install(runtime(), python=python)
+    upgraded = deployment.start(python=python)
+    assert upgraded["actions"] == [f"restart the supervisor with the new {python}"]
+    assert os.readlink(f"/proc/{upgraded['pid']}/exe") == python
+    assert deployment.start(python=python)["changed"] is False
+    assert deployment.service("one")["pid"] == service
+
+
 def test_one_that_does_not_start_is_told_with_its_last_words(deployment: Deployment) -> None:
     deployment.install(runtime(_supervise___embedded__daemon=USELESS))
-    with pytest.raises(control.Failed, match=r"does not answer .*it said last: I am no good"):
+    with pytest.raises(host.Failed, match=r"does not answer .*it said last: I am no good"):
         deployment.start(timeout=1.0)
 
 
@@ -131,7 +158,7 @@ def test_a_mute_one_is_named_and_left_alone(deployment: Deployment) -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         # Its socket's queue still accepts; the answer never comes.
-        with pytest.raises(control.Failed, match=f"process {pid} holds the lock"):
+        with pytest.raises(host.Failed, match=f"process {pid} holds the lock"):
             deployment.start(timeout=0.2)
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -139,7 +166,7 @@ def test_a_mute_one_is_named_and_left_alone(deployment: Deployment) -> None:
 
 
 def test_without_a_runtime_it_says_so(deployment: Deployment) -> None:
-    with pytest.raises(control.Failed, match="there is no runtime"):
+    with pytest.raises(host.Failed, match="there is no runtime"):
         deployment.start()
     assert not deployment.scan.exists()
 
@@ -175,13 +202,13 @@ def test_stopping_ends_all_services_first(deployment: Deployment) -> None:
     pid = deployment.start()["pid"]
     deployment.add("one", SLEEP)
     service = deployment.service("one")["pid"]
-    assert control.stopped(deployment.host(), True)["changed"] is True
+    assert control.stopped(deployment.control(), True)["changed"] is True
     assert alive(pid)
-    result = control.stopped(deployment.host(), False)
+    result = control.stopped(deployment.control(), False)
     assert (result["changed"], result["state"]) == (True, "stopped")
     assert not alive(pid)
     assert not alive(service)
-    assert control.stopped(deployment.host(), False)["changed"] is False
+    assert control.stopped(deployment.control(), False)["changed"] is False
 
 
 def test_stopping_ends_what_a_killed_supervisor_has_left(deployment: Deployment) -> None:
@@ -191,7 +218,7 @@ def test_stopping_ends_what_a_killed_supervisor_has_left(deployment: Deployment)
     service = deployment.service("one")["pid"]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(pid))
-    result = control.stopped(deployment.host(), False)
+    result = control.stopped(deployment.control(), False)
     assert result["changed"] is True
     assert not alive(service)
 
@@ -199,17 +226,17 @@ def test_stopping_ends_what_a_killed_supervisor_has_left(deployment: Deployment)
 def test_nothing_of_ours_is_left_and_all_that_is_foreign(deployment: Deployment) -> None:
     deployment.install(runtime())
     deployment.start()
-    host = deployment.host(remove_logs=True)
-    foretold = control.absent(host, True)
+    wanted = deployment.control(remove_logs=True)
+    foretold = control.absent(wanted, True)
     assert foretold["changed"] is True
-    control.absent(host, False)
-    assert control.absent(host, False)["changed"] is False
+    control.absent(wanted, False)
+    assert control.absent(wanted, False)["changed"] is False
     assert sorted(path.name for path in (deployment.base / "holdfast").iterdir()) == ["bin", "lib"]
     deployment.start()
     deployment.add("one", SLEEP)
     (deployment.base / "holdfast" / "run" / "mine").write_text("")
     (deployment.base / "holdfast" / "log" / "mine").write_text("")
-    control.absent(host, False)
+    control.absent(wanted, False)
     assert deployment.definitions() == ["one"]
     assert os.listdir(deployment.base / "holdfast" / "run") == ["mine"]
     assert os.listdir(deployment.base / "holdfast" / "log") == ["mine"]
@@ -219,9 +246,9 @@ def test_another_run_directory_needs_a_stopped_supervisor(deployment: Deployment
     deployment.install(runtime())
     deployment.start()
     elsewhere = str(deployment.base / "holdfast" / "elsewhere")
-    with pytest.raises(control.Failed, match="stop it first"):
+    with pytest.raises(host.Failed, match="stop it first"):
         deployment.start(run_directory=elsewhere)
-    control.stopped(deployment.host(), False)
+    control.stopped(deployment.control(), False)
     assert deployment.start(run_directory=elsewhere)["changed"] is True
     assert os.readlink(deployment.scan / ".holdfast") == elsewhere
 

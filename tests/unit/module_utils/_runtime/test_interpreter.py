@@ -24,8 +24,10 @@ def answering(code: int, output: str, errors: str = "") -> interpreter.Runner:
 
 
 def test_a_new_enough_python_is_fit() -> None:
-    found = interpreter.probe("/p", answering(0, '{"version":[3,9,0],"tag":"cpython-39","name":"cpython"}\n'))
-    assert (found.path, found.version, found.tag) == ("/p", (3, 9, 0), "cpython-39")
+    found = interpreter.probe(
+        "/p", answering(0, '{"version":[3,9,0],"tag":"cpython-39","name":"cpython","program":"/x"}\n')
+    )
+    assert (found.path, found.version, found.program) == ("/p", (3, 9, 0), "/x")
     assert found.command("x") == ["/p", "-I", "-S", "x"]
 
 
@@ -33,10 +35,10 @@ def test_a_new_enough_python_is_fit() -> None:
     ("runner", "message"),
     [
         (
-            answering(0, '{"version":[3,8,18],"tag":"cpython-38","name":"cpython"}'),
+            answering(0, '{"version":[3,8,18],"tag":"cpython-38","name":"cpython","program":"/x"}'),
             r"/p is Python 3.8.18, needed is 3.9",
         ),
-        (answering(0, '{"version":[3,10,1],"tag":"pypy310","name":"pypy"}'), "/p is pypy"),
+        (answering(0, '{"version":[3,10,1],"tag":"pypy310","name":"pypy","program":"/x"}'), "/p is pypy"),
         (answering(1, "", "boom\nlast words\n"), "exit code 1: last words"),
         (answering(0, "hello"), "answered 'hello'"),
         (answering(0, "[]"), "answered"),

@@ -107,9 +107,14 @@ def test_a_name_that_is_no_unit_is_refused(recorder: Recorder, name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("code", "output", "active"),
-    [(0, "active\n", True), (3, "inactive\n", False), (3, "failed\n", False), (3, "activating\n", True)],
+    ("output", "inactive"),
+    [
+        ("active\nactive\n", []),
+        ("inactive\nfailed\n", list(TEXTS)),
+        ("activating\ninactive\n", ["holdfast-services.service"]),
+        ("", list(TEXTS)),
+    ],
 )
-def test_what_is_about_to_run_counts_as_active(recorder: Recorder, code: int, output: str, active: bool) -> None:
-    recorder.answer = (code, output, "")
-    assert systemd(recorder).is_active("holdfast.service") is active
+def test_what_is_about_to_run_counts_as_active(recorder: Recorder, output: str, inactive: list[str]) -> None:
+    recorder.answer = (3, output, "")
+    assert systemd(recorder).inactive() == inactive
