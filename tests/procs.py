@@ -33,6 +33,11 @@ def alive(pid: int) -> bool:
     return state(pid) not in ("", "Z", "X")
 
 
+def gone_or_alive(pid: int) -> bool:
+    """Whether a process is anything but a zombie that nobody has collected."""
+    return state(pid) != "Z"
+
+
 def parent(pid: int) -> int:
     text = Path(f"/proc/{pid}/stat").read_bytes()
     return int(text[text.rfind(b")") + 2 :].split()[1])
@@ -97,9 +102,11 @@ def arguments(pid: int) -> list[str]:
 
 
 def living_in(directory: Path) -> list[int]:
-    """All living processes whose working directory is *directory*."""
+    """All processes whose working directory is *directory* and that live at the same time."""
     wanted = os.path.realpath(directory)
-    return sorted(pid for pid in pids() if working_directory(pid) == wanted and alive(pid))
+    found = [pid for pid in pids() if working_directory(pid) == wanted]
+    # The walk takes a while: one that has died meanwhile may have been followed by another.
+    return sorted(pid for pid in found if alive(pid))
 
 
 def until_dead(pid: int) -> None:
