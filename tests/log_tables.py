@@ -128,10 +128,13 @@ class Table:
 
     def text(self, name: str) -> bytes:
         """All files of the log, in order."""
-        files = self.rotated(name)
-        if self.current(name).exists():
-            files.append(self.current(name))
-        return b"".join(file.read_bytes() for file in files)
+        while True:
+            try:
+                text = b"".join(file.read_bytes() for file in self.rotated(name))
+                current = self.current(name)
+                return text + (current.read_bytes() if current.exists() else b"")
+            except FileNotFoundError:
+                pass  # A rotation came between looking and reading.
 
     def lines(self, name: str, stamp: int = 28) -> list[bytes]:
         """The lines of the log without their stamps of ``stamp`` bytes; an unterminated last one counts too."""
