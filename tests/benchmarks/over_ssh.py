@@ -177,7 +177,7 @@ class Control:
     def ping(self) -> float:
         """Seconds of the smallest play, once the connection is open."""
         self.play(_PING)
-        return statistics.median(self.play(_PING)[0] for _ in range(5))
+        return statistics.median(self.play(_PING)[0] for _unused in range(5))
 
     def community_general(self) -> bool:
         """Have community.general where Ansible finds it; False if it can't be had."""
@@ -227,7 +227,7 @@ def our_way(control: Control, count: int) -> tuple[float, float]:
         running = suite.call("Status")["services"]
         _expect(sum(service["ready"] for service in running) == count, f"{len(running)} services run")
         again = []
-        for _ in range(5):
+        for _unused in range(5):
             seconds, recap = control.play(_OURS, **variables)
             _expect(recap["changed"] == 0, f"second run of ours: {recap}")
             again.append(seconds)
@@ -249,7 +249,7 @@ def check_mode(control: Control, count: int) -> float:
             "logs": str(suite.base / "logs"),
             "services_definitions": definitions(count),
         }
-        return statistics.median(control.play(_OURS, "--check", **variables)[0] for _ in range(3))
+        return statistics.median(control.play(_OURS, "--check", **variables)[0] for _unused in range(3))
     finally:
         suite.close(spare=CONNECTION)
 
