@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -492,3 +494,22 @@ def test_fifty_services_at_once(host: Host) -> None:
     half = dict(list(definitions.items())[:25])
     assert len(good(host.task(half, prune=True))["actions"]) == 25
     assert set(host.status()) == set(half)
+
+
+@pytest.mark.skipif(shutil.which("runsv") is None, reason="runit is not installed")
+def test_runit_on_the_same_directory_is_refused_and_left_alone(idle: Host) -> None:
+    good(idle.task({"one": {"command": SLEEP}}, offline=True))
+    (idle.base / "run" / "supervise").mkdir()
+    runsv = subprocess.Popen(["runsv", str(idle.scan / "one")], stderr=subprocess.DEVNULL)
+    try:
+        status = idle.base / "run" / "supervise" / "one" / "stat"
+        wait_until(lambda: status.exists() and status.read_text().startswith("run"))
+        idle.start()
+        for options in ({}, {"offline": True}):
+            result = idle.task({"one": {"command": SLEEP, "nice": 1}}, **options)
+            assert result["failed"] and not result["changed"]
+            assert "another supervisor runs on this directory (it answers for one)" in result["msg"]
+        assert status.read_text().startswith("run")
+    finally:
+        subprocess.run(["sv", "force-exit", str(idle.scan / "one")], check=False, capture_output=True)
+        runsv.wait(20)
