@@ -511,5 +511,5 @@ def test_runit_on_the_same_directory_is_refused_and_left_alone(idle: Host) -> No
             assert "another supervisor runs on this directory (it answers for one)" in result["msg"]
         assert status.read_text().startswith("run")
     finally:
-        subprocess.run(["sv", "force-exit", str(idle.scan / "one")], check=False, capture_output=True)
+        runsv.terminate()
         runsv.wait(20)
