@@ -290,22 +290,39 @@ def test_logs_follow_over_a_rotation(scan: Scan) -> None:
     scan.add("a", log=log(scan, "a"))
     directory = scan.base / "log" / "a"
     write_log(directory)
-    with subprocess.Popen(
-        scan.command("logs", "--scan", str(scan.path), "-n", "1", "-f", "a"), stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"five\n"
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(
+        scan.command("logs", "--scan", str(scan.path), "-n", "1", "-f", "a"),
+        stdout=theirs,
+        # Whoever runs the tests in the background may ignore it, and that would be inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    os.close(theirs)
+    shown = b""
+
+    def until_shown(text: bytes) -> None:
+        nonlocal shown
+        while len(shown) < len(text):
+            assert select.select([ours], [], [], 30)[0], shown
+            shown += os.read(ours, 65536)
+        assert shown == text
+
+    try:
+        until_shown(b"five\n")
         with (directory / "current").open("a") as current:
             current.write("six\n")
             current.flush()
-            assert process.stdout.readline() == b"six\n"
+            until_shown(b"five\nsix\n")
             current.write("seven\n")
         (directory / "current").rename(directory / ("@" + "2" * 24 + ".s"))
         (directory / "current").write_text("eight\n")
-        assert process.stdout.readline() == b"seven\n"
-        assert process.stdout.readline() == b"eight\n"
+        until_shown(b"five\nsix\nseven\neight\n")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def test_logs_cannot_steer_a_terminal(scan: Scan) -> None:
