@@ -45,6 +45,8 @@ def steer(
     try:
         if not (is_name(name) and name in scan.names):
             return _foreign(parameters, runner, check_mode)
+        if parameters["enabled"] is not None and not check_mode and not scan.lock():
+            return {"failed": True, "msg": f"{scan_path}: another run changes it: try again when that has ended"}
         return _Single(parameters, scan, backend, check_mode).run()
     except (BackendError, hostmanager.ManagerError) as error:
         return {"failed": True, "msg": str(error)}
