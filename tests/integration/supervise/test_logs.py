@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,27 @@ def test_the_log_writer_runs_under_its_own_user(scan: Scan) -> None:
     assert procs.status(writer)["Uid"].split() == [str(account.pw_uid)] * 4
     assert (scan.base / "log" / "a" / "current").stat().st_uid == account.pw_uid
     assert scan.stop_supervisor() == 0
+
+
+def test_what_a_process_leaves_of_a_line_is_not_joined_with_the_next_ones(scan: Scan) -> None:
+    run = "#!/bin/sh\nif test -e again; then echo second; exec sleep 100000; fi\n>again\nprintf first\nexit 1\n"
+    scan.add("a", run, log=log(scan, "a"), restart="never")
+    scan.start()
+    until_logged(scan, "a", "first")
+    scan.call("Control", commands=[{"name": "a", "action": "start"}])
+    until_logged(scan, "a", "first", "second")
+
+
+def test_a_log_is_written_to_its_end_though_its_writer_was_dead_when_it_was_removed(scan: Scan) -> None:
+    directory = scan.add("a", "#!/bin/sh\ntrap 'echo last; exit 0' TERM\necho >&3\nsleep 100000 & wait\n",
+                         log=log(scan, "a"), readiness={"notification_fd": 3})  # fmt: skip
+    scan.start()
+    scan.until("a", "ready")
+    wait_until(lambda: log_writer(scan) != 0)
+    # Stopped, not killed: it has taken nothing when the service goes.
+    writer = log_writer(scan)
+    os.kill(writer, signal.SIGSTOP)
+    directory.rename(scan.path / ".a.gone")
+    wait_until(lambda: not scan.call("Status")["services"])
+    os.kill(writer, signal.SIGKILL)
+    until_logged(scan, "a", "last")

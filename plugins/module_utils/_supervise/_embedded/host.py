@@ -81,8 +81,8 @@ class Host:
             recovery.recover(one, found, marked)
             self.announce(one)
         if self.logs is not None:
-            self.logs.tidy()
             self.logs.recover()
+            self.logs.tidy()
 
     def watch_directory(self) -> None:
         """Have the kernel tell of changes in the scan directory (dnotify); a Rescan call works without it."""
@@ -334,6 +334,11 @@ class Host:
         if log is None:
             return None
         return "/dev/null" if log.get("to", "directory") == "none" else self.logs.hold(one.name)
+
+    def log_ends(self, one: Service) -> None:
+        """Hear that the process whose output goes to the log of *one* has ended."""
+        if self.logs is not None and one.parent is None:
+            self.logs.end(one.name)
 
     def open_notify(self, one: Service) -> int:
         """Open the FIFO by which *one* says that it is ready; it outlives the supervisor, unlike a pipe."""

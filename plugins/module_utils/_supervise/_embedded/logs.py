@@ -47,6 +47,8 @@ class Logs:
         self._control = -1
         self._held: dict[str, int] = {}
         self._written: dict[str, bytes] = {}
+        self._dropping: set[str] = set()
+        self._untold = False
         self._born = 0.0
         self._stopping = False
         self._retry: Timer | None = None
@@ -84,15 +86,37 @@ class Logs:
         if self._written.get(name) == entry:
             return
         path = f"{self._table}/{name}.json"
-        if not _same(path, entry):
+        if name in self._dropping or not _same(path, entry):
+            self._dropping.discard(name)
             files.replace(path, entry)
             self._tell(f"+{name}\n")
         self._written[name] = entry
 
     def drop(self, name: str) -> None:
-        """Let go of log *name*: the log writer, which holds the FIFO too, takes what is in it and closes."""
-        if self._written.pop(name, None) is not None:
-            files.remove(f"{self._table}/{name}.json")
+        """Let go of log *name*: the log writer, which holds the FIFO too, takes what is in it and closes.
+
+        Table entry and FIFO stay for a while, so that a log writer which dies over it finds them again.
+        """
+        if self._written.pop(name, None) is None or self._stopping:
+            self._clear(name)
+            return
+        self._dropping.add(name)
+        self._tell(f"-{name}\n")
+        self.need()
+        self._host.loop.later(DRAIN, lambda: self._clear(name))
+
+    def end(self, name: str) -> None:
+        """Tell that a process that wrote log *name* has ended: what it left of a line is a line."""
+        if name in self._written:
+            self._tell(f"end {name}\n")
+
+    def _clear(self, name: str) -> None:
+        if name in self._written:
+            # It is back.
+            return
+        files.remove(f"{self._table}/{name}.json")
+        if name in self._dropping:
+            self._dropping.discard(name)
             self._tell(f"-{name}\n")
         self.release(name)
         files.remove(self.fifo(name))
@@ -130,7 +154,7 @@ class Logs:
 
     def need(self) -> None:
         """Start the log writer unless it runs or nobody logs."""
-        if self.pid or self._stopping or not self._written or self._retry is not None:
+        if self.pid or self._stopping or not (self._written or self._dropping) or self._retry is not None:
             return
         start = spawn.Start(sys.executable, "/", spawn.base_environment())
         start.arguments = [sys.executable, "-I", "-S", sys.argv[0], "logwriter", self._table]
@@ -190,8 +214,14 @@ class Logs:
         try:
             os.write(self._control, line.encode())
         except BlockingIOError:
-            # A log writer that has not read for so long is not there or hangs; it reads the whole table at its start.
-            pass
+            # A log writer that has not read for so long hangs: it is to read the whole table when it comes to.
+            if not self._untold and not self._stopping:
+                self._untold = True
+                self._host.loop.later(RETRY, self._reopen)
+
+    def _reopen(self) -> None:
+        self._untold = False
+        self._tell("reopen\n")
 
 
 def _same(path: str, data: bytes) -> bool:

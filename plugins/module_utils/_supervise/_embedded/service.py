@@ -529,9 +529,11 @@ class Service:
         self._close_complaint()
         self._cancel()
         lived = self.lived
-        self.deaths += 1
         self.exit, self.exit_at = exit_, time.time_ns()
         reason = str(exit_)
+        # A run of a periodic service that went well is no death.
+        if self.set.interval is None or not exit_.success:
+            self.deaths += 1
         if exit_.kind == EXITED and exit_.code == spawn.CANNOT_START and self._spawn_error:
             reason = self._spawn_error
             self.note("cannot start", reason)
@@ -539,6 +541,7 @@ class Service:
         stray = 0 if wanted else self._background(exit_)
         self.note("exit", reason if not wanted else f"{reason}, as asked")
         self._notify_script("killed" if exit_.kind != EXITED else "exit")
+        self.host.log_ends(self)
         self.pid = 0
         self.since = time.time_ns()
         self.paused = False
