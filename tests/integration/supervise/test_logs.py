@@ -276,7 +276,9 @@ def test_what_a_process_leaves_of_a_line_is_not_joined_with_the_next_ones(scan: 
     run = "#!/bin/sh\nif test -e again; then echo second; exec sleep 100000; fi\n>again\nprintf first\nexit 1\n"
     scan.add("a", run, log=log(scan, "a"), restart="never")
     scan.start()
-    until_logged(scan, "a", "first")
+    scan.until("a", "down")
+    current = scan.base / "log" / "a" / "current"
+    wait_until(lambda: current.exists() and current.read_bytes().endswith(b" first\n"))
     scan.call("Control", commands=[{"name": "a", "action": "start"}])
     until_logged(scan, "a", "first", "second")
 

@@ -50,6 +50,8 @@ def main(arguments: list[str]) -> int:
         _say(f"{error}\n{USAGE}")
         return WRONG_USAGE
     os.umask(0o022)
+    # A re-exec and the log writer use it from other folders. Links stay: they may lead to another runtime then.
+    sys.argv[0] = os.path.abspath(sys.argv[0])
     try:
         if "service" in options:
             return _supervise_one(options)

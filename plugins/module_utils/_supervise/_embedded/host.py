@@ -55,6 +55,7 @@ class Host:
         self._base = spawn.base_environment()
         self._queue: collections.deque[Service] = collections.deque()
         self._launching = False
+        self._step_due = False
         self._rescan_due = False
         self._folder = -1
         self._vanishing: set[str] = set()
@@ -212,8 +213,10 @@ class Host:
             one.removing = False
             if one.enabled:
                 one.up()
-        if self.stopping:
-            self.stop_step()
+        if self.stopping and not self._step_due:
+            # Many end in the same turn: they are looked at together.
+            self._step_due = True
+            self.loop.soon(self._step)
 
     def _drop(self, one: Service) -> None:
         self.services.pop(one.name, None)
@@ -406,10 +409,11 @@ class Host:
             return
         self.stopping = True
         self._queue.clear()
-        self.stop_step()
+        self._step()
 
-    def stop_step(self) -> None:
+    def _step(self) -> None:
         """Stop whoever is needed by nobody that still runs."""
+        self._step_due = False
         main = [one for one in self.services.values() if one.parent is None]
         busy = {one.name for one in main if one.running_now}
         for one in main:
