@@ -284,7 +284,7 @@ KEYS = (
     Key(
         "resources",
         "section",
-        "Limits of the control group. They need a delegated cgroup v2 on the host; elsewhere they are refused.",
+        "Limits of the control group. Refused by backends that can't set them; the embedded one can't yet.",
         keys=_RESOURCES,
         example={"memory_max": "512M", "pids_max": 200},
     ),

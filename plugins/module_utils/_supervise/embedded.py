@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
-from .cgroup import obstacle as cgroup_obstacle
 from .interface import FEATURES, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict
 from .labels import obstacle as label_obstacle
 
@@ -35,7 +34,9 @@ class Embedded(Backend):
     """Talks to SCAN/.holdfast/socket."""
 
     name = "embedded"
-    capabilities = frozenset(FEATURES)
+    # Control groups below its own would keep a systemd before 254 from ever starting the supervisor's unit again: no
+    # process may be in a group that has groups with controllers below it.
+    capabilities = frozenset(FEATURES) - {"resources"}
 
     def __init__(self, scan: str) -> None:
         super().__init__(scan)
@@ -101,17 +102,10 @@ class Embedded(Backend):
             self._connection.close()
             self._connection = None
 
-    def depends_on_host(self, feature: str) -> bool:
-        """Which control group the supervisor has shows when it runs."""
-        return feature == "resources"
-
     def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
-        """Control groups have to be delegated to the supervisor, and labels need their security module."""
-        process = meta.get("process") or {}
-        if feature == "resources":
-            return cgroup_obstacle(process.get("resources") or {}, int(snapshot.supervisor.get("pid") or 0))
+        """Labels need their security module."""
         if feature == "security_context":
-            return label_obstacle(process.get("security_context") or {})
+            return label_obstacle((meta.get("process") or {}).get("security_context") or {})
         return ""
 
     def _connect(self) -> Connection:

@@ -209,10 +209,9 @@ def test_a_path_of_any_length(tmp_path: Path) -> None:
 def test_features_that_the_host_has_to_have(backend: embedded.Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     answer: Callable[..., str] = lambda *arguments: asked.append(arguments) or "no"  # noqa: E731
-    monkeypatch.setattr(embedded, "cgroup_obstacle", answer)
     monkeypatch.setattr(embedded, "label_obstacle", answer)
     snapshot = embedded.Snapshot({"pid": 7}, {})
-    meta = {"process": {"resources": {"memory_max": 1}, "security_context": {"selinux": "x"}}}
-    assert backend.obstacle("resources", meta, snapshot) == backend.obstacle("security_context", meta, snapshot) == "no"
-    assert asked == [({"memory_max": 1}, 7), ({"selinux": "x"},)]
+    meta = {"process": {"security_context": {"selinux": "x"}}}
+    assert backend.obstacle("security_context", meta, snapshot) == "no"
+    assert asked == [({"selinux": "x"},)]
     assert backend.obstacle("health", meta, snapshot) == ""
