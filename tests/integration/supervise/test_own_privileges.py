@@ -56,3 +56,17 @@ def test_no_signal_is_ignored_or_blocked_in_services(scan: Scan, process: dict[s
     masks = [int(line.split()[1], 16) for line in (directory / "out").read_text().splitlines()]
     # 32 and 33 are the C library's own; its posix_spawn leaves them ignored.
     assert [mask & ~(3 << 31) for mask in masks] == [0, 0]
+
+
+def test_a_stop_right_after_the_start_is_not_lost(scan: Scan) -> None:
+    """The forked child has the supervisor's handlers until it becomes its program; they must not swallow a TERM."""
+    names = [f"a{number}" for number in range(20)]
+    for name in names:
+        scan.add(name, files={"down": ""}, process={"umask": 0o22}, stop_timeout=0.0)
+    scan.start()
+    for _turn in range(5):
+        scan.call("Control", commands=[{"name": name, "action": "start"} for name in names])
+        wait_until(lambda: any(scan.service(name)["pid"] for name in names))
+        scan.call("Control", commands=[{"name": name, "action": "stop"} for name in names])
+        answer = scan.call("Wait", wishes=[{"name": name, "state": "down"} for name in names], timeout=30)
+        assert {result["outcome"] for result in answer["results"]} == {"reached"}

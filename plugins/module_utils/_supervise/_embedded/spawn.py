@@ -46,6 +46,8 @@ _DROPPED = (
 )
 #: Signals that Python or whoever started us has us ignore: an exec keeps that, while handlers go by themselves.
 _IGNORED = [number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN]
+#: Signals that the supervisor handles and that a service may be sent as soon as it has a pid.
+_HANDLED = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP]
 
 _OOM = "/proc/self/oom_score_adj"
 
@@ -167,13 +169,17 @@ def _spawn(start: Start) -> int:
 
 def _fork(start: Start) -> tuple[int, int]:
     complaint, report = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    # The child has our handlers at first: what it is sent meanwhile must wait, not be swallowed by them.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     try:
         pid = os.fork()
     except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(complaint)
         os.close(report)
         raise
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(report)
         return pid, complaint
     try:
@@ -186,7 +192,7 @@ def _become(start: Start) -> str:
     """Become the program; returns only to say why not."""
     try:
         signal.set_wakeup_fd(-1)
-        for number in _IGNORED:
+        for number in _IGNORED + _HANDLED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, start.blocked)
         os.setsid()
