@@ -63,13 +63,24 @@ def copy_of_tree(target: Path) -> None:
 
 def environment(venv: Path, work: Path) -> dict[str, str]:
     """What every gate gets: the tools first on PATH, and nothing of the caller's Ansible or Python settings."""
-    unwanted = ("ANSIBLE_", "MOLECULE_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "MYPY", "RUFF", "GIT_DIR", "GIT_WORK")
+    unwanted = (
+        "ANSIBLE_",
+        "MOLECULE_",
+        "PYTEST_",
+        "PYTHON",
+        "VIRTUAL_ENV",
+        "MYPY",
+        "RUFF",
+        "GIT_",
+        "MAKE",
+        "MFLAGS",
+        "NO_COLOR",
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return {
         **kept,
         "PATH": os.pathsep.join([str(venv / "bin"), kept.get("PATH", ""), "/usr/sbin", "/sbin"]),
         "LC_ALL": "C.UTF-8",
-        "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_HOME": str(work / "ansible"),
         "PYTHONUNBUFFERED": "1",

@@ -171,7 +171,7 @@ def integration(place: Place) -> None:
     folders = existing(place, "tests/integration", "tests/chaos")
     if not folders:
         raise Skip("there is no tests/integration")
-    pytest(place, "--numprocesses=4", *folders)
+    pytest(place, "--numprocesses=4", "--dist=worksteal", *folders)
 
 
 @gate("unit tests", 300)
