@@ -285,7 +285,7 @@ class Host:
         if self.logs is None or one.parent is not None:
             return
         log = one.set.log
-        if log is not None and log.get("to", "directory") != "none":
+        if log is not None and one.set.log_to != "none":
             try:
                 self.logs.add(one.name, log)
             except OSError as error:
@@ -333,10 +333,11 @@ class Host:
             return None
         if one.logger is not None:
             return self.logs.hold(one.name)
-        log = one.set.log
-        if log is None:
-            return None
-        return "/dev/null" if log.get("to", "directory") == "none" else self.logs.hold(one.name)
+        if one.set.log is None or one.set.log_to == "none":
+            if self.logs.has(one.name):
+                self.logs.drop(one.name)
+            return None if one.set.log is None else "/dev/null"
+        return self.logs.hold(one.name)
 
     def log_ends(self, one: Service) -> None:
         """Hear that the process whose output goes to the log of *one* has ended."""

@@ -22,8 +22,6 @@ from . import files, identity, record, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from .children import Exit
     from .host import Host
     from .loop import Timer
@@ -46,7 +44,7 @@ class Logs:
         self._owner: tuple[int, int] | None = None
         self._control = -1
         self._held: dict[str, int] = {}
-        self._written: dict[str, bytes] = {}
+        self._written: dict[str, int] = {}
         self._dropping: set[str] = set()
         self._untold = False
         self._born = 0.0
@@ -80,17 +78,22 @@ class Logs:
             self._held[name] = files.open_fifo(path, 0o662, (0, self._owner[1]) if self._owner is not None else None)
         return path
 
-    def add(self, name: str, log: dict[str, Any]) -> None:
-        """Have the log writer keep log *name* as *log* says. Raises OSError."""
-        entry = json.dumps({"fifo": self.hold(name), "log": log}, sort_keys=True).encode()
-        if self._written.get(name) == entry:
+    def has(self, name: str) -> bool:
+        """Say whether the log writer keeps log *name*."""
+        return name in self._written
+
+    def add(self, name: str, log: str) -> None:
+        """Have the log writer keep log *name* as *log*, a JSON text, says. Raises OSError."""
+        entry = f'{{"fifo": {json.dumps(self.hold(name))}, "log": {log}}}'.encode()
+        digest = hash(entry)
+        if self._written.get(name) == digest:
             return
         path = f"{self._table}/{name}.json"
         if name in self._dropping or not _same(path, entry):
             self._dropping.discard(name)
             files.replace(path, entry)
             self._tell(f"+{name}\n")
-        self._written[name] = entry
+        self._written[name] = digest
 
     def drop(self, name: str) -> None:
         """Let go of log *name*: the log writer, which holds the FIFO too, takes what is in it and closes.
@@ -132,7 +135,7 @@ class Logs:
         for entry in os.listdir(self._table):
             name, dot, kind = entry.rpartition(".")
             if dot and kind == "json" and name not in self._written:
-                self._written[name] = b""
+                self._written[name] = 0
                 self.drop(name)
 
     # -- the process -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Bytes that a settings file may have.
 LIMIT = 1024 * 1024
+
+#: Every process state that was read, by its JSON text.
+_PROCESSES: dict[str, dict[str, Any]] = {}
 
 RESTARTS = ("always", "on_failure", "never")
 KILLS = ("process", "group", "tree")
@@ -30,7 +34,11 @@ class BadSettings(ValueError):
 
 
 class Settings:
-    """The settings of one service. Times in seconds; `names` is what the directory held when they were read."""
+    """The settings of one service. Times in seconds; `names` is what the directory held when they were read.
+
+    log: the JSON text that the log writer is to get, or None; log_to: its destination. There may be thousands of these
+    objects: what many have in common is shared.
+    """
 
     __slots__ = (
         "backoff_initial",
@@ -44,6 +52,7 @@ class Settings:
         "interval",
         "kill",
         "log",
+        "log_to",
         "managed",
         "names",
         "needs",
@@ -85,7 +94,8 @@ class Settings:
         self.ready_timeout = 30.0
         self.health: dict[str, float] | None = None
         self.needs: tuple[str, ...] = ()
-        self.log: dict[str, Any] | None = None
+        self.log: str | None = None
+        self.log_to = ""
 
 
 def signature(directory: str) -> tuple[object, ...]:
@@ -119,7 +129,7 @@ def _managed(settings: Settings, directory: str) -> None:
         raise BadSettings("holdfast.json: not of format 1; it was written by another version of the collection")
     settings.managed = True
     settings.identity = f"{data.get('definition', '')}.{data.get('revision', 1)}"
-    settings.process = _object(data, "process") or {}
+    settings.process = _shared(_object(data, "process") or {})
     settings.secrets = "env" in settings.names
     settings.interval = _number(data, "interval", None)
     settings.restart = _choice(data, "restart", RESTARTS)
@@ -152,7 +162,15 @@ def _managed(settings: Settings, directory: str) -> None:
     if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
         raise BadSettings("holdfast.json: needs: not a list of names")
     settings.needs = tuple(needs)
-    settings.log = _object(data, "log")
+    log = _object(data, "log")
+    if log is not None:
+        settings.log = json.dumps(log, sort_keys=True)
+        settings.log_to = sys.intern(str(log.get("to", "directory")))
+
+
+def _shared(process: dict[str, Any]) -> dict[str, Any]:
+    """Give one and the same object for equal process states."""
+    return _PROCESSES.setdefault(json.dumps(process, sort_keys=True), process)
 
 
 def _plain(settings: Settings, directory: str) -> None:
