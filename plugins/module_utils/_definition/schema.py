@@ -145,12 +145,34 @@ _HEALTH = (
         "check",
         "argv",
         "The service is alive when this command exits with 0. It runs as the service does.",
-        required=True,
         example=["/usr/local/bin/billing-health"],
     ),
-    Key("interval", "duration", "Pause between two checks.", default=10.0, above=0, example="30s"),
+    Key(
+        "heartbeat_fd",
+        "integer",
+        "The service writes something, whatever it is, to this file descriptor at least once an interval. Not together "
+        "with check.",
+        minimum=3,
+        maximum=1023,
+        example=4,
+    ),
+    Key(
+        "interval",
+        "duration",
+        "Pause between two checks, or the longest time without a heartbeat.",
+        default=10.0,
+        above=0,
+        example="30s",
+    ),
     Key("timeout", "duration", "A check that takes longer has failed.", default=5.0, above=0, example="2s"),
-    Key("failures", "integer", "So many failed checks in a row restart the service.", default=3, minimum=1, example=5),
+    Key(
+        "failures",
+        "integer",
+        "So many failed checks, or intervals without a heartbeat, in a row restart the service.",
+        default=3,
+        minimum=1,
+        example=5,
+    ),
 )
 
 _LOG = (

@@ -146,6 +146,11 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
         wrong(Problem(f"{where}.readiness", "", "notification_fd and check exclude each other", "keep one of them"))
     if "check" in readiness and "grace" in readiness:
         wrong(Problem(f"{where}.readiness.grace", "", "counts only without notification_fd and check", "leave it out"))
+    health = given.get("health")
+    if health is not None and ("check" in health) == ("heartbeat_fd" in health):
+        wrong(Problem(f"{where}.health", "", "needs check or heartbeat_fd, not both", "give one of them"))
+    if health and health.get("heartbeat_fd", 0) == readiness.get("notification_fd", -1):
+        wrong(Problem(f"{where}.health.heartbeat_fd", str(health["heartbeat_fd"]), "is readiness.notification_fd too"))
     backoff = given.get("backoff", {})
     if backoff.get("initial", 1.0) > backoff.get("maximum", 30.0):
         wrong(Problem(f"{where}.backoff", shown(definition["backoff"]), "initial must not exceed maximum"))

@@ -44,6 +44,7 @@ _PROCESS_STATE = (
     "security_context",
     "runtime_directories",
 )
+_HEALTH = ("heartbeat_fd", "interval", "timeout", "failures")
 _SUPERVISION = (
     "state",
     "type",
@@ -98,6 +99,8 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
     content: dict[str, Any] = {key: service[key] for key in _OF_THE_PROCESS}
     content["secret_environment"] = sorted(service["secret_environment"])
     content["notification_fd"] = service["readiness"]["notification_fd"]
+    if service["health"] and service["health"]["heartbeat_fd"] is not None:
+        content["heartbeat_fd"] = service["health"]["heartbeat_fd"]
     content["output"] = service["log"]["to"] != "none"
     if service["template"]:
         content["run"] = _hash(run_text)
@@ -124,7 +127,7 @@ def _record(service: Mapping[str, Any], run_text: str, files: Mapping[str, Any],
             "grace": readiness["grace"],
             "timeout": readiness["timeout"],
         },
-        "health": None if health is None else {key: health[key] for key in ("interval", "timeout", "failures")},
+        "health": None if health is None else {key: health[key] for key in _HEALTH},
         "needs": service["needs"],
         "log": service["log"],
     }

@@ -202,3 +202,34 @@ def test_start_stop_and_wait_over_one_control_call(scan: Scan) -> None:
     wishes = [{"name": "a", "state": "ready"}, {"name": "b", "state": "down"}]
     results = scan.call("Wait", wishes=wishes, timeout=30.0)["results"]
     assert [result["outcome"] for result in results] == ["reached", "reached"]
+
+
+BEATING = """#!/bin/sh
+# Silent once it is told to be; readiness is told by another descriptor.
+echo >&3
+while ! test -e silent; do echo beat >&4; sleep 0.02; done
+rm silent
+exec sleep 100000
+"""
+
+
+@pytest.mark.parametrize("process", [{}, {"umask": 0o22}], ids=["plain", "with process state"])
+def test_a_service_whose_heartbeat_stops_is_restarted(scan: Scan, process: dict[str, Any]) -> None:
+    directory = scan.add(
+        "a",
+        run=BEATING,
+        process=process,
+        readiness={"notification_fd": 3},
+        health={"heartbeat_fd": 4, "interval": 0.5, "timeout": 5.0, "failures": 2},
+    )
+    scan.start()
+    first = scan.until("a", "ready")["pid"]
+    # Adopted, it is still listened to.
+    scan.kill_supervisor()
+    scan.start()
+    assert scan.until("a", "ready")["pid"] == first
+    (directory / "silent").touch()
+    wait_until(lambda: scan.service("a")["pid"] not in (0, first), 30)
+    assert [event["message"] for event in scan.events("a") if event["event"] == "unhealthy"] == [
+        "health failed 2 times in a row"
+    ]

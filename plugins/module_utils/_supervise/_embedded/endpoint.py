@@ -14,7 +14,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NAMES = ("ok", "control", "status", "status.new", "record", "journal", "journal.new", "notify", "log", "lock")
+_NAMES = (
+    "ok",
+    "control",
+    "status",
+    "status.new",
+    "record",
+    "journal",
+    "journal.new",
+    "notify",
+    "heartbeat",
+    "log",
+    "lock",
+)
 
 
 class Endpoint:

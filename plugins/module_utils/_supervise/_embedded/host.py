@@ -344,9 +344,9 @@ class Host:
         if self.logs is not None and one.parent is None:
             self.logs.end(one.name)
 
-    def open_notify(self, one: Service) -> int:
-        """Open the FIFO by which *one* says that it is ready; it outlives the supervisor, unlike a pipe."""
-        descriptor = files.open_fifo(one.endpoint.path + "/notify", 0o600)
+    def open_signal(self, one: Service, name: str) -> int:
+        """Open the FIFO *name* by which *one* tells us something; it outlives the supervisor, unlike a pipe."""
+        descriptor = files.open_fifo(f"{one.endpoint.path}/{name}", 0o600)
         if not one.running_now:
             try:
                 while os.read(descriptor, 4096):

@@ -87,16 +87,63 @@ class Readiness:
         self._ready()
 
 
+class Heartbeat:
+    """Listens to the heartbeat FIFO of a service; *verdict* is told every interval whether something came."""
+
+    __slots__ = ("_descriptor", "_heard", "_interval", "_one", "_timer", "_verdict")
+
+    def __init__(self, one: Service, descriptor: int, interval: float, verdict: Callable[[bool], None]) -> None:
+        self._one = one
+        self._descriptor = descriptor
+        self._interval = interval
+        self._verdict = verdict
+        self._heard = False
+        self._timer: Timer | None = None
+
+    def begin(self, delay: float) -> None:
+        """Begin to listen; silence counts from now on."""
+        self._one.host.loop.watch(self._descriptor, self._beat)
+        self._timer = self._one.host.loop.later(delay, self._look)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._descriptor >= 0:
+            self._one.host.close_watched(self._descriptor)
+            self._descriptor = -1
+
+    def _beat(self, _events: int) -> None:
+        try:
+            os.read(self._descriptor, 65536)
+        except BlockingIOError:
+            return
+        self._heard = True
+
+    def _look(self) -> None:
+        heard, self._heard = self._heard, False
+        self._timer = self._one.host.loop.later(self._interval, self._look)
+        self._verdict(heard)
+
+
 class Health:
-    """Runs `health` while a service runs; *unhealthy* is called after so many failures in a row."""
+    """Looks after a running service, by its `health` program or its heartbeat (*descriptor*, closed afterwards).
+
+    *unhealthy* is called after so many failures in a row.
+    """
 
     __slots__ = ("_failures", "_limit", "_probe", "_unhealthy")
 
-    def __init__(self, one: Service, unhealthy: Callable[[int], None]) -> None:
+    def __init__(self, one: Service, descriptor: int, unhealthy: Callable[[int], None]) -> None:
         settings = one.set.health or {}
         self._failures = 0
         self._limit = settings["failures"]
         self._unhealthy = unhealthy
+        self._probe: Probe | Heartbeat
+        if descriptor >= 0:
+            self._probe = Heartbeat(one, descriptor, settings["interval"], self._examined)
+            self._probe.begin(settings["interval"])
+            return
         self._probe = Probe(
             one.host.loop,
             one.host.children,

@@ -109,6 +109,7 @@ class Service:
         "_complaint",
         "_first",
         "_health",
+        "_heartbeat",
         "_lived",
         "_notify",
         "_readiness",
@@ -184,6 +185,7 @@ class Service:
         self._spawn_error = ""
         self._lived = 0.0
         self._notify = -1
+        self._heartbeat = -1
         self._cause = ""
         self._timer: Timer | None = None
         self._readiness: Readiness | None = None
@@ -386,19 +388,18 @@ class Service:
 
     def _run(self) -> None:
         self._first = False
-        notify = -1
         try:
             start = self.prepare("./run", [])
             start.stdin = self.stdin
-            if self.set.notification_fd is not None:
-                notify = self.host.open_notify(self)
-                start.passed[self.set.notification_fd] = notify
+            self._open_signals()
         except OSError as error:
+            self._cancel()
             self._cannot_start(f"{error.filename}: {error.strerror}")
             return
+        for theirs, ours in ((self.set.notification_fd, self._notify), (self.set.heartbeat_fd, self._heartbeat)):
+            if theirs is not None:
+                start.passed[theirs] = ours
         if not self._spawn(start):
-            if notify >= 0:
-                os.close(notify)
             return
         self.starts += 1
         self.up_since = time.monotonic_ns()
@@ -409,10 +410,16 @@ class Service:
         self.host.children.watch(self.pid, self.died, self._dying)
         self._settle(UP, "")
         self.note("start", f"pid {self.pid}")
-        self._notify = notify
         if self._complaint < 0:
             self._watch()
         self._notify_script("start")
+
+    def _open_signals(self) -> None:
+        """Open the FIFOs by which the process tells of its readiness, unless it has, and its health. Raises OSError."""
+        if self.set.notification_fd is not None and self.state != READY:
+            self._notify = self.host.open_signal(self, "notify")
+        if self.set.heartbeat_fd is not None:
+            self._heartbeat = self.host.open_signal(self, "heartbeat")
 
     def _spawn(self, start: spawn.Start) -> bool:
         """Start *start* under a record; on failure the service is on its way to the next attempt."""
@@ -422,6 +429,7 @@ class Service:
             self._record(record.STARTING)
             self.pid, complaint = spawn.spawn(start)
         except OSError as error:
+            self._cancel()
             self._cannot_start(f"{start.program}: {spawn.explain(error)}")
             return False
         self._child_started = identity.start_time(self.pid)
@@ -470,7 +478,8 @@ class Service:
             self._notify = -1
             self._readiness.begin()
         if self.set.health is not None:
-            self._health = Health(self, self._unhealthy)
+            self._health = Health(self, self._heartbeat, self._unhealthy)
+            self._heartbeat = -1
 
     def _became_ready(self) -> None:
         self._readiness = None
@@ -727,11 +736,10 @@ class Service:
             self._arm(self.set.stop_timeout, self._kill)
         else:
             self.state = READY if left.flags & record.READY else UP
-            if self.state == UP and self.set.notification_fd is not None:
-                try:
-                    self._notify = self.host.open_notify(self)
-                except OSError as error:
-                    self.note("not ready", f"notification FIFO: {error.strerror}")
+            try:
+                self._open_signals()
+            except OSError as error:
+                self.note("deaf", f"{error.filename}: {error.strerror}")
             self._watch()
         self.note("adopted", f"pid {self.pid}")
         if left.phase == record.RUNNING and self.endpoint.has_status():
@@ -846,9 +854,10 @@ class Service:
         if self._health is not None:
             self._health.stop()
             self._health = None
-        if self._notify >= 0:
-            os.close(self._notify)
-            self._notify = -1
+        for descriptor in (self._notify, self._heartbeat):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._notify = self._heartbeat = -1
 
     def _close_complaint(self) -> None:
         if self._complaint >= 0:

@@ -48,6 +48,7 @@ class Settings:
         "finish_timeout",
         "grace",
         "health",
+        "heartbeat_fd",
         "identity",
         "interval",
         "kill",
@@ -93,6 +94,7 @@ class Settings:
         self.grace = 0.5
         self.ready_timeout = 30.0
         self.health: dict[str, float] | None = None
+        self.heartbeat_fd: int | None = None
         self.needs: tuple[str, ...] = ()
         self.log: str | None = None
         self.log_to = ""
@@ -153,6 +155,8 @@ def _managed(settings: Settings, directory: str) -> None:
     settings.ready_timeout = _number(readiness, "timeout", 30.0) or 0.0
     health = _object(data, "health")
     if health is not None:
+        heartbeat = _number(health, "heartbeat_fd", None)
+        settings.heartbeat_fd = None if heartbeat is None else int(heartbeat)
         settings.health = {
             "interval": _number(health, "interval", 10.0) or 10.0,
             "timeout": _number(health, "timeout", 5.0) or 5.0,

@@ -127,7 +127,10 @@ def spawn(start: Start) -> tuple[int, int]:
     Returns its pid and a descriptor on which a text comes if a forked child fails, and end-of-file once it has become
     the program; -1 when the start is known to have succeeded. Raises OSError when nothing was started.
     """
-    return _fork(start) if start.state is not None else (_spawn(start), -1)
+    # Only the fork can sort out several descriptors whose numbers may be one another's.
+    if start.state is not None or len(start.passed) > 1:
+        return _fork(start)
+    return _spawn(start), -1
 
 
 def _spawn(start: Start) -> int:
@@ -218,7 +221,8 @@ def _descriptors(start: Start) -> None:
     if output is not None:
         wanted[1] = wanted[2] = output
     # First up and out of the way, then down: no number asked for may hit a descriptor that is still needed.
-    lifted = {theirs: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 256) for theirs, ours in wanted.items()}
+    above = max(256, *wanted) + 1
+    lifted = {theirs: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, above) for theirs, ours in wanted.items()}
     for theirs, ours in lifted.items():
         os.dup2(ours, theirs)
 

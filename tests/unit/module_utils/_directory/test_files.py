@@ -112,7 +112,12 @@ def test_other_scripts() -> None:
     made = build(service, "run", {"check": "check", "health": "health"})
     assert made["files"]["check"] == {"content": "check", "mode": 0o755}
     assert made["holdfast"]["readiness"]["check"] is True
-    assert made["holdfast"]["health"] == {"interval": 10.0, "timeout": 5.0, "failures": 3}
+    assert made["holdfast"]["health"] == {
+        "heartbeat_fd": None,
+        "interval": 10.0,
+        "timeout": 5.0,
+        "failures": 3,
+    }
     assert set(made["holdfast"]["files"]) == set(made["files"])
 
 
@@ -153,6 +158,7 @@ def test_no_new_process_for(one: dict[str, Any], other: dict[str, Any]) -> None:
         {"umask": "0027"},
         {"limits": {"core": 0}},
         {"readiness": {"notification_fd": 3}},
+        {"health": {"heartbeat_fd": 4}},
         {"runtime_directories": ["/run/x"]},
         {"log": False},
     ],
