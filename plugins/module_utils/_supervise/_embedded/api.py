@@ -84,7 +84,7 @@ CONNECTIONS = 256
 #: Seconds of rest when no descriptor is free for another connection.
 REST = 1.0
 
-_INFORMATION = {"vendor": "holdfast", "product": "supervisor", "url": "https://github.com/holdfast/supervision"}
+_INFORMATION = {"vendor": "holdfast", "product": "supervisor", "url": "https://example.org/holdfast/supervision"}
 _WISHES = ("ready", "down", "gone")
 
 
