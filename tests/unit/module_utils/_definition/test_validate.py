@@ -149,7 +149,10 @@ def test_accepted(definition: dict[str, Any]) -> None:
         ({"readiness": "fd"}, ["readiness", "notification_fd, check"]),
         ({"health": {"interval": 5}}, ["health", "check or heartbeat_fd"]),
         ({"health": {"check": ["/bin/h"], "heartbeat_fd": 4}}, ["health", "not both"]),
-        ({"health": {"heartbeat_fd": 3}, "readiness": {"notification_fd": 3}}, ["health.heartbeat_fd", "notification_fd"]),
+        (
+            {"health": {"heartbeat_fd": 3}, "readiness": {"notification_fd": 3}},
+            ["health.heartbeat_fd", "notification_fd"],
+        ),
         ({"needs": "db"}, ["needs", "[db]"]),
         ({"needs": ["../db"]}, ["needs[0]", "name of a service"]),
         ({"log": {"size": "1 parsec"}}, ["log.size", "1024"]),
