@@ -540,8 +540,9 @@ class Service:
         lived = self.lived
         self.exit, self.exit_at = exit_, time.time_ns()
         reason = str(exit_)
-        # A run of a periodic service that went well is no death.
-        if self.set.interval is None or not exit_.success:
+        # An end that was asked for is no death, nor is a run of a periodic service that went well.
+        asked = self.state == STOPPING and (self.again or self.want != status.WANT_UP)
+        if not asked and not (self.set.interval is not None and exit_.success):
             self.deaths += 1
         if exit_.kind == EXITED and exit_.code == spawn.CANNOT_START and self._spawn_error:
             reason = self._spawn_error
