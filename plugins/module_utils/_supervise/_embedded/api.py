@@ -33,7 +33,8 @@ interface io.holdfast.Supervisor
 type Exit (kind: (exit, signal, unknown), code: int, at: float)
 
 # state: down, waiting (for what it needs), starting, up, ready, stopping, finishing, backoff, scheduled, failed.
-# deaths counts the ends that nobody asked for; definition is what the running process was started with, loaded what its directory says now.
+# deaths counts the ends that nobody asked for. definition is what the running process was started with, loaded what its
+# directory says now.
 type Service (
   name: string, state: string, pid: int, since: float, uptime: float, ready: bool, want: (up, down, once),
   enabled: bool, deaths: int, exit: ?Exit, definition: ?string, loaded: ?string, adopted: bool, paused: bool,
