@@ -25,6 +25,9 @@ UNREAD_LIMIT = 64 * 1024 * 1024
 #: Requests that one peer may have waiting for a reply.
 PIPELINE_LIMIT = 64
 
+#: include/uapi/asm-generic/socket.h
+_SO_PEERGROUPS = 59
+
 INVALID_PARAMETER = "org.varlink.service.InvalidParameter"
 METHOD_NOT_FOUND = "org.varlink.service.MethodNotFound"
 INTERFACE_NOT_FOUND = "org.varlink.service.InterfaceNotFound"
@@ -33,11 +36,13 @@ INTERFACE_NOT_FOUND = "org.varlink.service.InterfaceNotFound"
 class Listener:
     """The listening socket at *path*, made with *mode*; a socket that a dead server left there is replaced.
 
-    The caller holds the lock that makes him the only server of *path*. Raises OSError.
+    longest: the longest request that is read, in bytes. The caller holds the lock that makes him the only server of
+    *path*. Raises OSError.
     """
 
-    def __init__(self, path: str, mode: int = 0o600, backlog: int = 4096) -> None:
+    def __init__(self, path: str, mode: int = 0o600, backlog: int = 4096, longest: int = REQUEST_LIMIT) -> None:
         self.path = path
+        self._longest = longest
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -66,7 +71,7 @@ class Listener:
         except OSError:
             return None
         connection.setblocking(False)
-        return Peer(connection)
+        return Peer(connection, self._longest)
 
     def close(self) -> None:
         """Stop listening; the name stays, since a successor may have it already."""
@@ -76,10 +81,11 @@ class Listener:
 class Peer:
     """One connected client. `requests` holds what it asked and nobody has taken yet; `dead` says that it is to be closed."""
 
-    __slots__ = ("_in", "_out", "_socket", "dead", "gid", "pid", "requests", "uid")
+    __slots__ = ("_in", "_longest", "_out", "_socket", "dead", "gid", "pid", "requests", "uid")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, longest: int = REQUEST_LIMIT) -> None:
         self._socket = connection
+        self._longest = longest
         self._in = bytearray()
         self._out = bytearray()
         self.requests: list[dict[str, Any]] = []
@@ -90,6 +96,22 @@ class Peer:
     def fileno(self) -> int:
         """Give the descriptor that the loop waits for."""
         return self._socket.fileno()
+
+    @property
+    def unfinished(self) -> bool:
+        """Say whether the beginning of a request has come and its end has not."""
+        return bool(self._in)
+
+    def groups(self) -> set[int]:
+        """Give the groups of the peer as the kernel recorded them when it connected.
+
+        Of one with more than 256 groups, and where the kernel can't say, it is the first alone.
+        """
+        try:
+            raw = self._socket.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+        except OSError:
+            raw = b""
+        return {self.gid, *(int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4))}
 
     @property
     def wants_write(self) -> bool:
@@ -123,7 +145,7 @@ class Peer:
             except BadMessage:
                 self.dead = True
                 return
-        if len(buffer) > REQUEST_LIMIT or len(self.requests) > PIPELINE_LIMIT:
+        if len(buffer) > self._longest or len(self.requests) > PIPELINE_LIMIT:
             self.dead = True
 
     def reply(self, parameters: dict[str, Any], continues: bool = False) -> None:

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Linux capabilities: their names, and giving up all but some, for good. PRIVATE to the collection.
+
+Both halves matter. The bounding set says what a program that root executes can get; the sets of the process say what it
+has now. A child that runs as another user keeps what it may keep by the ambient set.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+# include/uapi/linux/capability.h, in the order of the numbers.
+NAMES = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+]
+NUMBERS = {name: number for number, name in enumerate(NAMES)}
+
+# include/uapi/linux/prctl.h, include/uapi/linux/securebits.h
+_PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 8, 24, 38, 47
+_AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
+_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def no_new_privileges() -> None:
+    """Let no program executed from now on gain anything by set-uid bits or file capabilities. Raises OSError."""
+    _prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
+
+
+def bound(kept: list[int]) -> None:
+    """Take all but *kept* out of the bounding set. Needs CAP_SETPCAP. Raises OSError."""
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+        last = int(file.read())
+    for number in range(last + 1):
+        if number not in kept:
+            _prctl(f"capability {number}", _PR_CAPBSET_DROP, number)
+    _prctl("ambient set", _PR_CAP_AMBIENT, _AMBIENT_CLEAR)
+
+
+def become(uid: int, gid: int, groups: list[int], kept: list[int]) -> None:
+    """Be *uid* with the capabilities *kept* and no others; groups first, while that is still allowed. Raises OSError."""
+    _prctl("keepcaps", _PR_SET_KEEPCAPS, 1)
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    only(kept)
+    if uid != 0:
+        for number in kept:
+            _prctl(f"ambient capability {number}", _PR_CAP_AMBIENT, _AMBIENT_RAISE, number)
+
+
+def only(kept: list[int]) -> None:
+    """Have *kept* permitted, effective and inheritable, and nothing else. Raises OSError."""
+    mask = sum(1 << number for number in kept)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    header = struct.pack("<Ii", _VERSION_3, 0)
+    if _libc.capset(header, struct.pack("<6I", low, low, low, high, high, high)) != 0:
+        raise OSError(ctypes.get_errno(), f"capset: {os.strerror(ctypes.get_errno())}")
+
+
+def _prctl(what: str, option: int, first: int, second: int = 0) -> None:
+    zero = ctypes.c_ulong(0)
+    if _libc.prctl(option, ctypes.c_ulong(first), ctypes.c_ulong(second), zero, zero) != 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Calls operations of the privileged helper. PRIVATE to the collection.
+
+A connection is made for each call: nothing that was opened before a restart of the helper, a fork or in another thread
+is ever used again. A call has an id, made here unless the caller has one; when the connection is lost it is made again
+under the same id, and the helper, which has a journal, decides: it begins what never began, gives the answer of what has
+ended, repeats what may be repeated, and refuses the rest as unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .._varlink.client import Connection, ConnectionLost, VarlinkError
+from . import interface
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SOCKET = "/run/holdfast-helper/socket"
+#: How often a call is tried before its caller is told that there is no helper, and the seconds between.
+TRIES, PAUSE = 3, 1.0
+#: Seconds to wait for a helper that was never there.
+FIRST_LAUNCH = 30.0
+#: Seconds to wait for an answer.
+ANSWER = 300.0
+
+_AGAIN = (interface.STOPPING,)
+
+
+class HelperError(Exception):
+    """The helper refused a call, or it failed. `name` is the error without the interface, such as NotAllowed."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class HelperGone(HelperError):
+    """No helper answers; the call was not begun. Whoever supervises the caller should know."""
+
+
+class OutcomeUnknown(HelperError):
+    """The call began, and nobody knows whether it ended; `id` names it for `Helper.outcome`. It was not made again."""
+
+    def __init__(self, id_: str, message: str) -> None:
+        super().__init__("OutcomeUnknown", message)
+        self.id = id_
+
+
+class Helper:
+    """The helper behind *path*. For any number of threads, and over forks.
+
+    first_launch: seconds in which a helper that has never been there may come up; pause: seconds between tries; answer:
+    seconds for the answer of a call.
+    """
+
+    def __init__(
+        self, path: str = SOCKET, first_launch: float = FIRST_LAUNCH, pause: float = PAUSE, answer: float = ANSWER
+    ) -> None:
+        self.path = path
+        self.first_launch = first_launch
+        self.pause = pause
+        self.answer = answer
+
+    def call(self, operation: str, parameters: dict[str, Any] | None = None, id_: str = "") -> dict[str, Any]:
+        """Run an operation and give exit, stdout, stderr, truncated and duration.
+
+        Raises HelperGone, OutcomeUnknown, and HelperError for what the helper refused or could not do. A program that
+        ended with another exit code than 0 is no error here.
+        """
+        id_ = id_ or os.urandom(16).hex()
+        return self._ask("Call", {"operation": operation, "parameters": parameters or {}, "id": id_}, id_)
+
+    def operations(self) -> list[dict[str, Any]]:
+        """Give the operations that this process may call. Raises HelperError."""
+        return list(self._ask("Operations", {}, "")["operations"])
+
+    def outcome(self, id_: str) -> dict[str, Any]:
+        """Give what became of a call of this user. Raises HelperError."""
+        return self._ask("Outcome", {"id": id_}, "")
+
+    def _ask(self, method: str, parameters: dict[str, Any], id_: str) -> dict[str, Any]:
+        deadline = time.monotonic() + self.answer
+        sent = False
+        trouble = ""
+        self._wait_for_first_launch()
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(self.pause)
+            try:
+                connection = Connection(self.path, min(self.answer, 10.0))
+            except ConnectionLost as error:
+                trouble = str(error)
+                continue
+            with connection:
+                try:
+                    left = max(deadline - time.monotonic(), 0.001)
+                    return connection.call(f"{interface.INTERFACE}.{method}", parameters, left)
+                except VarlinkError as error:
+                    if error.name not in _AGAIN:
+                        raise _translated(error, id_) from None
+                    trouble = str(error)
+                except ConnectionLost as error:
+                    sent = True
+                    trouble = str(error)
+            if time.monotonic() >= deadline:
+                break
+        if sent and id_:
+            raise OutcomeUnknown(id_, f"{trouble}; ask for the outcome of {id_}")
+        raise HelperGone("HelperGone", f"no helper: {trouble}")
+
+    def _wait_for_first_launch(self) -> None:
+        """Wait while there is not even a dead helper's socket."""
+        deadline = time.monotonic() + self.first_launch
+        while not os.path.exists(self.path):
+            if time.monotonic() >= deadline:
+                raise HelperGone("HelperGone", f"{self.path}: no helper came up in {self.first_launch:g} s")
+            time.sleep(0.05)
+
+
+def _translated(error: VarlinkError, id_: str) -> HelperError:
+    name = error.name.rpartition(".")[2]
+    details = error.parameters
+    if error.name == interface.OUTCOME_UNKNOWN:
+        return OutcomeUnknown(
+            id_, f"{details.get('operation')}: the helper died in the middle; nobody knows how it ended"
+        )
+    if error.name == interface.NOT_ALLOWED:
+        text = f"{details.get('operation')}: there is no such operation, or it is not for this user"
+    elif error.name == interface.BAD_PARAMETER:
+        text = f"parameter {details.get('parameter')}: {details.get('message')}"
+    elif error.name == interface.TIMEOUT:
+        end = "hangs in the kernel and was abandoned" if details.get("abandoned") else "was killed"
+        text = f"{details.get('operation')}: not done after {details.get('seconds'):g} s, {end}"
+    else:
+        text = str(details.get("message") or error)
+    return HelperError(name, text)

@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`holdfast helper`: the privileged helper as a program. PRIVATE to the collection.
+
+    holdfast helper [--check] [--notify-fd N] FILE
+
+It stays in the foreground and writes its audit log to standard output. TERM and INT: finish what is at work, then end.
+--check only says what is wrong with FILE. Exit codes: 0 ended as asked, 1 FILE is wrong, 2 wrong usage, 100 another
+helper has the directory, 111 something can't be used.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import stat
+import sys
+
+from .._supervise._embedded import children, files, loop, spawn
+from . import audit, journal, schema
+from .operations import Operation
+from .server import Api
+
+USAGE = "usage: holdfast helper [--check] [--notify-fd N] FILE\n"
+WRONG, WRONG_USAGE, LOCKED, UNUSABLE = 1, 2, 100, 111
+
+
+class _Fatal(Exception):
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def main(arguments: list[str]) -> int:
+    """Run the helper; returns its exit code."""
+    check, notify, names = False, -1, []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--check":
+            check = True
+        elif word == "--notify-fd" and rest and rest[0].isdecimal():
+            notify = int(rest.pop(0))
+        else:
+            names.append(word)
+    if len(names) != 1 or names[0].startswith("-"):
+        _say(USAGE)
+        return WRONG_USAGE
+    try:
+        document = _read(names[0], check)
+        return 0 if check else _serve(document, notify)
+    except _Fatal as error:
+        _say(f"holdfast helper: {error}\n")
+        return error.code
+    except OSError as error:
+        _say(f"holdfast helper: {error.filename or ''}: {error.strerror}\n")
+        return UNUSABLE
+
+
+def _read(path: str, check: bool) -> dict[str, object]:
+    """Give the content of FILE, which is whole and right. Only root's word, or our own, says what root does."""
+    with open(path, encoding="utf-8") as file:
+        found = os.fstat(file.fileno())
+        if not check and (found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022):
+            raise _Fatal(
+                UNUSABLE,
+                f"{path}: belongs to uid {found.st_uid}, mode {found.st_mode & 0o7777:04o}; others may change it",
+            )
+        try:
+            document = json.load(file)
+        except ValueError as error:
+            raise _Fatal(WRONG, f"{path}: {error}") from None
+    problems = schema.problems(document)
+    if problems:
+        raise _Fatal(WRONG, "\n".join([f"{path}: {len(problems)} problems", *problems]))
+    return dict(document)
+
+
+def _serve(document: dict[str, object], notify: int) -> int:
+    os.umask(0o022)
+    path, state = str(document["socket"]), str(document["state_directory"])
+    for folder in (os.path.dirname(path), state):
+        _make(folder)
+    # Held for life; nobody else is the helper of this directory.
+    try:
+        lock = files.lock(state + "/lock")
+    except files.Busy:
+        raise _Fatal(LOCKED, f"{state}: another helper runs here") from None
+    definitions = document["operations"]
+    assert isinstance(definitions, dict)
+    operations = {name: Operation(name, one) for name, one in definitions.items()}
+    spawn.protect()
+    log = journal.Journal(state + "/journal")
+    _recover(log)
+    for one in operations.values():
+        if one.unknown:
+            audit.record("operation", operation=one.name, outcome="not allowed", unknown=one.unknown)
+    turns = loop.Loop()
+    family = children.Children(turns)
+    turns.on_signal(signal.SIGCHLD, family.reap)
+    api = Api(turns, family, operations, log, path, os.path.basename(os.path.realpath(sys.argv[0])))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        turns.on_signal(number, api.stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What is there now stays: the collector need not write to it, which after every fork would copy its pages.
+    gc.collect()
+    gc.freeze()
+    audit.record("start", pid=os.getpid(), operations=sorted(operations))
+    if notify >= 0:
+        os.write(notify, b"\n")
+        os.close(notify)
+    turns.run()
+    audit.record("stop", pid=os.getpid())
+    os.close(lock)
+    return 0
+
+
+def _make(folder: str) -> None:
+    """Have a directory that nobody else may write to: whoever can rename a socket is the helper."""
+    os.makedirs(folder, 0o755, exist_ok=True)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise _Fatal(UNUSABLE, f"{folder}: is to be a directory of our own that nobody else may write to")
+
+
+def _recover(log: journal.Journal) -> None:
+    """End what an earlier helper left at work: its result can't reach anybody, and it must not go on beside another."""
+    for uid, id_, pid in log.unfinished():
+        if pid:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if id_.startswith(journal.NAMELESS):
+            log.forget(uid, id_)
+        else:
+            log.lost(uid, id_)
+        audit.record("recovery", caller=uid, id=id_, worker=pid, outcome="outcome unknown")
+
+
+def _say(text: str) -> None:
+    os.write(2, text.encode("utf-8", "replace"))

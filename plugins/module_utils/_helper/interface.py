@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The helper's Varlink interface, and the names of its errors. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+INTERFACE = "io.holdfast.Helper"
+DESCRIPTION = """\
+# Operations that need privileges, for callers that have none. Who calls is told by the kernel, never by the message.
+# Times are in seconds.
+interface io.holdfast.Helper
+
+type Parameter (name: string, type: (integer, string, boolean, enum, path), required: bool, description: string)
+
+# idempotency says when a call is made again after the helper has died in the middle of it: pure and idempotent ones
+# are, once never. on_disconnect says what happens to a call whose caller goes away.
+type Operation (
+  name: string, description: string, idempotency: (pure, idempotent, once), on_disconnect: (finish, cancel),
+  timeout: float, parameters: []Parameter
+)
+
+# exit: the exit code, or minus the signal that ended it. truncated: there was more output than is kept.
+type Result (exit: int, stdout: string, stderr: string, truncated: bool, duration: float)
+
+# Runs an operation, and answers when it has ended. id is the caller's own name for the call; the same id again is the
+# same call: it gets the same answer and does not begin a second time.
+method Call(operation: string, parameters: ?object, id: ?string) -> (
+  exit: int, stdout: string, stderr: string, truncated: bool, duration: float
+)
+
+# The operations that the caller may call, and no others.
+method Operations() -> (operations: []Operation)
+
+# What became of a call of the same user. never_began: nothing was done. unknown: it began, and the helper died before
+# its end. done: result, or error with the name of what Call would have answered.
+method Outcome(id: string) -> (
+  state: (never_began, running, done, unknown), operation: ?string, result: ?Result, error: ?string
+)
+
+# There is no such operation, or the caller may not call it.
+error NotAllowed (operation: string)
+error BadParameter (parameter: string, message: string)
+error CannotStart (operation: string, message: string)
+# The worker was killed. abandoned: even that did not end it, and it hangs in the kernel.
+error Timeout (operation: string, seconds: float, abandoned: bool)
+# Too much at once; nothing was done.
+error Busy (message: string)
+# The id was used for another call, or is none.
+error BadId (id: string, message: string)
+# The call began, and nobody knows how it ended. It was not begun again.
+error OutcomeUnknown (operation: string, id: string)
+# The helper is about to end; nothing was done.
+error Stopping ()
+"""
+
+NOT_ALLOWED = f"{INTERFACE}.NotAllowed"
+BAD_PARAMETER = f"{INTERFACE}.BadParameter"
+CANNOT_START = f"{INTERFACE}.CannotStart"
+TIMEOUT = f"{INTERFACE}.Timeout"
+BUSY = f"{INTERFACE}.Busy"
+BAD_ID = f"{INTERFACE}.BadId"
+OUTCOME_UNKNOWN = f"{INTERFACE}.OutcomeUnknown"
+STOPPING = f"{INTERFACE}.Stopping"

@@ -1,0 +1,239 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Operations: who may call one, and what a call's parameters make of its template. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+
+from . import schema
+from .capabilities import NUMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .worker import Work
+
+SECRET = "(secret)"
+#: What every worker's environment begins with; nothing of the helper's own, and nothing of the caller's.
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/", "SHELL": "/bin/sh"}
+
+
+class BadParameter(Exception):
+    """A parameter is not what the operation declares. `parameter` names it; the text never repeats its value."""
+
+    def __init__(self, message: str, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Operation:
+    """One operation, checked. Made from what `schema.problems` found nothing wrong with."""
+
+    __slots__ = (
+        "_argv",
+        "_environment",
+        "_parameters",
+        "capabilities",
+        "description",
+        "directory",
+        "gids",
+        "idempotency",
+        "memory_max",
+        "name",
+        "on_disconnect",
+        "timeout",
+        "uids",
+        "unknown",
+        "user",
+    )
+
+    def __init__(self, name: str, definition: dict[str, Any]) -> None:
+        self.name = name
+        self.description: str = definition.get("description", "")
+        self.timeout = float(definition.get("timeout", schema.TIMEOUT))
+        self.idempotency: str = definition.get("idempotency", "once")
+        self.on_disconnect: str = definition.get("on_disconnect", "finish")
+        self.capabilities = sorted({NUMBERS[one] for one in definition.get("capabilities", [])})
+        self.user = str(definition.get("user", "root"))
+        self.directory: str = definition.get("directory", "/")
+        self.memory_max: int | None = definition.get("memory_max")
+        self._argv: list[str] = definition["argv"]
+        self._environment = {key: str(value) for key, value in definition.get("environment", {}).items()}
+        self._parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
+        #: Who is allowed and cannot be: names that this host does not know.
+        self.unknown: list[str] = []
+        self.uids: set[int] = {0}
+        self.gids: set[int] = set()
+        overflow = _overflow()
+        for one in definition["allow"]:
+            ((kind, value),) = one.items()
+            number = _number(kind, str(value))
+            # The kernel shows everybody whom it can't name here as this one: to allow him is to allow all of them.
+            if number is None or number == overflow[kind]:
+                self.unknown.append(f"{kind} {value}")
+            else:
+                (self.uids if kind == "user" else self.gids).add(number)
+
+    def allows(self, uid: int, gids: set[int]) -> bool:
+        """Say whether a peer may call. Root may: he could do the same without us."""
+        return uid in self.uids or not self.gids.isdisjoint(gids)
+
+    def describe(self) -> dict[str, Any]:
+        """Give what callers are told."""
+        parameters = [
+            {
+                "name": name,
+                "type": one["type"],
+                "required": one.get("required", "default" not in one),
+                "description": one.get("description", ""),
+            }
+            for name, one in self._parameters.items()
+        ]
+        return {
+            "name": self.name,
+            "description": self.description,
+            "idempotency": self.idempotency,
+            "on_disconnect": self.on_disconnect,
+            "timeout": self.timeout,
+            "parameters": parameters,
+        }
+
+    def masked(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Give checked parameters as they may be written down."""
+        return {key: SECRET if self._parameters[key].get("no_log") else value for key, value in given.items()}
+
+    def complete(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Check what a caller gave, and add the defaults. Raises BadParameter."""
+        for key in given:
+            if key not in self._parameters:
+                raise BadParameter("there is no such parameter", key[:64])
+        values = {}
+        for key, one in self._parameters.items():
+            value = given.get(key)
+            if value is None:
+                value = one.get("default")
+            if value is None:
+                if one.get("required", True):
+                    raise BadParameter("is missing", key)
+                continue
+            try:
+                check(one, value)
+            except BadParameter as error:
+                raise BadParameter(str(error), key) from None
+            values[key] = value
+        return values
+
+    def work(self, values: dict[str, Any]) -> Work:
+        """Give what the worker is to do with checked *values*."""
+        from .worker import Work
+
+        work = Work(self)
+        for word in self._argv:
+            found = schema.placeholder(word)
+            if found is None:
+                work.argv.append(word)
+                continue
+            if found[1] not in values:
+                continue
+            one, value = self._parameters[found[1]], values[found[1]]
+            if one["type"] == "path":
+                work.paths.append((len(work.argv), found[1], one["within"], value, one.get("exists", True)))
+                work.argv.append(value)
+            elif "flag" in one:
+                if value:
+                    work.argv.append(one["flag"])
+            else:
+                work.argv.append(_word(value))
+        work.environment.update(ENVIRONMENT)
+        for key, text in self._environment.items():
+            found = schema.placeholder(text)
+            if found is None:
+                work.environment[key] = text
+            elif found[1] in values:
+                work.environment[key] = _word(values[found[1]])
+        return work
+
+
+def check(parameter: dict[str, Any], value: object) -> None:
+    """Raise BadParameter if *value* is not what a parameter declares."""
+    kind = parameter["type"]
+    if kind == "integer":
+        low, high = parameter["minimum"], parameter["maximum"]
+        if not schema.is_integer(value) or not low <= value <= high:
+            raise BadParameter(f"is to be a whole number from {low} to {high}")
+        return
+    if kind == "boolean":
+        if not isinstance(value, bool):
+            raise BadParameter("is to be true or false")
+        return
+    if not isinstance(value, str) or len(value) > schema.LONGEST or not schema.is_text(value):
+        raise BadParameter("is to be a text without control characters")
+    if kind == "enum":
+        if value not in parameter["values"]:
+            raise BadParameter(f"is to be one of {', '.join(parameter['values'])}")
+    elif kind == "path":
+        within = parameter["within"].rstrip("/")
+        if len(value) > 4095 or not schema.is_absolute(value) or not value.startswith(within + "/"):
+            raise BadParameter(f"is to be an absolute path below {within}, without '..'")
+    else:
+        _check_string(parameter, value)
+
+
+def _check_string(parameter: dict[str, Any], value: str) -> None:
+    length = parameter.get("max_length", schema.MAX_LENGTH)
+    if len(value) > length:
+        raise BadParameter(f"is longer than {length} characters")
+    pattern: str = parameter.get("pattern", "")
+    # A program would take it for an option. A pattern that just happens to match one was not meant to allow that.
+    if value.startswith("-") and not pattern.lstrip("^(").startswith(("-", r"\-")):
+        raise BadParameter("begins with '-', which the pattern does not ask for")
+    if pattern and re.fullmatch(pattern, value) is None:
+        raise BadParameter(f"does not match {pattern}")
+
+
+def _word(value: object) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _number(kind: str, value: str) -> int | None:
+    if value.isdecimal():
+        return int(value)
+    try:
+        return pwd.getpwnam(value).pw_uid if kind == "user" else grp.getgrnam(value).gr_gid
+    except KeyError:
+        return None
+
+
+def _overflow() -> dict[str, int]:
+    found = {}
+    for kind, path in (("user", "/proc/sys/kernel/overflowuid"), ("group", "/proc/sys/kernel/overflowgid")):
+        try:
+            with open(path, encoding="ascii") as file:
+                found[kind] = int(file.read())
+        except OSError:
+            found[kind] = 65534
+    return found
+
+
+def trusted_program(path: str) -> str:
+    """Say why root should not run *path*; "" if he may. Every folder on the way counts."""
+    real = os.path.realpath(path)
+    while True:
+        try:
+            found = os.stat(real)
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        if found.st_uid not in (0, os.geteuid()):
+            return f"{path}: {real} belongs to uid {found.st_uid}, who could have anything run here"
+        if found.st_mode & 0o022 and not found.st_mode & 0o1000:
+            return f"{path}: others may write to {real}"
+        if real == "/":
+            return ""
+        real = os.path.dirname(real)

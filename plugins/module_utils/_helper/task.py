@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The body of the module helper_call. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from .client import Helper, HelperError, OutcomeUnknown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Do the task. With `failed` the result says in `msg` what is wrong.
+
+    In check mode only pure operations are called; of the others nothing is known but that they would be.
+    """
+    helper = Helper(options["socket"], first_launch=options["wait"])
+    parameters = {**(options["parameters"] or {}), **(options["secret_parameters"] or {})}
+    try:
+        known = {one["name"]: one for one in helper.operations()}
+        operation = known.get(options["operation"])
+        if operation is None:
+            allowed = ", ".join(sorted(known)) or "none"
+            return {
+                "failed": True,
+                "msg": f"{options['operation']}: not an operation for this user; those are: {allowed}",
+            }
+        pure = operation["idempotency"] == "pure"
+        if check_mode and not pure:
+            return {"changed": True, "skipped": True, "msg": f"{operation['name']} would be called"}
+        result = helper.call(operation["name"], parameters, options["id"] or "")
+    except OutcomeUnknown as error:
+        return {"failed": True, "changed": True, "msg": str(error), "error": error.name, "id": error.id}
+    except HelperError as error:
+        return {"failed": True, "msg": str(error), "error": error.name}
+    done = {
+        "changed": not pure,
+        "rc": result["exit"],
+        "stdout": result["stdout"],
+        "stderr": result["stderr"],
+        "truncated": result["truncated"],
+        "duration": result["duration"],
+    }
+    if result["exit"] != 0:
+        done.update(failed=True, msg=f"{operation['name']}: {_ending(result['exit'])}")
+    return done
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"ended by signal {-code}"
