@@ -14,6 +14,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime impo
 #: in them, however deep) and single modules. Nothing outside of this list may be imported by anything in it.
 PACKAGES = (
     "_command",
+    "_helper",
     "_process_state",
     "_supervise/__init__.py",
     "_supervise/_embedded",

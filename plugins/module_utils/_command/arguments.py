@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .._helper.client import SOCKET as HELPER
 from .exits import USAGE, CommandError
 
 TYPE_CHECKING = False
@@ -117,6 +118,18 @@ def _parser() -> _Parser:
     add("version", "Show the version of this runtime and of the running supervisor.")
     selftest = add("selftest", "Load every module of this runtime and read the live state of a scan directory.")
     selftest.add_argument("directory", metavar="SCAN", nargs="?")
+    call = add("call", "Have the privileged helper run an operation; exits as that does.")
+    call.add_argument("operation", metavar="OPERATION")
+    call.add_argument("parameters", metavar="NAME=VALUE", nargs="*")
+    call.add_argument("--id", help="the name of this call: the same again is not done twice")
+    operations = add("operations", "Show the operations of the privileged helper that you may call.")
+    outcome = add("outcome", "Tell what became of a call whose connection was lost.")
+    outcome.add_argument("id", metavar="ID")
+    for one in (call, operations, outcome):
+        one.add_argument("--json", action="store_true", help="for programs")
+        one.add_argument("--socket", default=HELPER, metavar="PATH", help=f"where the helper listens ({HELPER})")
+        one.add_argument("--wait", type=_seconds, default=5.0, metavar="SECONDS", help="for its first launch (5)")
+    verbs.add_parser("helper", help="Run the privileged helper, in the foreground.", add_help=False)
     verbs.add_parser("supervise", help="Run the supervisor of a scan directory, in the foreground.", add_help=False)
     verbs.add_parser("logwriter", help="Run the log writer (the supervisor does that itself).", add_help=False)
     verbs.add_parser("help", help="Explain a verb.", add_help=False)

@@ -66,6 +66,10 @@ def _verb(options: Namespace) -> int:
         from .selftest import selftest
 
         return selftest(options)
+    if verb in ("call", "operations", "outcome"):
+        from . import helper
+
+        return {"call": helper.call, "operations": helper.operations, "outcome": helper.outcome}[verb](options)
     from .version import version
 
     return version(options)

@@ -1,0 +1,127 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: helper_call
+short_description: Call an operation of the privileged helper
+version_added: 0.1.0
+author:
+  - The holdfast.supervision authors (@holdfast)
+description:
+  - Runs one of the operations that the helper of the host offers to the user who runs the task; no C(become) is needed.
+  - Fails when the operation is refused, and when its program ends with another exit code than 0.
+extends_documentation_fragment:
+  - holdfast.supervision.attributes
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - Only operations that are declared as pure are called. All others are skipped and foretold as a change.
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - As the operation is. One that is not pure is always reported as a change.
+options:
+  operation:
+    description:
+      - The name of the operation.
+    type: str
+    required: true
+  parameters:
+    description:
+      - Its parameters.
+    type: dict
+  secret_parameters:
+    description:
+      - Those of its parameters that nobody may see in a log.
+    type: dict
+  id:
+    description:
+      - The name of this call, 1 to 64 letters, digits and C(. _ -). The same call with the same name is not made twice.
+    type: str
+  socket:
+    description:
+      - Where the helper listens.
+    type: path
+    default: /run/holdfast-helper/socket
+  wait:
+    description:
+      - Seconds in which a helper that was never there may come up.
+    type: float
+    default: 30
+seealso:
+  - module: holdfast.supervision.services
+"""
+
+EXAMPLES = r"""
+- name: Look for new disks
+  holdfast.supervision.helper_call:
+    operation: rescan_disks
+
+- name: Mount a share
+  holdfast.supervision.helper_call:
+    operation: mount_share
+    parameters:
+      share: backup
+"""
+
+RETURN = r"""
+rc:
+  description: The exit code of the program, or minus the signal that ended it.
+  returned: when it was run
+  type: int
+stdout:
+  description: What it wrote to its standard output.
+  returned: when it was run
+  type: str
+stderr:
+  description: What it wrote to its standard error.
+  returned: when it was run
+  type: str
+truncated:
+  description: Whether it wrote more than is kept.
+  returned: when it was run
+  type: bool
+duration:
+  description: How long it ran, in seconds.
+  returned: when it was run
+  type: float
+error:
+  description: The kind of the failure, such as V(NotAllowed), V(BadParameter), V(Timeout), V(HelperGone) or V(OutcomeUnknown).
+  returned: when the helper did not run it to its end
+  type: str
+id:
+  description: The name under which the outcome can be asked for later.
+  returned: when nobody knows how the call ended
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._helper.task import call
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "operation": {"type": "str", "required": True},
+            "parameters": {"type": "dict"},
+            "secret_parameters": {"type": "dict", "no_log": True},
+            "id": {"type": "str"},
+            "socket": {"type": "path", "default": "/run/holdfast-helper/socket"},
+            "wait": {"type": "float", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(**call(module.params, module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
