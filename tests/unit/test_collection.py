@@ -19,7 +19,14 @@ MODULES = sorted(path for path in (PLUGINS / "modules").glob("*.py") if path.nam
 UTILITIES = sorted((PLUGINS / "module_utils").rglob("*.py"))
 
 #: What the long-lived processes are made of. Each module that they load costs every host memory for good.
-DAEMONS = ("_supervise/_embedded/", "_supervise/_logwriter/", "_process_state/", "_varlink/", "_command/main.py")
+DAEMONS = (
+    "_supervise/_embedded/",
+    "_supervise/_logwriter/",
+    "_process_state/",
+    "_varlink/",
+    "_helper/",
+    "_command/main.py",
+)
 HEAVY = {"asyncio", "concurrent", "dataclasses", "enum", "inspect", "logging", "pathlib", "subprocess", "typing"}
 
 

@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A privileged helper as a real process, and callers that are other users."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import procs
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import Helper
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import identity
+from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
+
+PYTHON = "/usr/bin/python3"
+#: A user whom no account and no operation knows, and one whom the tests allow.
+STRANGER, CALLER = 54321, 54322
+INTERFACE = "io.holdfast.Helper"
+
+
+class HelperProcess:
+    """A helper below *base*, with its audit log in `audit`."""
+
+    def __init__(self, runtime: Path, base: Path) -> None:
+        self.runtime = runtime
+        self.base = base
+        self.file = base / "helper.json"
+        self.socket = base / "run" / "socket"
+        self.log = base / "log"
+        self.errors = base / "errors"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.work = base / "work"
+        self.work.mkdir()
+        self.work.chmod(0o777)
+
+    def configure(self, **operations: Any) -> None:
+        for one in operations.values():
+            one.setdefault("allow", [{"user": CALLER}])
+        document = {
+            "format": 1,
+            "socket": str(self.socket),
+            "state_directory": str(self.base / "run"),
+            "operations": operations,
+        }
+        self.file.write_text(json.dumps(document))
+
+    def start(self, **operations: Any) -> int:
+        if operations:
+            self.configure(**operations)
+        with self.log.open("ab") as log, self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [PYTHON, "-I", "-S", str(self.runtime), "helper", str(self.file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=errors,
+                env={"PATH": "/usr/bin:/bin", "SECRET_OF_THE_HELPER": "1", "LD_PRELOAD": ""},
+            )
+        process = self.process
+
+        def answers() -> bool:
+            assert process.poll() is None, self.errors.read_text()
+            try:
+                with Connection(str(self.socket), 5) as connection:
+                    return bool(connection.call("org.varlink.service.GetInfo"))
+            except ConnectionLost:
+                return False
+
+        wait_until(answers)
+        return process.pid
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        for file in self.base.glob("run/journal/*"):
+            entry = json.loads(file.read_text())
+            if entry["state"] == "running" and identity.alive(entry["pid"], entry["started"]):
+                procs.kill(entry["pid"])
+
+    def client(self, **options: Any) -> Helper:
+        return Helper(str(self.socket), **{"first_launch": 10, "pause": 0.2, "answer": 30, **options})
+
+    def call(self, operation: str, id_: str = "", **parameters: Any) -> dict[str, Any]:
+        return self.client().call(operation, parameters, id_)
+
+    def audit(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def calls(self, outcome: str = "") -> list[dict[str, Any]]:
+        found = [line for line in self.audit() if line["audit"] == "call"]
+        return [line for line in found if not outcome or line["outcome"] == outcome]
+
+    def caller(self, uid: int, *arguments: str, **popen: Any) -> subprocess.Popen[str]:
+        """The command line as another user."""
+        return subprocess.Popen(
+            [PYTHON, "-I", "-S", str(self.runtime), arguments[0], "--socket", str(self.socket), *arguments[1:]],
+            user=uid,
+            group=uid,
+            extra_groups=popen.pop("extra_groups", []),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **popen,
+        )
+
+    def as_user(self, uid: int, *arguments: str, **popen: Any) -> tuple[int, str, str]:
+        process = self.caller(uid, *arguments, **popen)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+
+def sleeping(text: str, idempotency: str = "once", **more: Any) -> dict[str, Any]:
+    """An operation that adds a line to the file *text* when it begins, and then takes long."""
+    script = f"echo began >>{text}; exec sleep ${{SECONDS_TO_SLEEP:-1000}}"
+    return {"argv": ["/bin/sh", "-c", script], "idempotency": idempotency, "timeout": 600, **more}

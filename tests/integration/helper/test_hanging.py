@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A worker that hangs in the kernel, where no signal reaches it: on a file system that is frozen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import procs
+import pytest
+from helping import HelperProcess
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import HelperError
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def frozen(helper: HelperProcess) -> Iterator[Path]:
+    """A file system on which every write hangs until the end of the test."""
+    image, mount = helper.base / "image", helper.base / "mount"
+    mount.mkdir()
+    with image.open("wb") as file:
+        file.truncate(8 * 2**20)
+    made = run("mkfs.ext4", "-q", "-F", str(image))
+    mounted = run("mount", "-o", "loop", str(image), str(mount)) if made.returncode == 0 else made
+    if mounted.returncode != 0:
+        pytest.skip(f"no loop mount here: {mounted.stderr.strip()}")
+    try:
+        assert run("fsfreeze", "-f", str(mount)).returncode == 0
+        yield mount
+        run("fsfreeze", "-u", str(mount))
+    finally:
+        wait_until(lambda: run("umount", str(mount)).returncode == 0)
+
+
+def test_a_worker_that_hangs_in_the_kernel_is_abandoned_and_holds_up_nobody(
+    helper: HelperProcess, frozen: Path
+) -> None:
+    pid = helper.start(
+        hangs={"argv": ["/usr/bin/touch", str(frozen / "file")], "timeout": 0.3},
+        works={"argv": ["/bin/true"]},
+    )
+    with pytest.raises(HelperError, match="hangs in the kernel") as caught:
+        helper.call("hangs")
+    assert caught.value.name == "Timeout"
+    (record,) = helper.calls("abandoned")
+    assert procs.state(record["worker"]) == "D"
+    assert helper.call("works")["exit"] == 0
+    run("fsfreeze", "-u", str(frozen))
+    # It is collected when it ends after all.
+    wait_until(lambda: not procs.state(record["worker"]))
+    assert procs.alive(pid)

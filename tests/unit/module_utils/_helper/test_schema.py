@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Definitions of operations: what is refused, all at once, and never with a secret in the text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper import schema
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.capabilities import NUMBERS
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.operations import (
+    BadParameter,
+    Operation,
+    check,
+)
+
+
+def document(**operation: Any) -> dict[str, Any]:
+    one = {"argv": ["/bin/true"], "allow": [], **operation}
+    return {"format": 1, "socket": "/run/x/socket", "state_directory": "/run/x", "operations": {"one": one}}
+
+
+def problems(**operation: Any) -> list[str]:
+    return schema.problems(document(**operation))
+
+
+def with_parameter(**parameter: Any) -> list[str]:
+    return problems(argv=["/bin/echo", "{it}"], parameters={"it": parameter})
+
+
+def test_a_good_definition_has_no_problems() -> None:
+    assert not problems(
+        description="All there is",
+        argv=["/bin/echo", "{number}", "--", "{path}", "{force}", "{choice}", "{name}", "{ not a placeholder }"],
+        parameters={
+            "number": {"type": "integer", "minimum": -5, "maximum": 5, "default": 0},
+            "path": {"type": "path", "within": "/srv/data", "exists": False},
+            "force": {"type": "boolean", "flag": "--force", "required": False},
+            "choice": {"type": "enum", "values": ["a", "b"], "default": "a"},
+            "name": {"type": "string", "pattern": "[a-z]+", "max_length": 16},
+            "password": {"type": "string", "no_log": True},
+        },
+        environment={"PASSWORD": "{password}", "NUMBER": 5, "TEXT": "x"},
+        allow=[{"user": "root"}, {"user": 1000}, {"group": "adm"}],
+        timeout=1.5,
+        user="nobody",
+        directory="/srv",
+        memory_max=2**30,
+        capabilities=["net_admin"],
+        idempotency="pure",
+        on_disconnect="cancel",
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [
+        ({"argv": []}, "argv"),
+        ({"argv": "/bin/echo x"}, "argv"),
+        ({"argv": ["echo"]}, "argv[0]"),
+        ({"argv": ["{it}"]}, "argv[0]"),
+        ({"argv": ["/bin/../bin/echo"]}, "argv[0]"),
+        ({"argv": ["/bin/echo", 5]}, "argv"),
+        ({"argv": ["/bin/echo", "{nobody}"]}, "argv[1]"),
+        ({"argv": ["/bin/echo", "--x={it}"]}, "argv[1]"),
+        ({"parameters": {"unused": {"type": "string"}}}, "parameters.unused"),
+        ({"parameters": {"Bad-Name": {"type": "string"}}}, "parameters.Bad-Name"),
+        ({"parameters": []}, "parameters"),
+        ({"allow": None}, "allow"),
+        ({"allow": [{"user": "a", "group": "b"}]}, "allow[0]"),
+        ({"allow": [{"user": -1}]}, "allow[0]"),
+        ({"allow": [{"user": 2**32 - 1}]}, "allow[0]"),
+        ({"allow": [{"user": True}]}, "allow[0]"),
+        ({"allow": [{"uid": 5}]}, "allow[0]"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"capabilities": ["CAP_NET_ADMIN"]}, "capabilities"),
+        ({"capabilities": "net_admin"}, "capabilities"),
+        ({"idempotency": "never"}, "idempotency"),
+        ({"on_disconnect": "stop"}, "on_disconnect"),
+        ({"environment": {"A B": "x"}}, "environment.A B"),
+        ({"environment": {"A": True}}, "environment.A"),
+        ({"environment": {"A": None}}, "environment.A"),
+        ({"environment": {"A": "{nobody}"}}, "environment.A"),
+        ({"memory_max": 5}, "memory_max"),
+        ({"user": ""}, "user"),
+        ({"directory": "srv"}, "directory"),
+        ({"shell": True}, "shell"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(operation: dict[str, Any], path: str) -> None:
+    found = problems(**operation)
+    assert any(text.startswith(f"operations.one.{path}: ") for text in found), found
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {},
+        {"type": "number"},
+        {"type": "integer"},
+        {"type": "integer", "minimum": 1},
+        {"type": "integer", "minimum": 2, "maximum": 1},
+        {"type": "integer", "minimum": True, "maximum": 5},
+        {"type": "integer", "minimum": 0, "maximum": 5, "default": 6},
+        {"type": "integer", "minimum": 0, "maximum": 5, "pattern": "x"},
+        {"type": "string", "pattern": "("},
+        {"type": "string", "pattern": 5},
+        {"type": "string", "max_length": 0},
+        {"type": "string", "default": "-x"},
+        {"type": "string", "no_log": "yes"},
+        {"type": "string", "no_log": True},
+        {"type": "boolean", "flag": ""},
+        {"type": "enum"},
+        {"type": "enum", "values": []},
+        {"type": "path"},
+        {"type": "path", "within": "/"},
+        {"type": "path", "within": "data"},
+        {"type": "path", "within": "/srv/../etc"},
+    ],
+    ids=str,
+)
+def test_a_wrong_parameter_is_refused(parameter: dict[str, Any]) -> None:
+    assert with_parameter(**parameter)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    found = problems(argv=["x"], timeout=-1, idempotency="x", unknown=1, allow=5)
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("content", [None, [], "x", {}, {"format": 2, "operations": []}, {"operations": {5: {}}}])
+def test_what_is_no_configuration_is_refused(content: object) -> None:
+    assert schema.problems(content)
+
+
+def test_a_dash_is_let_through_only_where_the_pattern_begins_with_it() -> None:
+    for pattern in ("-?[0-9]+", r"\-[0-9]+", "^-[0-9]+", "(-[0-9]+)"):
+        check({"type": "string", "pattern": pattern}, "-5")
+    for pattern in (".*", "[-0-9]+", ".[0-9]+"):
+        with pytest.raises(BadParameter):
+            check({"type": "string", "pattern": pattern}, "-5")
+
+
+def test_root_may_call_everything_and_nobody_else_what_is_not_for_him() -> None:
+    operation = Operation("one", {"argv": ["/bin/true"], "allow": [{"user": 1000}, {"group": 2000}]})
+    assert operation.allows(0, set()) and operation.allows(1000, {5}) and operation.allows(5, {1, 2000})
+    assert not operation.allows(2000, {1000}) and not operation.allows(-1, set())
+
+
+def test_users_whom_the_host_does_not_know_and_the_one_who_stands_for_them_are_not_allowed() -> None:
+    allow = [{"user": "nobody-knows-him"}, {"user": 65534}, {"group": "nobody-knows-it"}]
+    operation = Operation("one", {"argv": ["/bin/true"], "allow": allow})
+    assert operation.uids == {0} and not operation.gids
+    assert operation.unknown == ["user nobody-knows-him", "user 65534", "group nobody-knows-it"]
+
+
+def test_capabilities_have_the_numbers_of_the_kernel() -> None:
+    assert (NUMBERS["chown"], NUMBERS["net_admin"], NUMBERS["sys_admin"], NUMBERS["checkpoint_restore"]) == (
+        0,
+        12,
+        21,
+        40,
+    )
