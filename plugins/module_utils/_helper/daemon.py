@@ -98,7 +98,7 @@ def _serve(document: dict[str, object], notify: int) -> int:
     _recover(log)
     for one in operations.values():
         if one.unknown:
-            audit.record("operation", operation=one.name, outcome="not allowed", unknown=one.unknown)
+            audit.record("operation", operation=one.name, outcome="unknown names", unknown=one.unknown)
     turns = loop.Loop()
     family = children.Children(turns)
     turns.on_signal(signal.SIGCHLD, family.reap)

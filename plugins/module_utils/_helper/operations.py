@@ -40,6 +40,7 @@ class Operation:
         "_argv",
         "_environment",
         "_parameters",
+        "account",
         "capabilities",
         "description",
         "directory",
@@ -55,6 +56,8 @@ class Operation:
     )
 
     def __init__(self, name: str, definition: dict[str, Any]) -> None:
+        #: Names that this host does not know.
+        self.unknown: list[str] = []
         self.name = name
         self.description: str = definition.get("description", "")
         self.timeout = float(definition.get("timeout", schema.TIMEOUT))
@@ -62,13 +65,15 @@ class Operation:
         self.on_disconnect: str = definition.get("on_disconnect", "finish")
         self.capabilities = sorted({NUMBERS[one] for one in definition.get("capabilities", [])})
         self.user = str(definition.get("user", "root"))
+        #: uid, gid and groups of the user. Looked up once: a name service takes longer than all the rest of a call.
+        self.account = _user(self.user)
+        if self.account is None:
+            self.unknown.append(f"user: {self.user}")
         self.directory: str = definition.get("directory", "/")
         self.memory_max: int | None = definition.get("memory_max")
         self._argv: list[str] = definition["argv"]
         self._environment = {key: str(value) for key, value in definition.get("environment", {}).items()}
         self._parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
-        #: Who is allowed and cannot be: names that this host does not know.
-        self.unknown: list[str] = []
         self.uids: set[int] = {0}
         self.gids: set[int] = set()
         overflow = _overflow()
@@ -209,6 +214,15 @@ def _number(kind: str, value: str) -> int | None:
         return pwd.getpwnam(value).pw_uid if kind == "user" else grp.getgrnam(value).gr_gid
     except KeyError:
         return None
+
+
+def _user(user: str) -> tuple[int, int, list[int]] | None:
+    try:
+        account = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except KeyError:
+        return None
+    groups = os.getgrouplist(account.pw_name, account.pw_gid) if account.pw_uid else [0]
+    return account.pw_uid, account.pw_gid, groups
 
 
 def _overflow() -> dict[str, int]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pwd
 import resource
 import signal
 import stat
@@ -292,10 +291,10 @@ def _privileges(operation: Operation) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     if os.geteuid() == 0:
-        account = pwd.getpwuid(int(operation.user)) if operation.user.isdecimal() else pwd.getpwnam(operation.user)
-        groups = os.getgrouplist(account.pw_name, account.pw_gid) if account.pw_uid else [0]
+        if operation.account is None:
+            raise Refused(f"there is no user {operation.user}")
         capabilities.bound(operation.capabilities)
-        capabilities.become(account.pw_uid, account.pw_gid, groups, operation.capabilities)
+        capabilities.become(*operation.account, operation.capabilities)
     elif operation.capabilities or operation.user not in ("root", str(os.geteuid())):
         raise Refused("only a helper that runs as root can give capabilities or be another user")
     capabilities.no_new_privileges()

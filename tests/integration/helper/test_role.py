@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role helper and the module helper_call, from a playbook to a supervised helper."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import procs
+import pytest
+import yaml
+from converging import Host
+from helping import PYTHON, STRANGER
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import Helper
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away what only root has")
+
+
+@pytest.fixture
+def host(runtime: Path) -> Iterator[Host]:
+    """A host with a supervisor, and the command of the runtime."""
+    base = Path(tempfile.mkdtemp(prefix="hf-helper-role-"))
+    base.chmod(0o755)
+    made = Host(runtime, base)
+    made.prepare()
+    (base / "holdfast").write_text(f'#!/bin/sh\nexec {PYTHON} -I -S {runtime} "$@"\n')
+    (base / "holdfast").chmod(0o755)
+    made.start()
+    yield made
+    made.close()
+    shutil.rmtree(base)
+
+
+class Play:
+    """Plays with the roles helper and services."""
+
+    def __init__(self, folder: Path, collections: Path, host: Host) -> None:
+        self._folder = folder
+        self._collections = collections
+        self._host = host
+
+    def run(self, operations: dict[str, Any], *options: str, tasks: list[Any] | None = None) -> tuple[int, str]:
+        base = self._host.base
+        play = {
+            "hosts": "all",
+            "gather_facts": False,
+            "vars": {
+                "helper_operations": operations,
+                "helper_file": str(base / "helper.json"),
+                "helper_directory": str(base / "helper"),
+                "helper_command": str(base / "holdfast"),
+                "services_scan_directory": str(self._host.scan),
+                "services_log_directory": str(self._host.logs),
+            },
+            "roles": ["holdfast.supervision.helper", "holdfast.supervision.services"],
+            "tasks": tasks or [],
+        }
+        (self._folder / "play.yml").write_text(yaml.safe_dump([play]))
+        environment = {
+            **os.environ,
+            "HOME": str(self._folder),
+            "ANSIBLE_HOME": str(self._folder / "home"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self._collections),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        }
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", "here,", "-c", "local"]
+        command += ["-e", f"ansible_python_interpreter={PYTHON}", *options, str(self._folder / "play.yml")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def play(tmp_path: Path, collections_path: Path, host: Host) -> Play:
+    return Play(tmp_path, collections_path, host)
+
+
+def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host) -> None:
+    echo = {"argv": ["/bin/echo", "{text}"], "parameters": {"text": {"type": "string"}}, "allow": []}
+    operations = {"echo": echo, "look": {"argv": ["/bin/echo", "seen"], "allow": [], "idempotency": "pure"}}
+    socket = str(host.base / "helper" / "socket")
+
+    code, output = play.run(operations)
+    assert code == 0, output
+    assert host.status()["helper"]["state"] == "ready"
+    assert (host.base / "helper.json").stat().st_mode & 0o777 == 0o600
+    assert Helper(socket).call("echo", {"text": "hello"})["stdout"] == "hello\n"
+
+    # Nothing to do, also for the services alone; modules call, in check mode what is pure only.
+    call = "holdfast.supervision.helper_call"
+    tasks = [
+        {call: {"operation": "look", "socket": socket}, "register": "looked"},
+        {call: {"operation": "echo", "socket": socket, "parameters": {"text": "x"}}, "register": "echoed"},
+        {call: {"operation": "absent", "socket": socket}, "register": "absent", "ignore_errors": True},
+        {
+            "ansible.builtin.copy": {"dest": str(host.base / "results"), "content": "{{ [looked, echoed, absent] }}"},
+            "check_mode": False,
+        },
+    ]
+    code, output = play.run(operations, "--tags", "services")
+    assert code == 0 and "changed=0" in output, output
+    code, output = play.run(operations, "--check", tasks=tasks)
+    assert code == 0, output
+    looked, echoed, absent = json.loads((host.base / "results").read_text())
+    assert looked["stdout"] == "seen\n" and not looked["changed"]
+    assert echoed["skipped"] and echoed["changed"] and "stdout" not in echoed
+    assert absent["failed"] and "those are: echo, look" in absent["msg"]
+
+    # What is wrong leaves everything as it is.
+    code, output = play.run({"echo": {**echo, "timeout": -1, "shell": True}})
+    assert code != 0 and "operations.echo.timeout" in output and "operations.echo.shell" in output
+    assert Helper(socket).call("look")["stdout"] == "seen\n"
+
+    before = host.status()["helper"]["pid"]
+    code, output = play.run({"look": operations["look"]})
+    assert code == 0, output
+    assert host.status()["helper"]["pid"] != before
+    assert [one["name"] for one in Helper(socket).operations()] == ["look"]
+
+    code, output = play.run({})
+    assert code == 0, output
+    assert "helper" not in host.status() and not (host.base / "helper.json").exists()
+
+
+def test_a_killed_helper_is_back_for_the_call_that_found_it_dead(play: Play, host: Host) -> None:
+    code, output = play.run({"look": {"argv": ["/bin/echo", "seen"], "allow": [{"user": STRANGER}]}})
+    assert code == 0, output
+    client = Helper(str(host.base / "helper" / "socket"), pause=1)
+    for _number in range(3):
+        pid = wait_until(lambda: host.status()["helper"]["pid"])
+        procs.kill(pid)
+        procs.until_dead(pid)
+        assert client.call("look")["stdout"] == "seen\n"
+    # The audit log is the log of the service.
+    log = host.logs / "helper" / "current"
+    wait_until(lambda: log.read_text().count('"outcome": "exited"') == 3)
