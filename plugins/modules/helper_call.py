@@ -43,7 +43,7 @@ options:
     type: dict
   id:
     description:
-      - The name of this call, 1 to 64 letters, digits and C(. _ -). The same call with the same name is not made twice.
+      - The name of this call, 1 to 64 letters, digits, C(_) and C(-). The same call with the same name is not made twice.
     type: str
   socket:
     description:

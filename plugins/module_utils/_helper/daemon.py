@@ -22,7 +22,7 @@ import sys
 
 from .._supervise._embedded import children, files, loop, spawn
 from . import audit, journal, schema
-from .operations import Operation
+from .operations import Operation, untrusted
 from .server import Api
 
 USAGE = "usage: holdfast helper [--check] [--notify-fd N] FILE\n"
@@ -63,13 +63,10 @@ def main(arguments: list[str]) -> int:
 
 def _read(path: str, check: bool) -> dict[str, object]:
     """Give the content of FILE, which is whole and right. Only root's word, or our own, says what root does."""
+    reason = "" if check else untrusted(path)
+    if reason:
+        raise _Fatal(UNUSABLE, reason)
     with open(path, encoding="utf-8") as file:
-        found = os.fstat(file.fileno())
-        if not check and (found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022):
-            raise _Fatal(
-                UNUSABLE,
-                f"{path}: belongs to uid {found.st_uid}, mode {found.st_mode & 0o7777:04o}; others may change it",
-            )
         try:
             document = json.load(file)
         except ValueError as error:

@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import re
+import stat
 
 from . import schema
 from .capabilities import NUMBERS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .worker import Work
 
 SECRET = "(secret)"
+#: Characters of a value that are written down.
+_SHOWN = 256
 #: What every worker's environment begins with; nothing of the helper's own, and nothing of the caller's.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/", "SHELL": "/bin/sh"}
 
@@ -112,7 +115,7 @@ class Operation:
 
     def masked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give checked parameters as they may be written down."""
-        return {key: SECRET if self._parameters[key].get("no_log") else value for key, value in given.items()}
+        return {key: SECRET if self._parameters[key].get("no_log") else _cut(value) for key, value in given.items()}
 
     def complete(self, given: dict[str, Any]) -> dict[str, Any]:
         """Check what a caller gave, and add the defaults. Raises BadParameter."""
@@ -203,6 +206,10 @@ def _check_string(parameter: dict[str, Any], value: str) -> None:
         raise BadParameter(f"does not match {pattern}")
 
 
+def _cut(value: object) -> object:
+    return f"{value[:_SHOWN]}…" if isinstance(value, str) and len(value) > _SHOWN else value
+
+
 def _word(value: object) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
@@ -236,8 +243,8 @@ def _overflow() -> dict[str, int]:
     return found
 
 
-def trusted_program(path: str) -> str:
-    """Say why root should not run *path*; "" if he may. Every folder on the way counts."""
+def untrusted(path: str) -> str:
+    """Say why root should not run, or heed, the file *path*; "" if he may. Every folder on the way counts."""
     real = os.path.realpath(path)
     while True:
         try:
@@ -245,8 +252,10 @@ def trusted_program(path: str) -> str:
         except OSError as error:
             return f"{path}: {error.strerror}"
         if found.st_uid not in (0, os.geteuid()):
-            return f"{path}: {real} belongs to uid {found.st_uid}, who could have anything run here"
-        if found.st_mode & 0o022 and not found.st_mode & 0o1000:
+            return f"{path}: {real} belongs to uid {found.st_uid}, who may change it"
+        # In a folder like /tmp nobody can take away what is not his.
+        shared = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if found.st_mode & 0o022 and not shared:
             return f"{path}: others may write to {real}"
         if real == "/":
             return ""

@@ -434,5 +434,5 @@ def _result(one: worker.Worker, limit: int) -> dict[str, Any]:
 
 def _id(value: object) -> str:
     if not isinstance(value, str) or not journal.is_id(value):
-        raise _Refused(interface.BAD_ID, id=str(value)[:64], message="1 to 64 letters, digits and '. _ -'")
+        raise _Refused(interface.BAD_ID, id=str(value)[:64], message="1 to 64 letters, digits, '_' and '-'")
     return value

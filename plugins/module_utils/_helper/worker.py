@@ -19,7 +19,7 @@ import time
 
 from .._supervise._embedded import children
 from . import capabilities
-from .operations import trusted_program
+from .operations import untrusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _become(work: Work) -> str:
         os.setsid()
         os.umask(0o077)
         opened = [_open(work, *path) for path in work.paths]
-        reason = trusted_program(work.argv[0])
+        reason = untrusted(work.argv[0])
         if reason:
             return reason
         _privileges(work.operation)

@@ -427,7 +427,7 @@ def test_a_configuration_of_somebody_else_is_not_used(helper: HelperProcess) -> 
     helper.file.chmod(0o666)
     command = ["/usr/bin/python3", "-I", "-S", str(helper.runtime), "helper", str(helper.file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 111 and "others may change it" in done.stderr
+    assert done.returncode == 111 and "others may write to" in done.stderr
     assert subprocess.run([*command[:5], "--check", command[5]], check=False, timeout=30).returncode == 0
 
 
@@ -436,6 +436,16 @@ def test_a_second_helper_does_not_take_the_place_of_the_first(helper: HelperProc
     command = ["/usr/bin/python3", "-I", "-S", str(helper.runtime), "helper", str(helper.file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 100
+    assert helper.call("works")["exit"] == 0
+
+
+def test_half_a_request_is_not_waited_for_for_ever(helper: HelperProcess) -> None:
+    helper.start(works={"argv": ["/bin/true"]})
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(helper.socket))
+        peer.settimeout(60)
+        peer.sendall(b'{"method": ')
+        assert peer.recv(1) == b""
     assert helper.call("works")["exit"] == 0
 
 
