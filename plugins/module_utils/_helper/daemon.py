@@ -25,6 +25,10 @@ from . import audit, journal, schema
 from .operations import Operation, untrusted
 from .server import Api
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 USAGE = "usage: holdfast helper [--check] [--notify-fd N] FILE\n"
 WRONG, WRONG_USAGE, LOCKED, UNUSABLE = 1, 2, 100, 111
 
@@ -61,7 +65,7 @@ def main(arguments: list[str]) -> int:
         return UNUSABLE
 
 
-def _read(path: str, check: bool) -> dict[str, object]:
+def _read(path: str, check: bool) -> dict[str, Any]:
     """Give the content of FILE, which is whole and right. Only root's word, or our own, says what root does."""
     reason = "" if check else untrusted(path)
     if reason:
@@ -77,7 +81,7 @@ def _read(path: str, check: bool) -> dict[str, object]:
     return dict(document)
 
 
-def _serve(document: dict[str, object], notify: int) -> int:
+def _serve(document: dict[str, Any], notify: int) -> int:
     os.umask(0o022)
     path, state = str(document["socket"]), str(document["state_directory"])
     for folder in (os.path.dirname(path), state):
@@ -88,7 +92,6 @@ def _serve(document: dict[str, object], notify: int) -> int:
     except files.Busy:
         raise _Fatal(LOCKED, f"{state}: another helper runs here") from None
     definitions = document["operations"]
-    assert isinstance(definitions, dict)
     operations = {name: Operation(name, one) for name, one in definitions.items()}
     spawn.protect()
     log = journal.Journal(state + "/journal")

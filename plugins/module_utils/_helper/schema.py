@@ -272,7 +272,7 @@ def is_integer(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     """Say whether *value* is a number."""
-    return is_integer(value) or (isinstance(value, float) and value == value)
+    return is_integer(value) or isinstance(value, float)
 
 
 def is_absolute(value: object) -> bool:

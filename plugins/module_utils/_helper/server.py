@@ -87,8 +87,7 @@ class _Call:
     @property
     def entry(self) -> str:
         """Give its name in the journal. One whose outcome is not kept is there while it is at work, and so found later."""
-        assert self.worker is not None
-        return self.id if self.journalled else f"{journal.NAMELESS}{self.worker.pid}"
+        return self.id if self.journalled else f"{journal.NAMELESS}{self.worker.pid if self.worker else 0}"
 
 
 class Api:
@@ -315,16 +314,15 @@ class Api:
         """Give a call whose id was used before the answer of the first one, or have it wait for that."""
         peer = client.peer
         first = self._named.get((peer.uid, call.id))
-        entry = None if first is not None else self._journal.read(peer.uid, call.id)
-        if first is None and entry is None:
-            return False
-        if call.digest != (first.digest if first is not None else (entry or {}).get("digest")):
-            raise _Refused(interface.BAD_ID, id=call.id, message="was used for another call")
         if first is not None:
+            self._expect(first.digest, call)
             first.clients.append(client)
             client.call = first
             return True
-        assert entry is not None
+        entry = self._journal.read(peer.uid, call.id)
+        if entry is None:
+            return False
+        self._expect(entry["digest"], call)
         if entry["state"] == journal.DONE:
             self._answer(client, entry["result"]["error"], entry["result"]["parameters"])
             return True
@@ -333,6 +331,12 @@ class Api:
             audit.record("call", peer, operation=call.operation.name, id=call.id, outcome="outcome unknown")
             raise _Refused(interface.OUTCOME_UNKNOWN, operation=call.operation.name, id=call.id)
         return False
+
+    @staticmethod
+    def _expect(digest: str, call: _Call) -> None:
+        """Refuse an id that was used for something else."""
+        if digest != call.digest:
+            raise _Refused(interface.BAD_ID, id=call.id, message="was used for another call")
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -355,7 +359,7 @@ class Api:
     def _begin(self, call: _Call) -> None:
         work = call.operation.work(call.values)
         try:
-            call.worker = worker.Worker(self._loop, self._family, work, lambda _worker: self._ended(call))
+            call.worker = worker.Worker(self._loop, self._family, work, lambda one: self._ended(call, one))
         except OSError as error:
             self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {error.strerror}"})
             return
@@ -368,10 +372,9 @@ class Api:
             return
         call.worker.begin()
 
-    def _ended(self, call: _Call) -> None:
+    def _ended(self, call: _Call, one: worker.Worker) -> None:
         self._working.remove(call)
-        name, one = call.operation.name, call.worker
-        assert one is not None
+        name = call.operation.name
         if one.outcome == worker.EXITED:
             self._conclude(call, "exited", "", _result(one, worker.OUTPUT))
         elif one.outcome == worker.CANNOT_START and one.message.startswith(worker.REFUSED):
