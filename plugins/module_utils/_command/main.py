@@ -25,6 +25,10 @@ def main(arguments: list[str]) -> int:
         from .._helper import daemon as helper
 
         return helper.main(arguments[1:])
+    if verb == "guard":
+        from .._lease._guard import daemon as guard
+
+        return guard.main(arguments[1:])
     from . import people
 
     return people.main(arguments)

@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`holdfast guard`: reads the command line and guards. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+from ..._supervise._embedded import files
+from .. import trees
+from ..drivers import load
+from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Hole, LeaseError
+from .api import Api
+from .guard import UNUSABLE, Guard
+from .tree import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USAGE = """\
+usage: holdfast guard --name SERVICE --resource NAME[:shared] ... --directory DIR [options] -- command ...
+  --driver file              who keeps the leases
+  --state DIR                where this guard's state and socket go (/run/holdfast/guards, or ~/.holdfast/run/guards)
+  --wait | --no-wait         stand in line (default), or exit with 75 if a resource is held
+  --containment pid_namespace | process_group
+  --safety strict | standard strict (default): refuse to start while a safety hole is open
+  --definition FILE          holdfast.json of a leased service: its process state is applied to the command
+  --stop-signal NAME, --stop-timeout SECONDS, --kill process|group|tree
+"""
+_VALUES = frozenset(
+    ("name", "resource", "directory", "driver", "state", "containment", "safety", "definition")
+    + ("stop-signal", "stop-timeout", "kill")
+)
+#: Seconds that the tree of a killed guard of this service has to be gone.
+_PATIENCE = 5.0
+_CHOICES = {
+    "containment": (trees.NAMESPACE, trees.GROUP),
+    "safety": ("strict", "standard"),
+    "kill": ("process", "group", "tree"),
+}
+#: Variables that are the guard's business, not the service's.
+_DROPPED = ("HOLDFAST_PYTHON", "HOLDFAST_RUNTIME", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS")
+
+
+class _Wrong(ValueError):
+    """The command line is wrong."""
+
+
+def main(arguments: list[str]) -> int:
+    """Guard a service and give its exit code; 2 wrong usage, 75 busy, 111 refused or impossible."""
+    try:
+        options, resources, command = _parse(arguments)
+    except ValueError as error:
+        sys.stderr.write(f"holdfast guard: {error}\n{USAGE}")
+        return 2
+    try:
+        return _guard(options, resources, command)
+    except files.Busy:
+        sys.stderr.write(
+            f"holdfast guard: {options['name']}: another guard has this service here, or its end is near\n"
+        )
+    except LeaseError as error:
+        sys.stderr.write(f"holdfast guard: {options['name']}: {error}\n")
+    except OSError as error:
+        sys.stderr.write(f"holdfast guard: {options['name']}: {error.filename or ''}: {error.strerror or error}\n")
+    return UNUSABLE
+
+
+def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
+    options: dict[str, Any] = {"driver": "file", "safety": "strict", "wait": True, "kill": "group"}
+    options.update({"stop-signal": "TERM", "stop-timeout": "10"})
+    options["containment"] = trees.NAMESPACE if os.geteuid() == 0 else trees.GROUP
+    resources: list[tuple[str, str]] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            break
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word in ("--wait", "--no-wait"):
+            options["wait"] = word == "--wait"
+        elif word.startswith("--") and name in _VALUES:
+            if not equals:
+                if not rest:
+                    raise _Wrong(f"--{name} needs a value")
+                value = rest.pop(0)
+            if value not in _CHOICES.get(name, (value,)):
+                raise _Wrong(f"--{name}: {value!r} is none of {', '.join(_CHOICES[name])}")
+            if name == "resource":
+                shared = value.endswith(":shared")
+                resources.append(
+                    (value[: -len(":shared")] if shared else value, SHARED_MODE if shared else EXCLUSIVE_MODE)
+                )
+            else:
+                options[name] = value
+        else:
+            raise _Wrong(f"there is no option {word}")
+    for name in ("name", "directory"):
+        if not options.get(name):
+            raise _Wrong(f"--{name} is missing")
+    if not resources or not rest:
+        raise _Wrong("at least one --resource and a command behind -- are needed")
+    if "/" in options["name"] or options["name"].startswith("."):
+        raise _Wrong(f"--name: {options['name']!r} is no name of a service")
+    options["signal"] = getattr(signal, "SIG" + options["stop-signal"].upper().removeprefix("SIG"), None)
+    if not isinstance(options["signal"], signal.Signals):
+        raise _Wrong(f"--stop-signal: {options['stop-signal']!r} is no signal")
+    options["grace"] = float(options["stop-timeout"])
+    return options, resources, rest
+
+
+def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments: list[str]) -> int:
+    root = os.geteuid() == 0
+    base = options.get("state") or ("/run/holdfast/guards" if root else os.path.expanduser("~/.holdfast/run/guards"))
+    folder = os.path.join(os.path.realpath(base), options["name"])
+    os.makedirs(folder, 0o755, exist_ok=True)
+    # Until the init that inherits it is dead too, no second guard of this service comes this far.
+    lock = _lock(f"{folder}/lock")
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    containment = options["containment"]
+    driver = load(options["driver"])(options["name"], {"directory": options["directory"], "containment": containment})
+    for resource, mode in resources:
+        driver.register(resource, mode)
+    holes = driver.probe() + _own_holes(containment)
+    if holes and options["safety"] == "strict":
+        texts = "; ".join(f"{hole.name}: {hole.text}" for hole in holes)
+        raise LeaseError(f"refused, because of what is open: {texts}. With safety standard it is accepted")
+    environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    command = Command(arguments, environment)
+    command.stop, command.scope = int(options["signal"]), options["kill"]
+    if options.get("definition"):
+        with open(options["definition"], encoding="utf-8") as file:
+            command.state = (json.load(file).get("lease") or {}).get("process") or {}
+        environment["HOLDFAST_APPLIED"] = "1"
+    environment["HOLDFAST_GUARDED"] = options["name"]
+    guard = Guard(options["name"], folder, driver, command, containment)
+    guard.holes, guard.wait = holes, options["wait"]
+    Api(guard, f"{folder}/socket")
+    try:
+        return guard.run(options["grace"])
+    finally:
+        for name in ("socket", "token", "state.json"):
+            files.remove(f"{folder}/{name}")
+
+
+def _lock(path: str) -> int:
+    """Take the guard's own lock; one that a dead guard's init still has is waited for. Raises files.Busy, OSError."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return files.lock(path)
+        except files.Busy:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _own_holes(containment: str) -> list[Hole]:
+    holes = []
+    if containment == trees.GROUP:
+        holes.append(
+            Hole(
+                "process_group",
+                "a process that leaves the service's group and session (setsid) outlives a killed guard; "
+                "containment pid_namespace, as root, closes it",
+            )
+        )
+    if os.geteuid() != 0:
+        holes.append(Hole("rootless", "the service runs as the guard's user and may stop or change it"))
+    return holes

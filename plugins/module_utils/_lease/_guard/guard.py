@@ -1,0 +1,301 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The guard of one service: carries out what the core decides. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+from ..._supervise._embedded import files, identity
+from ..._supervise._embedded.loop import Loop
+from .. import core
+from ..interface import Busy, LeaseError
+from . import kernel
+from .tree import FORWARDED, Command, Tree, descendants
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..._supervise._embedded.loop import Timer
+    from ..interface import Driver, Grant, Hole
+
+BUSY = 75
+UNUSABLE = 111
+#: Seconds between two attempts after the line was left without a grant.
+_AGAIN = 0.2
+#: Seconds between two looks at what a dead main process has left behind.
+_LOOK = 0.01
+
+
+class Guard:
+    """Holds the leases of the service *name* while its tree lives. folder: where state, token and socket are."""
+
+    def __init__(self, name: str, folder: str, driver: Driver, command: Command, containment: str) -> None:
+        self.name = name
+        self.folder = folder
+        self.driver = driver
+        self.command = command
+        self.containment = containment
+        self.holes: list[Hole] = []
+        self.wait = True
+        self.loop = Loop()
+        self.state = core.begin(None, 10.0)
+        self.since = time.time()
+        self.code = 0
+        self.tree: Tree | None = None
+        self._waiter = 0
+        self._timer: Timer | None = None
+        self._status = 0
+
+    def run(self, grace: float) -> int:
+        """Guard until the end and give the exit code: that of the service."""
+        self.state = core.begin(None, grace)
+        for number in FORWARDED:
+            self.loop.on_signal(number, lambda number=number: self._forward(number))  # type: ignore[misc]
+        self.loop.on_signal(signal.SIGTERM, lambda: self.event(core.STOP, "asked to stop"))
+        self.loop.on_signal(signal.SIGCHLD, self._reap)
+        self.publish()
+        self._acquire()
+        if self.state.phase != core.ENDED:
+            self.loop.run()
+        self._die_as_the_service()
+        return self.code
+
+    def event(self, kind: str, reason: str = "", sent: float = 0.0) -> None:
+        """Let the core decide on an event, and do it."""
+        phase = self.state.phase
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.state, actions = core.step(self.state, core.Event(kind, sent, reason), now)
+        if self.state.phase != phase:
+            self.since = time.time()
+            self.publish()
+        for action, _value in actions:
+            getattr(self, f"_do_{action}")()
+        self._schedule()
+
+    def publish(self) -> None:
+        """Write down what we are at, for those who ask without asking us. An error is swallowed."""
+        record = {
+            "name": self.name,
+            "phase": self.state.phase,
+            "since": self.since,
+            "pid": os.getpid(),
+            "started": identity.start_time(os.getpid()),
+            "tree": self.tree.pid if self.tree else 0,
+            "driver": self.driver.name,
+            "containment": self.containment,
+            "resources": [{"name": one.resource, "mode": one.mode, "token": one.token} for one in self.driver.held()],
+            "holes": [{"name": hole.name, "text": hole.text} for hole in self.holes],
+        }
+        try:
+            files.replace(f"{self.folder}/state.json", json.dumps(record).encode())
+        except OSError as error:
+            self.say(f"{self.folder}/state.json: {error.strerror}")
+
+    def say(self, text: str) -> None:
+        """Tell people, where the service's output goes."""
+        try:
+            sys.stderr.write(f"holdfast guard: {self.name}: {text}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
+
+    # -- getting in
+
+    def _acquire(self) -> None:
+        sent = time.clock_gettime(time.CLOCK_BOOTTIME)
+        try:
+            self.driver.acquire()
+        except Busy as error:
+            if not self.wait:
+                self.code = BUSY
+                self.say(str(error))
+                self.event(core.REFUSED, str(error))
+            else:
+                self._line_up()
+            return
+        except LeaseError as error:
+            self.code = UNUSABLE
+            self.say(str(error))
+            self.event(core.REFUSED, str(error))
+            return
+        self.event(core.GRANTED, sent=sent)
+
+    def _line_up(self) -> None:
+        """Let a child wait in line for us: what it locks is ours, and nothing has to be polled."""
+        self.publish()
+        try:
+            self.driver.prepare_line()
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGTERM, signal.SIGCHLD))
+            guard = os.getpid()
+            self._waiter = os.fork()
+        except (OSError, LeaseError) as error:
+            self.say(str(error))
+            self._waiter = 0
+            self.loop.later(_AGAIN * 10, self._again)
+            return
+        if not self._waiter:
+            try:
+                signal.set_wakeup_fd(-1)
+                kernel.die_with_parent()
+                if os.getppid() == guard:
+                    self.driver.line_up()
+                    os._exit(0)
+            except LeaseError as error:
+                self.say(str(error))
+            finally:
+                os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _again(self) -> None:
+        if self.state.phase == core.STANDBY and not self._waiter and not self.state.reason:
+            self._acquire()
+
+    def _leave_line(self) -> None:
+        if self._waiter:
+            os.kill(self._waiter, signal.SIGKILL)
+            os.waitpid(self._waiter, 0)
+            self._waiter = 0
+        self.driver.leave_line()
+
+    # -- what the core orders
+
+    def _do_start(self) -> None:
+        grants = self.driver.held()
+        self._publish_token(grants)
+        environment = self.command.environment
+        environment["HOLDFAST_TOKEN"] = str(grants[0].token)
+        environment["HOLDFAST_TOKENS"] = " ".join(f"{grant.resource}={grant.token}" for grant in grants)
+        environment["HOLDFAST_TOKEN_FILE"] = f"{self.folder}/token"
+        try:
+            self.tree = Tree(self.command, self.containment)
+        except OSError as error:
+            self.say(f"cannot start: {error.strerror or error}")
+            self.code = UNUSABLE
+            self.loop.soon(lambda: self.event(core.GONE, "could not be started"))
+            return
+        try:
+            self.driver.bind(self.tree.pid, self.tree.started)
+            self.tree.go()
+        except (LeaseError, OSError) as error:
+            self.say(f"cannot start: {error}")
+            self.tree.kill()
+        self.publish()
+
+    def _do_terminate(self) -> None:
+        if self.tree:
+            self.tree.terminate()
+
+    def _do_kill(self) -> None:
+        if self.tree:
+            self.tree.kill()
+
+    def _do_release(self) -> None:
+        try:
+            self.driver.release()
+        except LeaseError as error:
+            self.say(str(error))
+            self.event(core.UNRELEASED, str(error))
+            return
+        self.event(core.RELEASED)
+
+    def _do_leave(self) -> None:
+        self._leave_line()
+        self.event(core.REFUSED, "stopped")
+
+    def _do_end(self) -> None:
+        self.driver.free()
+        self.loop.running = False
+
+    def _do_arm(self) -> None:
+        raise NotImplementedError("no driver of this version has grants that run out")
+
+    _do_renew = _do_arm
+
+    # -- what the kernel tells
+
+    def _forward(self, number: int) -> None:
+        if self.tree and self.state.phase in (core.ACTIVE, core.STOPPING):
+            self.tree.forward(number)
+
+    def _reap(self) -> None:
+        """Collect whoever has ended: the waiter, the tree's first process, or orphans of it."""
+        left = True
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                left = False
+                break
+            if pid == 0:
+                break
+            if pid == self._waiter:
+                self._waiter = 0
+                if status:
+                    # Killed by somebody, or the lock file was exchanged: begin anew, in a moment.
+                    self.driver.leave_line()
+                    self.loop.later(_AGAIN, self._again)
+                else:
+                    self.loop.soon(self._again)
+            elif self.tree and pid == self.tree.pid:
+                self._status, why = self.tree.ending(status)
+                if why:
+                    self.say(f"cannot start: {why}")
+                self.tree.pid = 0
+        if self.tree and self.tree.pid == 0:
+            self._main_is_gone(left)
+
+    def _main_is_gone(self, left: bool) -> None:
+        """Go on once nothing is left. In a pid namespace nothing is: its init ends after everything else in it."""
+        tree = self.tree
+        assert tree is not None
+        if left:
+            for pid in descendants(os.getpid()):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    continue
+            self.loop.later(_LOOK, self._reap)
+            return
+        tree.close()
+        self.tree = None
+        self.event(core.GONE, f"wait status {self._status}")
+
+    # -- small things
+
+    def _schedule(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        when = core.wake(self.state)
+        if when is not None:
+            delay = max(when - time.clock_gettime(time.CLOCK_BOOTTIME), 0.0)
+            self._timer = self.loop.later(delay, lambda: self.event(core.TICK))
+
+    def _publish_token(self, grants: list[Grant]) -> None:
+        lines = "".join(f"{grant.resource} {grant.token}\n" for grant in grants)
+        try:
+            files.replace(f"{self.folder}/token", lines.encode())
+        except OSError as error:
+            self.say(f"{self.folder}/token: {error.strerror}")
+
+    def tokens_changed(self) -> None:
+        """Publish after resources were added or given back while the service runs."""
+        self._publish_token(self.driver.held())
+        self.publish()
+
+    def _die_as_the_service(self) -> None:
+        """End with the service's exit code; with its signal, if it was one that has no meaning of its own for us."""
+        if self.code or not self._status:
+            return
+        if os.WIFEXITED(self._status):
+            self.code = os.WEXITSTATUS(self._status)
+            return
+        number = os.WTERMSIG(self._status)
+        asked = self.state.reason == "asked to stop" and number in (signal.SIGTERM, self.command.stop, signal.SIGKILL)
+        self.code = 0 if asked and number != signal.SIGKILL else 128 + number

@@ -1,0 +1,261 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service's process tree, started below the guard so that it cannot outlive it. PRIVATE to the collection.
+
+With a pid namespace, the guard's child is the namespace's init: a few lines that collect the dead and pass signals on.
+It stays root, so that nobody in the service can stop it, and the kernel kills it when the guard ends, and everything
+else in the namespace when init ends. Without one, the service itself is the guard's child; then only that process is
+sure to die with the guard.
+
+Either child waits for a word before it does anything: by then the guard has tied the leases to it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from ..._process_state.apply import StateError, apply
+from ..._supervise._embedded import identity
+from .. import trees
+from . import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Signals that the guard passes on to the service. TERM is an ordered stop, see `Tree.terminate`.
+FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGWINCH,
+)
+CANNOT_START = 111
+_OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)
+
+
+class Command:
+    """What is to be run. state: the process state to apply. stop: the signal that asks it to end. scope: whom that reaches."""
+
+    __slots__ = ("arguments", "environment", "scope", "state", "stop")
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self.arguments = arguments
+        self.environment = environment
+        self.state: dict[str, Any] = {}
+        self.stop = int(signal.SIGTERM)
+        self.scope = "group"
+
+
+class Tree:
+    """One started tree. pid, started: its first process, as seen by the guard. report: tells of the service's end."""
+
+    __slots__ = ("_command", "_go", "_text", "containment", "pid", "report", "started")
+
+    def __init__(self, command: Command, containment: str) -> None:
+        """Make the first process, which waits for `go`. Raises OSError; nothing is left then."""
+        self._command = command
+        self.containment = containment
+        self._text = b""
+        told, self._go = os.pipe2(os.O_CLOEXEC)
+        self.report, tell = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.report, False)
+        # Signals that come before the child is ready for them wait.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+        try:
+            if containment == trees.NAMESPACE:
+                kernel.next_child_in_new_pid_namespace()
+            else:
+                kernel.adopt_orphans()
+            self.pid = os.fork()
+        except OSError:
+            for descriptor in (told, self._go, self.report, tell):
+                os.close(descriptor)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            raise
+        if not self.pid:
+            try:
+                os.close(self._go)
+                os.close(self.report)
+                complaint = (_init if containment == trees.NAMESPACE else _serve)(command, told, tell)
+                os.write(tell, b"!" + complaint.encode("utf-8", "replace")[:2000])
+            finally:
+                os._exit(CANNOT_START)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(told)
+        os.close(tell)
+        self.started = identity.start_time(self.pid)
+
+    def go(self) -> None:
+        """Let it become the service. The descriptor stays open: its end tells the child that the guard is dead."""
+        os.write(self._go, b"g")
+
+    def forward(self, number: int) -> None:
+        """Send a signal to the service's main process."""
+        self._kill(number)
+
+    def terminate(self) -> None:
+        """Ask the service to end."""
+        if self.containment == trees.NAMESPACE:
+            self._kill(signal.SIGTERM)
+        elif self._command.scope == "process":
+            self._kill(self._command.stop)
+        elif self.pid:
+            try:
+                os.killpg(self.pid, self._command.stop)
+            except OSError:
+                self._kill(self._command.stop)
+
+    def kill(self) -> None:
+        """Kill everything that can be found of it; with a pid namespace that is everything."""
+        self._kill(signal.SIGKILL)
+        if self.containment != trees.NAMESPACE:
+            for pid in descendants(os.getpid()):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    continue
+
+    def ending(self, status: int) -> tuple[int, str]:
+        """Give the service's wait status, from that of the first process, and why it could not be started, if so."""
+        try:
+            self._text += os.read(self.report, 4096)
+        except BlockingIOError:
+            pass
+        if self._text.startswith(b"!"):
+            return CANNOT_START << 8, self._text[1:].decode("utf-8", "replace")
+        if self.containment == trees.NAMESPACE and self._text.startswith(b"="):
+            return int(self._text[1:]), ""
+        return status, ""
+
+    def close(self) -> None:
+        """Close the pipes, after the tree is gone."""
+        os.close(self._go)
+        os.close(self.report)
+
+    def _kill(self, number: int) -> None:
+        # Not collected yet, so that the pid is still its own; 0 after that.
+        try:
+            if self.pid:
+                os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def _wait_for_go(told: int) -> None:
+    """Wait for the guard's word; end if it has died, whenever that was."""
+    if os.read(told, 1) != b"g":
+        os._exit(CANNOT_START)
+    _end_without_guard(told)
+
+
+def _end_without_guard(told: int) -> None:
+    poll = select.poll()
+    poll.register(told, select.POLLHUP)
+    if poll.poll(0):
+        os._exit(CANNOT_START)
+
+
+def _init(command: Command, told: int, tell: int) -> str:
+    """Be the init of the new pid namespace. Returns only to say why not."""
+    try:
+        signal.set_wakeup_fd(-1)
+        # Blocked and with no handler of Python's: they are taken one by one below.
+        for number in _OURS:
+            signal.signal(number, signal.SIG_DFL)
+        kernel.die_with_parent()
+        os.setsid()
+        _wait_for_go(told)
+        kernel.own_proc()
+        service = os.fork()
+        if not service:
+            try:
+                os.close(told)
+                os.write(tell, b"!" + _become(command, None).encode("utf-8", "replace")[:2000])
+            finally:
+                os._exit(CANNOT_START)
+        while True:
+            asked = signal.sigwait(_OURS)
+            if asked == signal.SIGCHLD:
+                while True:
+                    try:
+                        pid, status = os.waitpid(-1, os.WNOHANG)
+                    except ChildProcessError:
+                        os._exit(0)
+                    if pid == 0:
+                        break
+                    if pid == service:
+                        # Our end is the end of all the others.
+                        os.write(tell, b"=%d" % status)
+                        os._exit(0)
+            elif asked == signal.SIGTERM:
+                _stop(command, service)
+            elif asked != signal.SIGPIPE:
+                os.kill(service, asked)
+    except OSError as error:
+        return f"{error.strerror or error}"
+
+
+def _stop(command: Command, service: int) -> None:
+    target = {"process": service, "group": -service, "tree": -1}[command.scope]
+    try:
+        os.kill(target, command.stop)
+    except OSError:
+        try:
+            os.kill(service, command.stop)
+        except OSError:
+            pass
+
+
+def _serve(command: Command, told: int, _tell: int) -> str:
+    """Become the service as the guard's own child. Returns only to say why not."""
+    signal.set_wakeup_fd(-1)
+    if os.read(told, 1) != b"g":
+        os._exit(CANNOT_START)
+    command.environment[trees.MARK] = f"{os.getpid()}.{identity.start_time(os.getpid())}"
+    return _become(command, told)
+
+
+def _become(command: Command, told: int | None) -> str:
+    """Apply the process state and execute the command. told: where the guard's death shows, if we must die with it."""
+    try:
+        os.setsid()
+        for number in (*_OURS, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        apply(command.state, command.environment)
+        if told is not None:
+            # After the change of user, which would take it back.
+            kernel.die_with_parent()
+            _end_without_guard(told)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execvpe(command.arguments[0], command.arguments, command.environment)
+    except StateError as error:
+        return str(error)
+    except OSError as error:
+        return f"{command.arguments[0]}: {error.strerror or error}"
+    except BaseException as error:  # nothing of the guard may go on in the child
+        return f"{command.arguments[0]}: {type(error).__name__}: {error}"
+
+
+def descendants(pid: int) -> list[int]:
+    """Give the living descendants of *pid*."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            found = identity.process(int(entry))
+            if found is not None and found[1] not in "ZX":
+                parents.setdefault(found[2], []).append(int(entry))
+    members: list[int] = []
+    reached = [pid]
+    while reached:
+        for child in parents.get(reached.pop(), ()):
+            members.append(child)
+            reached.append(child)
+    return members

@@ -1,0 +1,249 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The deciding core of a guard: (state, event, now) -> (state, actions). No clocks, no processes, no files here.
+
+All times are seconds of one clock that never goes back and counts suspension too. Whoever drives it calls `step` for
+each event, and with TICK at the time that `wake` gives; it carries out the actions in their order and reports what came
+of them as further events. Deadlines count from the time at which the last good request was *sent*.
+
+With T the time that a grant is good for and V its end:
+
+    V - 0.40 T   the service is asked to end; none is started from then on
+    V - 0.20 T   its tree is killed
+    V - 0.12 T   the kernel kills the guard (ARM), and the tree with it, if neither was awake
+
+A driver whose grants don't run out (T is None) has none of these. PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Phases.
+STANDBY = "standby"  # in line; nothing runs
+ACTIVE = "active"  # the service's tree may be alive, and is wanted to be
+STOPPING = "stopping"  # it was asked to end
+KILLING = "killing"  # it was killed and is not gone yet
+RELEASING = "releasing"  # the tree is gone, the leases are being given back
+ENDED = "ended"  # nothing is left to do
+
+# Events.
+GRANTED = "granted"  # sent: when the request was sent
+REFUSED = "refused"  # nothing is held; reason
+RENEWED = "renewed"  # sent
+UNCLEAR = "unclear"  # a renewal of which nobody knows what became
+LOST = "lost"  # the store says that the lease is not ours; reason
+STOP = "stop"  # somebody wants the service to end; reason
+GONE = "gone"  # the last process of the tree is gone; reason: how the service ended
+RELEASED = "released"
+UNRELEASED = "unreleased"  # what could not be released counts as held; reason
+TICK = "tick"
+
+# Actions: (name, value).
+START = "start"  # start the service
+TERMINATE = "terminate"  # ask the service to end
+KILL = "kill"  # kill its whole tree
+ARM = "arm"  # the kernel kills the guard at this time
+RENEW = "renew"
+RELEASE = "release"  # give everything back
+LEAVE = "leave"  # leave the line
+END = "end"  # the guard ends; what is not released runs out
+
+Event = namedtuple("Event", "kind sent reason", defaults=(0.0, ""))
+
+#: ttl: T, None: grants don't run out. grace: seconds from an ordered stop to the kill, 0: none is set.
+#: valid: V. renew_at, kill_at, retry_at: when to renew, kill, release again. lost: never release, the grant is not ours.
+State = namedtuple(
+    "State",
+    "phase ttl grace valid renew_at kill_at retry_at lost reason",
+    defaults=(None, 10.0, None, None, None, None, False, ""),
+)
+
+_TERMINATE, _KILL, _DEAD, _RENEW, _RETRY = 0.40, 0.20, 0.12, 1 / 3, 0.1
+
+
+def begin(ttl: float | None, grace: float) -> State:
+    """Give the state of a guard that has not got anything yet."""
+    return State(STANDBY, ttl, grace)
+
+
+def step(state: State, event: Event, now: float) -> tuple[State, list[tuple[str, Any]]]:
+    """Give the state after *event* and what is to be done, in this order."""
+    actions: list[tuple[str, Any]] = []
+    if state.phase == ENDED:
+        return state, actions
+    state = _EVENTS[event.kind](state, event, now, actions)
+    state = _deadlines(state, now, actions)
+    return state, actions
+
+
+def wake(state: State) -> float | None:
+    """Give the time at which `step` has to be called with TICK if nothing else happens, None for never."""
+    times = []
+    if state.phase in (ACTIVE, STOPPING, KILLING) and state.ttl is not None and not state.lost:
+        times.append(state.renew_at)
+        if state.phase == ACTIVE:
+            times.append(state.valid - _TERMINATE * state.ttl)
+        if state.phase != KILLING:
+            times.append(state.valid - _KILL * state.ttl)
+        else:
+            times.append(state.valid)
+    if state.phase == STOPPING and state.kill_at is not None:
+        times.append(state.kill_at)
+    if state.phase == RELEASING and state.retry_at is not None:
+        times.append(min(state.retry_at, state.valid))
+    return min(times) if times else None
+
+
+def _granted(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase != STANDBY:
+        return state
+    ttl = state.ttl
+    valid = None if ttl is None else event.sent + ttl
+    state = state._replace(valid=valid)
+    if state.reason:
+        actions.append((RELEASE, None))
+        return state._replace(phase=RELEASING)
+    if ttl is not None and valid is not None:
+        if now >= valid - _TERMINATE * ttl:
+            # The answer took so long that a start would have to be followed by a stop.
+            actions.append((RELEASE, None))
+            return state._replace(phase=RELEASING, reason="granted too late to start")
+        actions.append((ARM, valid - _DEAD * ttl))
+        state = state._replace(renew_at=event.sent + _RENEW * ttl)
+    actions.append((START, None))
+    return state._replace(phase=ACTIVE)
+
+
+def _refused(state: State, event: Event, _now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase != STANDBY:
+        return state
+    actions.append((END, None))
+    return state._replace(phase=ENDED, reason=state.reason or event.reason)
+
+
+def _renewed(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    ttl = state.ttl
+    if ttl is None or state.lost or state.phase not in (ACTIVE, STOPPING, KILLING):
+        return state
+    valid = event.sent + ttl
+    # An answer that comes after the end says what was, not what is: somebody else may have it by now.
+    if now >= state.valid or valid <= state.valid:
+        return state
+    actions.append((ARM, valid - _DEAD * ttl))
+    return state._replace(valid=valid)
+
+
+def _unclear(state: State, _event: Event, _now: float, _actions: list[tuple[str, Any]]) -> State:
+    return state
+
+
+def _lost(state: State, event: Event, _now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase == STANDBY:
+        actions.append((LEAVE, None))
+        actions.append((END, None))
+        return state._replace(phase=ENDED, lost=True, reason=event.reason)
+    if state.phase == RELEASING:
+        actions.append((END, None))
+        return state._replace(phase=ENDED, lost=True)
+    if state.phase != KILLING:
+        actions.append((KILL, None))
+    return state._replace(phase=KILLING, lost=True, reason=state.reason or event.reason)
+
+
+def _stop(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase == STANDBY and not state.reason:
+        # The answer to leaving is REFUSED, or GRANTED if that was quicker.
+        actions.append((LEAVE, None))
+        return state._replace(reason=event.reason or "stopped")
+    if state.phase != ACTIVE:
+        return state
+    actions.append((TERMINATE, None))
+    kill_at = now + state.grace if state.grace else None
+    return state._replace(phase=STOPPING, kill_at=kill_at, reason=event.reason or "stopped")
+
+
+def _gone(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase not in (ACTIVE, STOPPING, KILLING):
+        return state
+    state = state._replace(reason=state.reason or event.reason)
+    if state.lost or _expired(state, now):
+        # Whoever has it now would lose it by our release.
+        actions.append((END, None))
+        return state._replace(phase=ENDED, lost=True)
+    actions.append((RELEASE, None))
+    return state._replace(phase=RELEASING)
+
+
+def _released(state: State, _event: Event, _now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase != RELEASING:
+        return state
+    actions.append((END, None))
+    return state._replace(phase=ENDED)
+
+
+def _unreleased(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase != RELEASING:
+        return state
+    if state.ttl is None or _expired(state, now):
+        # The store gives it back: when our last descriptor is closed, or when the time is over.
+        actions.append((END, None))
+        return state._replace(phase=ENDED, reason=state.reason or event.reason)
+    return state._replace(retry_at=now + _RETRY * state.ttl)
+
+
+def _tick(state: State, _event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase == RELEASING and state.retry_at is not None:
+        if _expired(state, now):
+            actions.append((END, None))
+            return state._replace(phase=ENDED)
+        if now >= state.retry_at:
+            actions.append((RELEASE, None))
+            return state._replace(retry_at=None)
+    return state
+
+
+def _deadlines(state: State, now: float, actions: list[tuple[str, Any]]) -> State:
+    """Do what the time demands, whatever the event was."""
+    ttl = state.ttl
+    if state.phase == STOPPING and state.kill_at is not None and now >= state.kill_at:
+        actions.append((KILL, None))
+        state = state._replace(phase=KILLING)
+    if ttl is None or state.lost or state.phase not in (ACTIVE, STOPPING, KILLING):
+        return state
+    if now >= state.valid - _KILL * ttl and state.phase != KILLING:
+        actions.append((KILL, None))
+        state = state._replace(phase=KILLING, reason=state.reason or "not renewed in time")
+    elif now >= state.valid - _TERMINATE * ttl and state.phase == ACTIVE:
+        actions.append((TERMINATE, None))
+        state = state._replace(phase=STOPPING, kill_at=None, reason="not renewed in time")
+    if _expired(state, now):
+        return state._replace(lost=True)
+    if now >= state.renew_at:
+        actions.append((RENEW, None))
+        state = state._replace(renew_at=now + _RENEW * ttl)
+    return state
+
+
+def _expired(state: State, now: float) -> bool:
+    return state.valid is not None and now >= state.valid
+
+
+_EVENTS = {
+    GRANTED: _granted,
+    REFUSED: _refused,
+    RENEWED: _renewed,
+    UNCLEAR: _unclear,
+    LOST: _lost,
+    STOP: _stop,
+    GONE: _gone,
+    RELEASED: _released,
+    UNRELEASED: _unreleased,
+    TICK: _tick,
+}

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The drivers that there are, by name, and the check of versions in both directions. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from .file import File
+from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, Driver, DriverNotFound, DriverNotLoaded
+
+DRIVERS: dict[str, type[Driver]] = {File.name: File}
+
+
+def load(name: str, drivers: dict[str, type[Driver]] = DRIVERS) -> type[Driver]:
+    """Give the driver *name*, ready for use with this core.
+
+    Raises DriverNotFound, DriverNotLoaded. No service that needs it may be started then.
+    """
+    driver = drivers.get(name)
+    if driver is None:
+        raise DriverNotFound(f"there is no lease driver {name}; there are: {', '.join(sorted(drivers))}")
+    core = ".".join(map(str, CORE_API))
+    theirs = ".".join(map(str, driver.api))
+    if driver.api[0] != CORE_API[0] or driver.api[1] > CORE_API[1]:
+        raise DriverNotLoaded(f"driver {name} is made for version {theirs} of the interface, this is {core}")
+    unknown = sorted(driver.capabilities - CAPABILITIES)
+    if unknown:
+        raise DriverNotLoaded(f"driver {name} declares what version {core} does not know: {', '.join(unknown)}")
+    try:
+        driver.load(CORE_API, CORE_FEATURES)
+    except DriverNotLoaded:
+        raise
+    except Exception as error:
+        raise DriverNotLoaded(f"driver {name}: {type(error).__name__}: {error}") from error
+    return driver

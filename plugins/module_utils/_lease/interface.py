@@ -1,0 +1,220 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a guard needs of a lease driver, and what each driver promises. PRIVATE to the collection.
+
+A driver is one class in one file. It keeps the grants of one tenure: one guard, one service, from the first acquired
+resource to the last released one. Each verb says in its text what is held after it has failed, whether it may be
+repeated and what becomes of the service. What holds for all of them:
+
+- a failed acquire leaves nothing held that was not held before; it may be repeated;
+- a failed release leaves the resource held; it may be repeated; the service is not touched;
+- no verb ever kills a service, and none starts one: that is the guard's business alone;
+- an answer that may or may not mean yes means no.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, ClassVar
+
+#: The interface's version: drivers of another major are refused, the minor counts added calls.
+CORE_API = (1, 0)
+#: What this core can do for a driver; a driver refuses a core that lacks what it relies on.
+CORE_FEATURES = frozenset({"bind", "line_up"})
+
+# Capabilities that a driver declares.
+SHARED = "shared"  # several holders at a time, if all of them say shared
+HOT = "hot"  # resources may be added and given back while the service runs
+TOKEN = "token"  # every grant has a number that is greater than all before it
+LINE_UP = "line_up"  # waiting in line without polling
+RENEWS = "renews"  # grants run out unless they are renewed
+REMOTE = "remote"  # holders on several hosts exclude each other
+CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE})
+
+EXCLUSIVE_MODE = "exclusive"
+SHARED_MODE = "shared"
+
+
+class LeaseError(Exception):
+    """Something about leases failed; the text says what and what cures it."""
+
+
+class DriverNotFound(LeaseError):
+    """There is no driver of that name."""
+
+
+class DriverNotLoaded(LeaseError):
+    """The driver is there and cannot work here: wrong version, missing program, unusable directory."""
+
+
+class DriverRefused(LeaseError):
+    """The driver works and says no to this configuration: a parameter, a safety hole, an unfit host."""
+
+
+class Busy(LeaseError):
+    """Somebody else holds the resource. holders: who, as far as the store knows."""
+
+    def __init__(self, resource: str, holders: Iterable[str] = ()) -> None:
+        self.resource = resource
+        self.holders = list(holders)
+        super().__init__(f"{resource}: held by " + (", ".join(self.holders) or "somebody else"))
+
+
+class NotHeld(LeaseError):
+    """The resource is not held by this tenure."""
+
+
+class Hole:
+    """A way in which two holders may come to be in spite of the lease. name: short; text: what happens and the cure."""
+
+    __slots__ = ("name", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Hole({self.name})"
+
+
+class Grant:
+    """One granted resource. token: fencing number. valid_for: seconds from the sending of the request, None: for good."""
+
+    __slots__ = ("mode", "resource", "token", "valid_for")
+
+    def __init__(self, resource: str, mode: str, token: int, valid_for: float | None = None) -> None:
+        self.resource = resource
+        self.mode = mode
+        self.token = token
+        self.valid_for = valid_for
+
+
+class Holder:
+    """Who holds a resource, for people and for waiting. alive: None where nobody can tell from here."""
+
+    __slots__ = ("alive", "mode", "name", "pid", "resource", "since", "token")
+
+    def __init__(
+        self, resource: str, mode: str, name: str, pid: int, token: int, since: float, alive: bool | None
+    ) -> None:
+        self.resource = resource
+        self.mode = mode
+        self.name = name
+        self.pid = pid
+        self.token = token
+        self.since = since
+        self.alive = alive
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid}, token {self.token})"
+
+
+class Driver(ABC):
+    """The leases of one tenure in one store. Making an instance touches nothing."""
+
+    name: ClassVar[str]
+    #: The version of this interface that the driver was written for.
+    api: ClassVar[tuple[int, int]]
+    #: What of CAPABILITIES it has.
+    capabilities: ClassVar[frozenset[str]]
+    #: Parameters that it knows; any other is an error.
+    parameters: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
+        """Make a driver for the service *tenant*. Raises DriverRefused for a parameter that it does not know."""
+        unknown = sorted(set(parameters) - self.parameters)
+        if unknown:
+            known = ", ".join(sorted(self.parameters)) or "none"
+            raise DriverRefused(f"driver {self.name}: unknown parameter {', '.join(unknown)}; it knows: {known}")
+        self.tenant = tenant
+
+    @classmethod
+    @abstractmethod
+    def load(cls, core_api: tuple[int, int], features: frozenset[str]) -> None:
+        """Look whether the driver can work with this core. Raises DriverNotLoaded if it cannot; may be repeated."""
+
+    @abstractmethod
+    def probe(self) -> list[Hole]:
+        """Name every hole in the promise that is open with this store on this host.
+
+        Raises DriverNotLoaded if the store cannot be used at all, DriverRefused if it must not be. Changes nothing but
+        that it makes the store's own directory. May be repeated.
+        """
+
+    @abstractmethod
+    def register(self, resource: str, mode: str) -> None:
+        """Say that *resource* will be needed. Nothing is held by it.
+
+        Raises DriverRefused if the name or the mode can't be; the resource is not registered then.
+        """
+
+    @abstractmethod
+    def acquire(self) -> list[Grant]:
+        """Get all that is registered and not held yet, or nothing of it. Never waits for another holder.
+
+        Raises Busy, LeaseError: what was held before is still held, nothing else is; may be repeated. A repeated call
+        gives the same grants again for what is held already.
+        """
+
+    @abstractmethod
+    def bind(self, pid: int, started: int) -> None:
+        """Tie all that is held to the process tree below *pid*, which must not do anything before this has returned.
+
+        Nobody is granted what this tenure holds before that tree is gone, even if the guard dies. Raises LeaseError:
+        the leases are held on, the tree must not be started; may be repeated.
+        """
+
+    @abstractmethod
+    def prepare_line(self) -> None:
+        """Make ready for `line_up`. Raises LeaseError; nothing is held by it, may be repeated."""
+
+    @abstractmethod
+    def leave_line(self) -> None:
+        """Give back what `line_up` has got and `acquire` has not taken over. May be called at any time."""
+
+    @abstractmethod
+    def forget(self, resource: str) -> None:
+        """Take back the registration of a resource that is not held; a held one is left alone."""
+
+    @abstractmethod
+    def line_up(self) -> None:
+        """Wait, blocking, until `acquire` is likely to succeed. To be called in a forked child of the guard.
+
+        Killing the child leaves nothing held that the guard would not know of. Raises LeaseError.
+        """
+
+    @abstractmethod
+    def release(self, resource: str | None = None) -> None:
+        """Give one resource back, or all of them and forget them.
+
+        For all, the caller has seen to it that the service's tree is gone. Raises NotHeld for a resource that is not
+        held (nothing has changed), LeaseError: what could not be released counts as held; may be repeated.
+        """
+
+    @abstractmethod
+    def held(self) -> list[Grant]:
+        """Give what this tenure holds, without asking the store."""
+
+    @abstractmethod
+    def owners(self, resource: str) -> list[Holder]:
+        """Ask the store who holds *resource*. For people: nothing is decided by the answer. Raises LeaseError."""
+
+    def renew(self) -> list[Grant]:
+        """Renew all that is held; only where RENEWS is declared. An answer that is not clear raises LeaseError.
+
+        After a failure the leases are held until what the last good renewal gave runs out.
+        """
+        raise LeaseError(f"driver {self.name}: its leases need no renewal")
+
+    @abstractmethod
+    def free(self) -> None:
+        """Close what the driver has open. May be called at any time and repeatedly; never kills anything.
+
+        What was held and not released is given back by the store when the whole tree is gone.
+        """

@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Two contenders for one lease, whoever is killed: never two trees at a time. HOLDFAST_CHAOS_KILLS scales the rounds."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import procs
+import pytest
+from guarded import PYTHON, STUBBORN, Guards, overlaps
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
+
+ROUNDS = max(int(os.environ.get("HOLDFAST_CHAOS_KILLS", "30")), 6)
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
+
+
+@pytest.fixture
+def guards() -> Iterator[Guards]:
+    base = Path(tempfile.mkdtemp(prefix="hf-lease-chaos-"))
+    tree = base / "runtime"
+    for name, content in pack.runtime_files().items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    made = Guards(tree, base)
+    yield made
+    made.close()
+    shutil.rmtree(base)
+
+
+def _whole(pid: int) -> list[int]:
+    found = [pid]
+    for child in procs.children(pid):
+        found.extend(_whole(child))
+    return found
+
+
+def test_no_beat_of_an_old_holder_after_the_first_of_a_new_one(guards: Guards) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    history = guards.base / "history"
+    history.touch()
+    command = (PYTHON, "-I", "-S", "-c", STUBBORN, str(history))
+    running = {name: guards.start(name, command=(*command, name)) for name in ("a", "b")}
+    victims = ("guard", "init", "service", "guard and init", "init and guard", "all but the grandchild")
+    for number in range(ROUNDS):
+        size = history.stat().st_size
+        wait_until(lambda size=size: history.stat().st_size > size + 2000, 30)  # type: ignore[misc]
+        # What a killed guard wrote stays until its successor writes: only the living ones count.
+        reports = {name: guards.report(name) for name in running}
+        holders = [
+            name
+            for name, report in reports.items()
+            if report.get("phase") == "active" and report["pid"] == running[name].pid and report["tree"]
+        ]
+        assert len(holders) == 1, f"seed {seed}, round {number}: {holders}"
+        report = reports[holders[0]]
+        guard, init = report["pid"], report["tree"]
+        service = procs.children(init)[0]
+        whom = victims[number % len(victims)]
+        order = {
+            "guard": [guard],
+            "init": [init],
+            "service": [service],
+            "guard and init": [guard, init],
+            "init and guard": [init, guard],
+            "all but the grandchild": [service, init, guard],
+        }[whom]
+        if chance.random() < 0.3:
+            procs.kill(init, 19)
+        for pid in order:
+            procs.kill(pid)
+        running[holders[0]].wait(20)
+        running[holders[0]] = guards.start(holders[0], command=(*command, holders[0]))
+    tenures, found = overlaps(history)
+    assert found == [], f"seed {seed}"
+    assert tenures >= ROUNDS
+
+
+def test_the_judge_sees_an_overlap(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    history.write_text("1 a 10\n1 a 20\n2 b 15\n")
+    assert overlaps(history)[1]
+    history.write_text("1 a 10\n1 a 14\n2 b 15\n")
+    assert overlaps(history) == (2, [])

@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A guard: gets in, keeps others out, hands over, and gives back only when its service's tree is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import procs
+import pytest
+from guarded import PYTHON, Guards
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import VarlinkError
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
+
+
+def test_the_second_stands_by_and_takes_over_after_a_clean_stop(guards: Guards) -> None:
+    first = guards.start("a")
+    guards.until("a", "active")
+    guards.start("b")
+    guards.until("b", "standby")
+    token = guards.token("a")
+    first.terminate()
+    assert first.wait(20) == 0
+    guards.until("b", "active")
+    assert guards.token("b") > token
+
+
+def test_the_second_takes_over_when_the_guard_is_killed_and_its_tree_is_gone(guards: Guards) -> None:
+    first = guards.start("a")
+    tree = guards.until("a", "active")["tree"]
+    service = wait_until(lambda: procs.children(tree))[0]
+    guards.start("b")
+    guards.until("b", "standby")
+    first.kill()
+    guards.until("b", "active")
+    assert not procs.alive(tree)
+    assert not procs.alive(service)
+
+
+def test_without_waiting_a_held_resource_is_an_exit_code_that_names_the_holder(guards: Guards) -> None:
+    guards.start("a")
+    guards.until("a", "active")
+    assert guards.start("b", "--no-wait").wait(20) == 75
+    assert "r: held by a (process" in guards.complaints("b")
+
+
+def test_a_guard_in_line_ends_when_asked_and_holds_nothing(guards: Guards) -> None:
+    guards.start("a")
+    guards.until("a", "active")
+    second = guards.start("b")
+    guards.until("b", "standby")
+    second.terminate()
+    assert second.wait(20) == 0
+    assert guards.report("a")["phase"] == "active"
+    assert guards.start("c", "--no-wait").wait(20) == 75
+
+
+def test_a_killed_guard_in_line_leaves_no_waiter_behind(guards: Guards) -> None:
+    first = guards.start("a")
+    guards.until("a", "active")
+    second = guards.start("b")
+    guards.until("b", "standby")
+    waiter = wait_until(lambda: procs.children(second.pid))[0]
+    second.kill()
+    procs.until_dead(waiter)
+    first.terminate()
+    guards.start("c", "--no-wait")
+    first.wait(20)
+    guards.start("d")
+    wait_until(lambda: "active" in (guards.report("c").get("phase"), guards.report("d").get("phase")))
+
+
+def test_shared_holders_exclude_only_exclusive_ones(guards: Guards) -> None:
+    first = guards.start("a", "--resource=r:shared")
+    guards.until("a", "active")
+    second = guards.start("b", "--resource=r:shared")
+    guards.until("b", "active")
+    assert guards.token("b") > guards.token("a")
+    guards.start("c")
+    guards.until("c", "standby")
+    first.kill()
+    first.wait()
+    assert guards.report("c")["phase"] == "standby"
+    second.terminate()
+    guards.until("c", "active")
+    assert guards.token("c") > 2
+
+
+def test_several_resources_are_held_all_or_none(guards: Guards) -> None:
+    guards.start("a", "--resource=y")
+    guards.until("a", "active")
+    assert guards.start("b", "--resource=x", "--resource=y", "--no-wait").wait(20) == 75
+    guards.start("c", "--resource=x", "--no-wait")
+    guards.until("c", "active")
+
+
+def test_a_resource_is_added_to_a_running_service_and_given_back(guards: Guards) -> None:
+    guards.start("a")
+    tree = guards.until("a", "active")["tree"]
+    token = guards.call("a", "Acquire", resource="disk", mode="exclusive")["token"]
+    assert guards.start("b", "--resource=disk", "--no-wait").wait(20) == 75
+    assert guards.call("a", "Acquire", resource="disk")["token"] == token
+    guards.call("a", "Release", resource="disk")
+    guards.start("c", "--resource=disk", "--no-wait")
+    guards.until("c", "active")
+    assert guards.token("c", "disk") > token
+    with pytest.raises(VarlinkError, match="Busy"):
+        guards.call("a", "Acquire", resource="disk")
+    with pytest.raises(VarlinkError, match="NotHeld"):
+        guards.call("a", "Release", resource="disk")
+    assert guards.report("a")["tree"] == tree
+    assert [one["name"] for one in guards.call("a", "Status")["resources"]] == ["r"]
+
+
+def test_the_last_resource_is_not_given_back_while_the_service_runs(guards: Guards) -> None:
+    guards.start("a")
+    guards.until("a", "active")
+    with pytest.raises(VarlinkError, match="last one"):
+        guards.call("a", "Release", resource="r")
+    assert guards.start("b", "--no-wait").wait(20) == 75
+
+
+def test_a_hot_added_resource_too_is_free_only_when_the_tree_is_gone(guards: Guards) -> None:
+    first = guards.start("a")
+    tree = guards.until("a", "active")["tree"]
+    guards.call("a", "Acquire", resource="disk")
+    guards.start("b", "--resource=disk")
+    guards.until("b", "standby")
+    first.kill()
+    guards.until("b", "active")
+    assert not procs.alive(tree)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_exit_code_is_that_of_the_service(guards: Guards, code: int) -> None:
+    assert guards.start("a", command=("/bin/sh", "-c", f"exit {code}")).wait(20) == code
+
+
+def test_a_service_that_ended_by_a_signal_is_told_as_a_shell_does(guards: Guards) -> None:
+    assert guards.start("a", command=("/bin/sh", "-c", "kill -SEGV $$")).wait(20) == 128 + signal.SIGSEGV
+
+
+def test_a_command_that_is_not_there_frees_the_lease(guards: Guards) -> None:
+    assert guards.start("a", command=("/nonexistent/program",)).wait(20) == 111
+    assert "/nonexistent/program" in guards.complaints("a")
+    guards.start("b", "--no-wait")
+    guards.until("b", "active")
+
+
+@pytest.mark.parametrize("containment", ["pid_namespace", "process_group"])
+def test_what_the_service_leaves_behind_is_gone_before_the_lease_is(guards: Guards, containment: str) -> None:
+    script = "setsid sh -c 'trap \"\" TERM; exec sleep 4711' & sleep 0.2; exit 0"
+    first = guards.start(
+        "a", f"--containment={containment}", "--safety=standard", command=("/bin/sh", "-c", f"{script} # {guards.base}")
+    )
+    assert first.wait(20) == 0
+    left = [pid for pid in procs.pids() if procs.arguments(pid) == ["sleep", "4711"]]
+    ours = str(guards.base)
+    assert [pid for pid in left if ours in procs.environment(pid).get("HOLDFAST_TOKEN_FILE", "")] == []
+
+
+def test_a_service_that_ignores_the_stop_signal_is_killed_after_its_time(guards: Guards) -> None:
+    first = guards.start(
+        "a", "--stop-timeout=0.2", command=("/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+    )
+    guards.until("a", "active")
+    first.terminate()
+    assert first.wait(20) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_signals_reach_the_service(guards: Guards, number: signal.Signals) -> None:
+    heard = guards.base / "heard"
+    program = (
+        "import signal, time, pathlib\n"
+        f"signal.signal({int(number)}, lambda *_: pathlib.Path({str(heard)!r}).write_text('yes'))\n"
+        f"pathlib.Path({str(heard)!r}).write_text('listening')\n"
+        "while True: time.sleep(0.05)\n"
+    )
+    first = guards.start("a", command=(PYTHON, "-c", program))
+    wait_until(lambda: heard.exists() and heard.read_text() == "listening")
+    first.send_signal(number)
+    wait_until(lambda: heard.read_text() == "yes")
+    assert first.poll() is None
+
+
+def test_the_service_knows_its_token_and_sees_only_its_own_processes(guards: Guards) -> None:
+    told = guards.base / "told"
+    tell = 'echo "$HOLDFAST_TOKEN $(cat $HOLDFAST_TOKEN_FILE) $(ls -d /proc/[0-9]* | wc -l)"'
+    script = f"{tell} > {told}.new; mv {told}.new {told}; exec sleep 1000"
+    guards.start("a", command=("/bin/sh", "-c", script))
+    wait_until(told.exists)
+    token, resource, in_file, processes = told.read_text().split()
+    assert (token, resource) == (in_file, "r")
+    assert int(token) == guards.token("a")
+    assert int(processes) < 10
+
+
+def test_a_second_guard_of_the_same_service_does_not_start(guards: Guards) -> None:
+    guards.start("a")
+    guards.until("a", "active")
+    assert guards.start("a", "--resource=other").wait(20) == 111
+    assert guards.report("a")["phase"] == "active"
+
+
+def test_a_lock_file_that_was_exchanged_lets_nobody_in(guards: Guards) -> None:
+    guards.start("a")
+    guards.until("a", "active")
+    (guards.leases / "r.lock").unlink()
+    assert guards.start("b", "--no-wait").wait(20) == 75
+    assert guards.report("a")["phase"] == "active"
+
+
+def test_strict_refuses_a_process_group_and_standard_takes_it(guards: Guards) -> None:
+    assert guards.start("a", "--containment=process_group").wait(20) == 111
+    assert "process_group" in guards.complaints("a")
+    guards.start("b", "--containment=process_group", "--safety=standard")
+    assert [hole["name"] for hole in guards.until("b", "active")["holes"]] == ["process_group"]
+
+
+def test_a_directory_that_others_may_write_to_is_refused(guards: Guards) -> None:
+    guards.leases.mkdir()
+    guards.leases.chmod(0o777)
+    assert guards.start("a", "--safety=standard").wait(20) == 111
+    assert "chmod go-w" in guards.complaints("a")
+
+
+def test_wrong_usage_is_told_apart(guards: Guards) -> None:
+    assert guards.start("a", "--speed=9").wait(20) == 2
+    assert guards.start("a", "--driver=nowhere").wait(20) == 111
+    assert "there is no lease driver nowhere" in guards.complaints("a")
