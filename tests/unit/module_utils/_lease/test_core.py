@@ -1,0 +1,282 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The guard's core against a store that forgets, answers late or not at all, and guards that sleep when they should not.
+
+One clock for all. The store grants for T from the moment it hears a request; answers take any time. A guard's kernel
+timer is modelled as what it is: it ends the guard and its tree at the time armed last, whoever is awake.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import core
+
+Step = Any
+
+
+class Store:
+    """Holds one exclusive lease for `ttl` seconds after the last request that it heard."""
+
+    def __init__(self, ttl: float) -> None:
+        self.ttl = ttl
+        self.holder: Guard | None = None
+        self.until = 0.0
+
+    def hears(self, guard: Guard, request: str, now: float) -> str:
+        if self.holder is not None and now >= self.until:
+            self.holder = None
+        if request == core.RELEASE:
+            if self.holder is guard:
+                self.holder = None
+            return core.RELEASED
+        if request == core.RENEW and self.holder is not guard:
+            return core.LOST
+        if self.holder in (None, guard):
+            self.holder, self.until = guard, now + self.ttl
+            return core.GRANTED if request == "acquire" else core.RENEWED
+        return ""
+
+
+class Guard:
+    """One guard as a driver of the core would be, with a tree that may be deaf to TERM."""
+
+    def __init__(self, world: World, deaf: bool) -> None:
+        self.world = world
+        self.deaf = deaf
+        self.state = core.begin(world.ttl, 1.0)
+        self.tree = False
+        self.armed: float | None = None
+        self.asleep_until = 0.0
+        self.ended = False
+        self.released_with_tree = False
+        world.ask(self, "acquire")
+
+    def gets(self, event: core.Event) -> None:
+        if self.ended:
+            return
+        now = self.world.now
+        self.state, actions = self.world.step(self.state, event, now)
+        for name, value in actions:
+            self.does(name, value)
+        when = core.wake(self.state)
+        if when is not None and not self.ended:
+            self.world.at(max(when, now + 1e-6), lambda: self.awake(core.Event(core.TICK)))
+
+    def does(self, name: str, value: Any) -> None:
+        world = self.world
+        if name == core.START:
+            assert self.armed is not None, "nothing runs before the kernel's timer is armed"
+            assert world.now < self.state.valid - 0.4 * world.ttl
+            self.tree = True
+            world.check()
+        elif name == core.ARM:
+            assert value <= self.state.valid
+            self.armed = value
+            world.at(value, self.kernel)
+        elif name == core.TERMINATE and not self.deaf:
+            world.at(world.now + world.chance.random() * 0.5, self.tree_ends)
+        elif name == core.KILL:
+            world.at(world.now + 0.001, self.tree_ends)
+        elif name == core.RENEW:
+            world.ask(self, core.RENEW)
+        elif name == core.RELEASE:
+            assert not self.tree, "released while something of the service lived"
+            world.ask(self, core.RELEASE)
+        elif name == core.LEAVE:
+            world.at(world.now, lambda: self.awake(core.Event(core.REFUSED)))
+        elif name == core.END:
+            assert not self.tree, "ended while something of the service lived"
+            self.ended = True
+
+    def awake(self, event: core.Event) -> None:
+        """Give the event when the guard next is awake."""
+        if self.world.now < self.asleep_until:
+            self.world.at(self.asleep_until, lambda: self.awake(event))
+        else:
+            self.gets(event)
+
+    def tree_ends(self) -> None:
+        if self.tree:
+            self.tree = False
+            self.awake(core.Event(core.GONE))
+
+    def kernel(self) -> None:
+        if self.armed is not None and self.world.now >= self.armed and not self.ended and self.world.dead_man:
+            self.tree = False
+            self.ended = True
+
+
+class World:
+    """Time, and what happens in it."""
+
+    def __init__(self, seed: int, step: Step = core.step, dead_man: bool = True) -> None:
+        self.chance = random.Random(seed)
+        self.step = step
+        self.dead_man = dead_man
+        self.ttl = self.chance.choice((2.0, 10.0))
+        self.now = 0.0
+        self.agenda: list[tuple[float, int, Any]] = []
+        self.count = 0
+        self.overlaps = 0
+        self.starts = 0
+        self.store = Store(self.ttl)
+        self.guards: list[Guard] = []
+
+    def at(self, when: float, what: Any) -> None:
+        self.count += 1
+        self.agenda.append((when, self.count, what))
+
+    def check(self) -> None:
+        self.starts += 1
+        self.overlaps += sum(guard.tree for guard in self.guards) > 1
+
+    def ask(self, guard: Guard, request: str) -> None:
+        """Send a request; it may be lost, and so may its answer."""
+        sent, chance = self.now, self.chance
+        there = sent + chance.choice((0.001, 0.001, 0.1, chance.random() * self.ttl))
+        back = chance.choice((0.001, 0.001, 0.1, chance.random() * self.ttl))
+        lost = request != "acquire" and chance.random() < 0.4
+        arrives = not lost or chance.random() < 0.5
+
+        def heard() -> None:
+            answer = self.store.hears(guard, request, self.now) if arrives else "nothing"
+            if not answer:
+                self.at(self.now + 0.2, lambda: None if guard.ended else self.ask(guard, request))
+            elif lost:
+                kind = core.UNRELEASED if request == core.RELEASE else core.UNCLEAR
+                self.at(self.now + back, lambda: guard.awake(core.Event(kind)))
+            else:
+                self.at(self.now + back, lambda: guard.awake(core.Event(answer, sent)))
+
+        self.at(there, heard)
+
+    def run(self, seconds: float = 120.0) -> World:
+        self.guards = [Guard(self, self.chance.random() < 0.5) for _ in range(3)]
+        for _ in range(int(seconds / self.ttl * 2)):
+            self.at(self.chance.random() * seconds, self.fault)
+        while self.agenda:
+            when, _count, what = min(self.agenda)
+            self.agenda.remove((when, _count, what))
+            if when > seconds:
+                break
+            self.now = max(self.now, when)
+            what()
+            for at, guard in enumerate(self.guards):
+                if guard.ended:
+                    self.guards[at] = Guard(self, self.chance.random() < 0.5)
+        return self
+
+    def fault(self) -> None:
+        guard, fault = self.chance.choice(self.guards), self.chance.random()
+        if fault < 0.5:
+            guard.asleep_until = self.now + self.chance.random() * 3 * self.ttl
+        elif fault < 0.7:
+            guard.awake(core.Event(core.STOP, 0.0, "asked to stop"))
+        elif fault < 0.85:
+            guard.tree_ends()
+        else:
+            guard.tree = False
+            guard.ended = True
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_no_schedule_lets_two_trees_live(block: int) -> None:
+    starts = 0
+    for seed in range(block * 300, block * 300 + 300):
+        world = World(seed).run()
+        assert world.overlaps == 0, f"seed {seed}"
+        starts += world.starts
+    assert starts > 1000
+
+
+def _valid_from_the_answer(state: core.State, event: core.Event, now: float) -> Any:
+    return core.step(state, event._replace(sent=now) if event.kind in (core.GRANTED, core.RENEWED) else event, now)
+
+
+def _unclear_is_yes(state: core.State, event: core.Event, now: float) -> Any:
+    return core.step(state, core.Event(core.RENEWED, now) if event.kind == core.UNCLEAR else event, now)
+
+
+@pytest.mark.parametrize(
+    ("step", "dead_man"),
+    [(core.step, False), (_valid_from_the_answer, True), (_unclear_is_yes, True)],
+    ids=["no kernel timer", "deadline from the answer", "unclear answer taken for yes"],
+)
+def test_a_core_with_a_known_fault_is_caught(step: Step, dead_man: bool) -> None:
+    assert any(World(seed, step, dead_man).run().overlaps for seed in range(600))
+
+
+def run(state: core.State, *events: tuple[core.Event, float]) -> tuple[core.State, list[str]]:
+    done: list[str] = []
+    for event, now in events:
+        state, actions = core.step(state, event, now)
+        done.extend(name for name, _value in actions)
+    return state, done
+
+
+def test_a_lease_that_never_runs_out_needs_no_clock() -> None:
+    state, done = run(core.begin(None, 5.0), (core.Event(core.GRANTED), 0.0))
+    assert (state.phase, done, core.wake(state)) == (core.ACTIVE, [core.START], None)
+
+
+def test_an_ordered_stop_kills_after_its_time_and_releases_after_the_end() -> None:
+    state, done = run(
+        core.begin(None, 5.0),
+        (core.Event(core.GRANTED), 0.0),
+        (core.Event(core.STOP), 10.0),
+        (core.Event(core.TICK), 14.9),
+        (core.Event(core.TICK), 15.0),
+        (core.Event(core.GONE), 15.1),
+        (core.Event(core.RELEASED), 15.2),
+    )
+    assert done == [core.START, core.TERMINATE, core.KILL, core.RELEASE, core.END]
+    assert state.phase == core.ENDED
+
+
+def test_what_is_granted_while_leaving_the_line_is_given_back_unused() -> None:
+    _state, done = run(core.begin(None, 5.0), (core.Event(core.STOP), 0.0), (core.Event(core.GRANTED), 0.1))
+    assert done == [core.LEAVE, core.RELEASE]
+
+
+def test_a_lost_lease_is_killed_for_at_once_and_never_released() -> None:
+    state, done = run(
+        core.begin(10.0, 5.0),
+        (core.Event(core.GRANTED, 0.0), 0.1),
+        (core.Event(core.LOST), 1.0),
+        (core.Event(core.RENEWED, 1.0), 1.1),
+        (core.Event(core.GONE), 1.2),
+    )
+    assert done == [core.ARM, core.START, core.KILL, core.END]
+    assert state.lost
+
+
+def test_a_store_that_is_silent_ends_the_service_before_the_lease_ends() -> None:
+    state = core.begin(10.0, 5.0)
+    state, _done = run(state, (core.Event(core.GRANTED, 0.0), 0.1))
+    state, done = run(state, (core.Event(core.TICK), 6.0), (core.Event(core.TICK), 8.0))
+    assert [name for name in done if name != core.RENEW] == [core.TERMINATE, core.KILL]
+
+
+def test_a_grant_that_comes_too_late_is_not_used() -> None:
+    _state, done = run(core.begin(10.0, 5.0), (core.Event(core.GRANTED, 0.0), 6.0))
+    assert done == [core.RELEASE]
+
+
+def test_a_failed_release_is_tried_again_until_the_lease_ends() -> None:
+    state, done = run(
+        core.begin(10.0, 5.0),
+        (core.Event(core.GRANTED, 0.0), 0.1),
+        (core.Event(core.GONE), 1.0),
+        (core.Event(core.UNRELEASED), 1.1),
+        (core.Event(core.TICK), 2.1),
+        (core.Event(core.UNRELEASED), 2.2),
+        (core.Event(core.TICK), 10.0),
+    )
+    assert done == [core.ARM, core.START, core.RELEASE, core.RELEASE, core.END]
+    assert state.phase == core.ENDED
