@@ -81,8 +81,29 @@ def script(service: Mapping[str, Any], name: str, argv: list[str], state: list[s
         state=state,
         login=f"$(id -un {user})" if user and user.isdigit() else word(user or ""),
         secrets=service["secret_environment"],
+        guard=_guard(service) if service["lease"] and name == "run" else (),
         folders=service["runtime_directories"] if name == "run" else (),
     )
+
+
+def _guard(service: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of the guard of a leased service, which is started in the service directory."""
+    lease = service["lease"]
+    return [
+        f"--name={service['name']}",
+        "--state=../.holdfast/guards",
+        f"--driver={lease['driver']}",
+        f"--directory={lease['directory']}",
+        *(f"--resource={resource}" for resource in lease["resources"]),
+        f"--containment={lease['containment']}",
+        f"--safety={lease['safety']}",
+        f"--stop-signal={service['stop_signal']}",
+        f"--stop-timeout={service['stop_timeout']}",
+        f"--kill={service['kill']}",
+        "--definition=holdfast.json",
+        "--",
+        "./run",
+    ]
 
 
 def _process_state(service: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ def _default(key: Key) -> Any:
 
 _ALL = _defaults(KEYS)
 _HEALTH = _defaults(BY_NAME["health"].keys)
+_LEASE = _defaults(BY_NAME["lease"].keys)
 _RUNTIME_DIRECTORY = _defaults(BY_NAME["runtime_directories"].keys)
 
 
@@ -47,6 +48,9 @@ def complete(name: str, given: Mapping[str, Any], context: Mapping[str, Any]) ->
             result[section] = {**_ALL[section], **given[section]}
     if "health" in given:
         result["health"] = {**_HEALTH, **given["health"]}
+    if "lease" in given:
+        result["lease"] = {**_LEASE, **given["lease"]}
+        result["lease"]["resources"] = result["lease"]["resources"] or [name]
     if "runtime_directories" in given:
         result["runtime_directories"] = [_runtime_directory(item, result) for item in given["runtime_directories"]]
     if not context.get("command_check", True):

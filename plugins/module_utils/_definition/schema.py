@@ -32,6 +32,7 @@ KINDS = {
     "log": "dictionary, destination or false",
     "mode": "octal text",
     "path": "absolute path",
+    "leased": "list of resources",
     "percentage": "text such as 50%",
     "secret_environment": "dictionary: NAME, text",
     "section": "dictionary",
@@ -172,6 +173,41 @@ _HEALTH = (
         default=3,
         minimum=1,
         example=5,
+    ),
+)
+
+_LEASE = (
+    Key(
+        "resources",
+        "leased",
+        "What is held while anything of the service lives: names, with :shared behind those that others may hold "
+        "as shared too. Default: the name of the service.",
+        default=[],
+        example=["billing-database", "rates:shared"],
+    ),
+    Key("driver", "choice", "Who keeps the leases.", default="file", choices=("file",), example="file"),
+    Key(
+        "directory",
+        "path",
+        "Directory of the locks; the same for all who are to exclude each other. On a file system of this host.",
+        default="/run/holdfast/leases",
+        example="/run/leases",
+    ),
+    Key(
+        "containment",
+        "choice",
+        "How the service's processes are kept from outliving the guard. process_group does not reach those that leave it.",
+        default="pid_namespace",
+        choices=("pid_namespace", "process_group"),
+        example="pid_namespace",
+    ),
+    Key(
+        "safety",
+        "choice",
+        "With strict the service is not started while a known hole in the promise is open.",
+        default="strict",
+        choices=("strict", "standard"),
+        example="standard",
     ),
 )
 
@@ -431,6 +467,14 @@ KEYS = (
         "How to tell that the running service is still alive. One that is not is restarted.",
         keys=_HEALTH,
         example={"check": ["/usr/local/bin/billing-health"], "interval": "30s"},
+    ),
+    Key(
+        "lease",
+        "section",
+        "What the service has to hold before it is started, so that it runs at most once; {} means its own name. See "
+        "leases.md.",
+        keys=_LEASE,
+        example={"resources": ["billing-database"]},
     ),
     Key("needs", "services", "Services that have to be ready before this one is started.", default=[], example=["db"]),
     Key(

@@ -154,6 +154,8 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
     backoff = given.get("backoff", {})
     if backoff.get("initial", 1.0) > backoff.get("maximum", 30.0):
         wrong(Problem(f"{where}.backoff", shown(definition["backoff"]), "initial must not exceed maximum"))
+    if "lease" in given:
+        _with_lease(given, where, found)
     context = given.get("security_context", {})
     if len(context) > 1:
         wrong(Problem(f"{where}.security_context", "", "selinux and apparmor exclude each other", "keep one of them"))
@@ -164,6 +166,20 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
         _relative(argv, given, f"{where}.{place}[0]", found)
     _relative(given.get("health", {}).get("check"), given, f"{where}.health.check[0]", found)
     _relative(given.get("finish"), given, f"{where}.finish[0]", found)
+
+
+def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
+    """What a guarded service can't have yet: it would run outside of the time in which the lease is held."""
+    readiness = given.get("readiness", {})
+    for place, there in (
+        ("readiness.check", "check" in readiness),
+        ("readiness.notification_fd", "notification_fd" in readiness),
+        ("health", "health" in given),
+        ("finish", "finish" in given),
+        ("template", "template" in given),
+    ):
+        if there:
+            found.append(Problem(f"{where}.{place}", "", "not possible together with lease in this version"))
 
 
 def _relative(argv: Any, given: Mapping[str, Any], path: str, found: Problems) -> None:
@@ -439,6 +455,24 @@ def _services(value: Any, key: Key, path: str, found: Problems) -> Any:
     return list(dict.fromkeys(value)) if len(found) == before else _BAD
 
 
+def _leased(value: Any, key: Key, path: str, found: Problems) -> Any:
+    advice = f"write a list: [{value}]" if isinstance(value, str) else ""
+    if not _list(value, path, "must be a list of resources", advice, found):
+        return _BAD
+    before = len(found)
+    names = []
+    for index, item in enumerate(value):
+        name = item[: -len(":shared")] if isinstance(item, str) and item.endswith(":shared") else item
+        if not is_name(name):
+            found.append(
+                Problem(f"{path}[{index}]", shown(item), f"must be a name, or a name and :shared: {NAME_RULE}")
+            )
+        elif name in names:
+            found.append(Problem(f"{path}[{index}]", shown(item), "is named twice"))
+        names.append(name)
+    return list(value) if len(found) == before else _BAD
+
+
 READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "account": _scalar(values.account),
     "accounts": _accounts,
@@ -449,6 +483,7 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "environment": _environment,
     "integer": _scalar(values.integer),
     "io_max": _io_max,
+    "leased": _leased,
     "limits": _limits,
     "line": _scalar(values.line),
     "log": _log,

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 FORMAT = 1
+#: Seconds that a guard has beyond its service's stop_timeout before it is killed too.
+GUARD_TIME = 10.0
 EXECUTABLE = 0o755
 PLAIN = 0o644
 
@@ -67,6 +69,7 @@ def build(service: Mapping[str, Any], run_text: str, scripts: Mapping[str, str] 
     service is the normalised definition, run_text the content of run; scripts has the content of finish, check and
     health where the definition asks for them. Nothing in the entry holds the value of a secret.
     """
+    inner, service = service, _seen_by_the_supervisor(service)
     files = {"run": _script(run_text)}
     for name, text in (scripts or {}).items():
         files[name] = _script(text)
@@ -83,10 +86,10 @@ def build(service: Mapping[str, Any], run_text: str, scripts: Mapping[str, str] 
     secrets = sorted(service["secret_environment"])
     name = service["name"]
     return {
-        "holdfast": _record(service, run_text, files, secrets),
+        "holdfast": _record(service, inner, run_text, files, secrets),
         "files": files,
         "secret_files": {f"env/{secret}": f"{name}/{secret}" for secret in secrets},
-        "verify": _verify(service),
+        "verify": _verify(inner),
         "timeout": readiness["timeout"],
     }
 
@@ -102,12 +105,36 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
     if service["health"] and service["health"]["heartbeat_fd"] is not None:
         content["heartbeat_fd"] = service["health"]["heartbeat_fd"]
     content["output"] = service["log"]["to"] != "none"
+    if service["lease"]:
+        content["lease"] = [service[key] for key in ("lease", "stop_signal", "stop_timeout")]
     if service["template"]:
         content["run"] = _hash(run_text)
     return _hash(json.dumps(content, sort_keys=True, separators=(",", ":")))
 
 
-def _record(service: Mapping[str, Any], run_text: str, files: Mapping[str, Any], secrets: list[str]) -> dict[str, Any]:
+def _seen_by_the_supervisor(service: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the definition of the process that the supervisor starts: the service, or its guard.
+
+    The guard keeps the supervisor's privileges and gives them up for the service. It needs some time after the
+    service's own end, and nobody but it may kill the service: that would leave the lease for others to find.
+    """
+    if not service["lease"]:
+        return service
+    timeout = service["stop_timeout"]
+    return {
+        **service,
+        **dict.fromkeys(_PROCESS_STATE),
+        "limits": {},
+        "runtime_directories": [],
+        "stop_signal": "TERM",
+        "stop_timeout": timeout + GUARD_TIME if timeout else timeout,
+        "kill": "group",
+    }
+
+
+def _record(
+    service: Mapping[str, Any], inner: Mapping[str, Any], run_text: str, files: Mapping[str, Any], secrets: list[str]
+) -> dict[str, Any]:
     """Return holdfast.json, but for the revision, which only the host knows."""
     readiness = service["readiness"]
     health = service["health"]
@@ -116,7 +143,7 @@ def _record(service: Mapping[str, Any], run_text: str, files: Mapping[str, Any],
         "owner": "services",
         "name": service["name"],
         "description": service["description"],
-        "definition": definition_hash(service, run_text),
+        "definition": definition_hash(inner, run_text),
         "files": {name: _hash(file["content"]) for name, file in files.items()},
         "secrets": secrets,
         "process": {**{key: service[key] for key in _PROCESS_STATE}, "resources": service["resources"] or {}},
@@ -133,6 +160,9 @@ def _record(service: Mapping[str, Any], run_text: str, files: Mapping[str, Any],
     }
     for key in _SUPERVISION:
         record[key] = service[key]
+    if inner["lease"]:
+        process = {key: inner[key] for key in _PROCESS_STATE if key != "resources"}
+        record["lease"] = {**inner["lease"], "process": process}
     return record
 
 

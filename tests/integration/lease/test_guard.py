@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 
@@ -15,6 +16,8 @@ from guarded import PYTHON, Guards
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import VarlinkError
+
+PTRACE_SEIZE = 0x4206
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
 
@@ -134,6 +137,23 @@ def test_a_hot_added_resource_too_is_free_only_when_the_tree_is_gone(guards: Gua
     guards.until("b", "standby")
     first.kill()
     guards.until("b", "active")
+    assert not procs.alive(tree)
+
+
+def test_a_free_lock_lets_nobody_in_while_the_old_tree_is_dying(guards: Guards) -> None:
+    first = guards.start("a")
+    tree = guards.until("a", "active")["tree"]
+    service = wait_until(lambda: procs.children(tree))[0]
+    # A traced process stays until its tracer, this test, has looked at its end: so long the tree is not gone.
+    assert ctypes.CDLL(None).ptrace(PTRACE_SEIZE, service, None, None) == 0
+    first.kill()
+    first.wait()
+    wait_until(lambda: not procs.descriptors(tree))
+    assert guards.start("b", "--no-wait").wait(20) == 75
+    assert "which is being killed" in guards.complaints("b")
+    os.waitpid(service, 0)
+    guards.start("c")
+    guards.until("c", "active")
     assert not procs.alive(tree)
 
 

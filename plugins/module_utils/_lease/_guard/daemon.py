@@ -139,8 +139,11 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     if options.get("definition"):
         with open(options["definition"], encoding="utf-8") as file:
             command.state = (json.load(file).get("lease") or {}).get("process") or {}
+        if "HOLDFAST_APPLIED" not in environment:
+            # Not started by our supervisor, which gives the secrets along.
+            environment.update(_secrets(os.path.join(os.path.dirname(options["definition"]), "env")))
         environment["HOLDFAST_APPLIED"] = "1"
-    environment["HOLDFAST_GUARDED"] = options["name"]
+        environment["HOLDFAST_GUARDED"] = options["name"]
     guard = Guard(options["name"], folder, driver, command, containment)
     guard.holes, guard.wait = holes, options["wait"]
     Api(guard, f"{folder}/socket")
@@ -149,6 +152,14 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     finally:
         for name in ("socket", "token", "state.json"):
             files.remove(f"{folder}/{name}")
+
+
+def _secrets(folder: str) -> dict[str, str]:
+    found = {}
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        with open(os.path.join(folder, name), encoding="utf-8", errors="surrogateescape", newline="") as file:
+            found[name] = file.read()
+    return found
 
 
 def _lock(path: str) -> int:

@@ -320,6 +320,9 @@ class Host:
         environment = dict(self._base)
         if one.set.managed:
             environment["HOLDFAST_APPLIED"] = "1"
+            if one.set.leased:
+                # For the guard, which is of our runtime.
+                environment.update(HOLDFAST_PYTHON=sys.executable, HOLDFAST_RUNTIME=sys.path[0])
             if one.set.secrets:
                 folder = one.directory + "/env"
                 for name in os.listdir(folder):

@@ -52,6 +52,7 @@ class Settings:
         "identity",
         "interval",
         "kill",
+        "leased",
         "log",
         "log_to",
         "managed",
@@ -87,6 +88,7 @@ class Settings:
         self.stop_timeout = 0.0
         self.finish_timeout = 5.0
         self.kill = "process"
+        self.leased = False
         self.reload_signal = signal.SIGHUP.value
         self.notification_fd: int | None = None
         self.ready_check = False
@@ -146,6 +148,7 @@ def _managed(settings: Settings, directory: str) -> None:
     settings.stop_timeout = _number(data, "stop_timeout", 10.0) or 0.0
     settings.finish_timeout = _number(data, "finish_timeout", 5.0) or 0.0
     settings.kill = _choice(data, "kill", KILLS)
+    settings.leased = _object(data, "lease") is not None
     readiness = _object(data, "readiness") or {}
     descriptor = _number(readiness, "notification_fd", None)
     settings.notification_fd = None if descriptor is None else int(descriptor)
