@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A leased service under two supervisors of one host, as its definition is rendered."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import procs
+import pytest
+from supervised import Scan, make_base
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.normalise import normalise
+from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import render
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
+
+
+@pytest.fixture
+def pair(runtime: Path) -> Iterator[tuple[Scan, Scan, Path]]:
+    """Two scan directories, each with its supervisor, and a directory of leases for both."""
+    bases = [make_base(), make_base(), make_base()]
+    scans = [Scan(runtime, base) for base in bases[:2]]
+    for scan in scans:
+        scan.start()
+    yield scans[0], scans[1], bases[2]
+    for scan in scans:
+        scan.close()
+    for base in bases:
+        shutil.rmtree(base)
+
+
+def add(scan: Scan, leases: Path, name: str = "billing", **definition: Any) -> None:
+    """Publish a service as the collection renders it."""
+    definition.setdefault("command", ["/bin/sleep", "100000"])
+    lease = {"directory": str(leases), **definition.pop("lease", {})}
+    definition.setdefault("backoff", {"initial": "20ms", "maximum": "50ms"})
+    service = normalise(name, {"log": False, "lease": lease, **definition}, {})
+    scripts = render.scripts(service)
+    entry = files.build(service, scripts.pop("run"), scripts)
+    contents = {path: file["content"] for path, file in entry["files"].items()}
+    contents["holdfast.json"] = json.dumps({**entry["holdfast"], "revision": 1})
+    for path in entry["secret_files"]:
+        contents[path] = "geheim"
+    scan.add(name, contents.pop("run"), contents, plain=True)
+
+
+def phase(scan: Scan, name: str = "billing") -> Callable[[], str]:
+    def read() -> str:
+        try:
+            report = json.loads((scan.path / ".holdfast" / "guards" / name / "state.json").read_text())
+        except (OSError, ValueError):
+            return ""
+        alive = procs.alive(report["pid"])
+        return str(report["phase"]) if alive and (report["tree"] or report["phase"] != "active") else ""
+
+    return read
+
+
+def both(one: Scan, other: Scan) -> Callable[[], bool]:
+    return lambda: sorted((phase(one)(), phase(other)())) == ["active", "standby"]
+
+
+def test_one_of_two_runs_and_both_are_ready(pair: tuple[Scan, Scan, Path]) -> None:
+    one, other, leases = pair
+    for scan in (one, other):
+        add(scan, leases)
+    wait_until(both(one, other), 30)
+    for scan in (one, other):
+        scan.until("billing", "ready")
+
+
+def test_a_stopped_service_hands_over_and_stands_by_when_started_again(pair: tuple[Scan, Scan, Path]) -> None:
+    one, other, leases = pair
+    add(one, leases)
+    wait_until(lambda: phase(one)() == "active", 30)
+    add(other, leases)
+    wait_until(both(one, other), 30)
+    one.control("billing", "stop")
+    one.until("billing", "down")
+    wait_until(lambda: phase(other)() == "active", 30)
+    one.control("billing", "start")
+    wait_until(lambda: phase(one)() == "standby", 30)
+    assert phase(other)() == "active"
+
+
+def test_the_other_takes_over_when_supervisor_and_guard_are_killed(pair: tuple[Scan, Scan, Path]) -> None:
+    one, other, leases = pair
+    add(one, leases)
+    wait_until(lambda: phase(one)() == "active", 30)
+    add(other, leases)
+    wait_until(both(one, other), 30)
+    guard = one.service("billing")["pid"]
+    tree = json.loads((one.path / ".holdfast" / "guards" / "billing" / "state.json").read_text())["tree"]
+    one.kill_supervisor()
+    assert procs.alive(guard)
+    assert phase(other)() == "standby"
+    procs.kill(guard)
+    wait_until(lambda: phase(other)() == "active", 30)
+    assert not procs.alive(tree)
+
+
+def test_a_supervisor_that_comes_back_finds_its_guard_and_keeps_the_lease(pair: tuple[Scan, Scan, Path]) -> None:
+    one, _other, leases = pair
+    add(one, leases)
+    wait_until(lambda: phase(one)() == "active", 30)
+    guard = one.service("billing")["pid"]
+    one.kill_supervisor()
+    one.start()
+    assert one.until("billing", "up", "ready", adopted=True)["pid"] == guard
+    assert phase(one)() == "active"
+
+
+def test_the_guard_stays_root_and_the_service_is_what_it_was_defined_to_be(pair: tuple[Scan, Scan, Path]) -> None:
+    one, _other, leases = pair
+    add(
+        one,
+        leases,
+        user="nobody",
+        limits={"nofile": 77},
+        umask="0027",
+        environment={"COLOUR": "blue"},
+        secret_environment={"PASSWORD": "x"},
+    )
+    wait_until(lambda: phase(one)() == "active", 30)
+    guard = one.service("billing")["pid"]
+    init = json.loads((one.path / ".holdfast" / "guards" / "billing" / "state.json").read_text())["tree"]
+    wait_until(lambda: [procs.arguments(pid) for pid in procs.children(init)] == [["/bin/sleep", "100000"]], 30)
+    service = procs.children(init)[0]
+    assert procs.status(guard)["Uid"].split()[0] == "0"
+    assert procs.status(init)["Uid"].split()[0] == "0"
+    assert procs.status(service)["Uid"].split()[0] != "0"
+    assert procs.status(service)["Umask"] == "0027"
+    assert procs.limits(service)["Max open files"] == ("77", "77")
+    environment = procs.environment(service)
+    assert (environment["COLOUR"], environment["PASSWORD"], environment["HOLDFAST_TOKEN"]) == ("blue", "geheim", "1")
+    assert not {"HOLDFAST_GUARDED", "HOLDFAST_APPLIED", "HOLDFAST_RUNTIME"} & set(environment)
+
+
+def test_the_stop_signal_and_the_time_are_the_definitions(pair: tuple[Scan, Scan, Path]) -> None:
+    one, _other, leases = pair
+    heard = leases / "heard"
+    script = f"trap 'echo > {heard}; exit 0' USR1; trap '' TERM; while :; do sleep 0.05; done"
+    add(one, leases, command=["/bin/sh", "-c", script], stop_signal="USR1", stop_timeout=30)
+    one.until("billing", "ready")
+    one.control("billing", "stop")
+    assert one.until("billing", "down")["exit"]["code"] == 0
+    assert heard.exists()

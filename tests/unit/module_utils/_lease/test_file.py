@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The driver file: tokens, names, directories, damage. Real contention is in tests/integration/lease."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface, mounts
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.file import File, resources
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Path:
+    folder = tmp_path / "leases"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def driver(leases: Path, *names: str, tenant: str = "a", mode: str = interface.EXCLUSIVE_MODE) -> File:
+    made = File(tenant, {"directory": str(leases)})
+    for name in names:
+        made.register(name, mode)
+    return made
+
+
+def tokens(made: File) -> list[int]:
+    return [grant.token for grant in made.held()]
+
+
+def test_every_grant_has_a_greater_token(leases: Path) -> None:
+    seen = []
+    for _ in range(20):
+        made = driver(leases, "r")
+        seen.append(made.acquire()[0].token)
+        made.release()
+    assert seen == sorted(set(seen))
+
+
+def test_shared_holders_have_tokens_of_their_own(leases: Path) -> None:
+    one, other = (driver(leases, "r", tenant=name, mode=interface.SHARED_MODE) for name in "ab")
+    assert one.acquire()[0].token < other.acquire()[0].token
+    with pytest.raises(interface.Busy):
+        driver(leases, "r").acquire()
+
+
+def test_a_lost_counter_does_not_bring_a_living_holders_token_again(leases: Path) -> None:
+    one = driver(leases, "r", mode=interface.SHARED_MODE)
+    one.acquire()
+    (leases / "r.token").unlink()
+    assert driver(leases, "r", mode=interface.SHARED_MODE).acquire()[0].token > tokens(one)[0]
+
+
+def test_a_damaged_counter_lets_nobody_in(leases: Path) -> None:
+    (leases / "r.token").write_text("many\n")
+    made = driver(leases, "r")
+    with pytest.raises(interface.LeaseError, match="is no number"):
+        made.acquire()
+    assert made.held() == []
+    (leases / "r.token").write_text("41\n")
+    assert made.acquire()[0].token == 42
+
+
+def test_a_damaged_holder_file_lets_nobody_in(leases: Path) -> None:
+    (leases / "r.holder.7").write_text("?")
+    with pytest.raises(interface.LeaseError, match="is damaged"):
+        driver(leases, "r").acquire()
+
+
+def test_a_failed_acquire_leaves_nothing_held(leases: Path) -> None:
+    holder = driver(leases, "b", tenant="holder")
+    holder.acquire()
+    both = driver(leases, "a", "b")
+    with pytest.raises(interface.Busy, match=r"b: held by holder \(process"):
+        both.acquire()
+    assert both.held() == []
+    driver(leases, "a", tenant="third").acquire()
+    holder.release()
+    with pytest.raises(interface.Busy):
+        both.acquire()
+
+
+def test_a_repeated_acquire_gives_the_same_grants(leases: Path) -> None:
+    made = driver(leases, "r")
+    first = made.acquire()[0].token
+    assert [grant.token for grant in made.acquire()] == [first]
+
+
+def test_one_resource_is_given_back_and_the_other_held(leases: Path) -> None:
+    made = driver(leases, "a", "b")
+    made.acquire()
+    made.release("a")
+    assert [grant.resource for grant in made.held()] == ["b"]
+    driver(leases, "a", tenant="other").acquire()
+    with pytest.raises(interface.NotHeld):
+        made.release("a")
+    assert [grant.resource for grant in made.held()] == ["b"]
+
+
+def test_owners_are_told_and_go_with_the_release(leases: Path) -> None:
+    made = driver(leases, "r", tenant="billing")
+    made.acquire()
+    (owner,) = made.owners("r")
+    assert (owner.name, owner.pid, owner.alive, owner.token) == ("billing", os.getpid(), True, 1)
+    made.release()
+    assert made.owners("r") == []
+    assert resources(str(leases)) == ["r"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 65, "ä"])
+def test_a_name_that_is_no_file_name_is_refused(leases: Path, name: str) -> None:
+    with pytest.raises(interface.DriverRefused):
+        driver(leases, name)
+
+
+def test_a_resource_named_twice_is_refused(leases: Path) -> None:
+    with pytest.raises(interface.DriverRefused, match="twice"):
+        driver(leases, "r", "r")
+
+
+def test_an_unknown_parameter_is_refused(leases: Path) -> None:
+    with pytest.raises(interface.DriverRefused, match="speed"):
+        File("a", {"directory": str(leases), "speed": 9})
+
+
+def test_a_directory_that_others_may_write_to_is_refused(leases: Path) -> None:
+    leases.chmod(0o770)
+    with pytest.raises(interface.DriverRefused, match="chmod go-w"):
+        driver(leases).probe()
+
+
+def test_a_link_in_place_of_a_lock_is_not_followed(leases: Path, tmp_path: Path) -> None:
+    (leases / "r.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(interface.LeaseError):
+        driver(leases, "r").acquire()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "ceph", "fuse.sshfs"])
+def test_a_network_file_system_is_refused(leases: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(mounts, "filesystem", lambda _path: kind)
+    with pytest.raises(interface.DriverRefused, match=kind):
+        driver(leases).probe()
+
+
+def test_an_unknown_file_system_is_a_hole(leases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "filesystem", lambda _path: "newfs")
+    assert [hole.name for hole in driver(leases).probe()] == ["filesystem"]
+
+
+def test_where_a_directory_is_is_told_by_the_mounts() -> None:
+    assert mounts.filesystem("/proc/sys") == "proc"
+
+
+@pytest.fixture
+def other() -> Iterator[type[Any]]:
+    class Other(File):
+        name = "other"
+
+    yield Other
+
+
+def test_there_is_no_such_driver() -> None:
+    with pytest.raises(interface.DriverNotFound, match="there are: file"):
+        drivers.load("etcd")
+
+
+@pytest.mark.parametrize("api", [(2, 0), (0, 9), (1, 1)])
+def test_a_driver_for_another_interface_is_not_loaded(other: type[Any], api: tuple[int, int]) -> None:
+    other.api = api
+    with pytest.raises(interface.DriverNotLoaded, match="version"):
+        drivers.load("other", {"other": other})
+
+
+def test_a_driver_may_refuse_the_core() -> None:
+    with pytest.raises(interface.DriverNotLoaded, match="bind"):
+        File.load((1, 0), frozenset({"line_up"}))
+    with pytest.raises(interface.DriverNotLoaded):
+        File.load((2, 0), interface.CORE_FEATURES)
+
+
+def test_a_driver_that_fails_to_load_is_told_apart(other: type[Any]) -> None:
+    def load(_cls: object, _api: object, _features: object) -> None:
+        raise FileNotFoundError("no such program")
+
+    other.load = classmethod(load)
+    with pytest.raises(interface.DriverNotLoaded, match="no such program"):
+        drivers.load("other", {"other": other})
+
+
+def test_a_driver_that_declares_what_nobody_knows_is_not_loaded(other: type[Any]) -> None:
+    other.capabilities = frozenset({"teleport"})
+    with pytest.raises(interface.DriverNotLoaded, match="teleport"):
+        drivers.load("other", {"other": other})
