@@ -115,6 +115,10 @@ def _parser() -> _Parser:
     why.add_argument("-n", "--lines", type=_count, default=20, metavar="N", help="how many events (20)")
     why.add_argument("--json", action="store_true", help="for programs")
 
+    lease = add("lease", "Show the guards of leased services: what they hold, with which tokens, and who stands by.")
+    lease.add_argument("what", metavar="list", choices=["list"])
+    lease.add_argument("--json", action="store_true", help="for programs")
+
     add("version", "Show the version of this runtime and of the running supervisor.")
     selftest = add("selftest", "Load every module of this runtime and read the live state of a scan directory.")
     selftest.add_argument("directory", metavar="SCAN", nargs="?")

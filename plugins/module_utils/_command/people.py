@@ -62,6 +62,10 @@ def _verb(options: Namespace) -> int:
         from .why import why
 
         return why(options)
+    if verb == "lease":
+        from .lease import lease
+
+        return lease(options)
     if verb == "selftest":
         from .selftest import selftest
 

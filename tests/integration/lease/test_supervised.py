@@ -79,6 +79,25 @@ def test_one_of_two_runs_and_both_are_ready(pair: tuple[Scan, Scan, Path]) -> No
         scan.until("billing", "ready")
 
 
+def test_the_command_line_tells_who_holds_and_who_stands_by(pair: tuple[Scan, Scan, Path]) -> None:
+    one, other, leases = pair
+    add(one, leases)
+    wait_until(lambda: phase(one)() == "active", 30)
+    add(other, leases)
+    wait_until(both(one, other), 30)
+    line = one.run("lease", "list").stdout.splitlines()[1].split()
+    assert (line[0], line[1], line[4:]) == ("billing", "active", ["billing", "(1)"])
+    guards = json.loads(other.run("lease", "list", "--json").stdout)["guards"]
+    assert [(guard["phase"], guard["resources"]) for guard in guards] == [("standby", [])]
+    procs.kill(guards[0]["pid"])
+    wait_until(
+        lambda: (
+            guards[0]["pid"]
+            not in [one["pid"] for one in json.loads(other.run("lease", "list", "--json").stdout)["guards"]]
+        )
+    )
+
+
 def test_a_stopped_service_hands_over_and_stands_by_when_started_again(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases)

@@ -25,6 +25,34 @@ def only(definition: dict[str, Any]) -> str:
     return found[0]
 
 
+@pytest.mark.parametrize("resources", [[], ["db", "rates:shared"], ["x" * 64]])
+def test_a_lease_may_have_names_and_shared_ones(resources: list[str]) -> None:
+    assert texts({**COMMAND, "lease": {"resources": resources}}) == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ":shared", "a:exclusive b", 7])
+def test_a_resource_is_a_name(name: object) -> None:
+    assert f"{WHERE}.lease.resources[0]" in only({"lease": {"resources": [name]}})
+
+
+def test_a_resource_named_twice_is_refused() -> None:
+    assert "named twice" in only({"lease": {"resources": ["db", "db:shared"]}})
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        {"finish": ["/bin/true"]},
+        {"health": {"check": ["/bin/true"]}},
+        {"readiness": {"check": ["/bin/true"]}},
+        {"readiness": {"notification_fd": 3}},
+        {"template": "x.j2"},
+    ],
+)
+def test_what_would_run_outside_of_the_lease_is_refused(also: dict[str, Any]) -> None:
+    assert "not possible together with lease" in only({"lease": {}, **also})
+
+
 def test_a_command_is_enough() -> None:
     assert texts(COMMAND) == []
 
