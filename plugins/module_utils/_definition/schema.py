@@ -106,6 +106,9 @@ SIGNALS = {
     "WINCH": 28,
 }
 
+#: What the guard of a leased service passes on to it; TERM is an ordered stop.
+FORWARDED = ("ALRM", "HUP", "INT", "QUIT", "USR1", "USR2", "WINCH")
+
 _READINESS = (
     Key(
         "notification_fd",

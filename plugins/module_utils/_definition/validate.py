@@ -16,7 +16,7 @@ from typing import Any
 from . import values
 from .names import NAME_RULE, is_name
 from .problem import SECRET, Problem, nearest, shown
-from .schema import BY_NAME, KEYS, LIMITS, Key
+from .schema import BY_NAME, FORWARDED, KEYS, LIMITS, Key
 from .values import Wrong
 
 _BAD = object()
@@ -180,6 +180,22 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
     ):
         if there:
             found.append(Problem(f"{where}.{place}", "", "not possible together with lease in this version"))
+    if given.get("on_change") == "reload":
+        found.append(
+            Problem(
+                f"{where}.on_change",
+                "reload",
+                "not possible together with lease: what is held changes with a new guard only",
+                "write restart or nothing",
+            )
+        )
+    signal = given.get("reload_signal", "HUP")
+    if signal not in FORWARDED:
+        found.append(
+            Problem(
+                f"{where}.reload_signal", signal, f"the guard of a service with lease passes on: {', '.join(FORWARDED)}"
+            )
+        )
 
 
 def _relative(argv: Any, given: Mapping[str, Any], path: str, found: Problems) -> None:

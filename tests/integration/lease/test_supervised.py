@@ -165,6 +165,15 @@ def test_the_guard_stays_root_and_the_service_is_what_it_was_defined_to_be(pair:
     assert not {"HOLDFAST_GUARDED", "HOLDFAST_APPLIED", "HOLDFAST_RUNTIME"} & set(environment)
 
 
+def test_a_leased_service_is_not_paused(pair: tuple[Scan, Scan, Path]) -> None:
+    one, _other, leases = pair
+    add(one, leases)
+    wait_until(lambda: phase(one)() == "active", 30)
+    errors = one.call("Control", commands=[{"name": "billing", "action": "pause"}])["errors"]
+    assert "is not paused" in errors[0]["message"]
+    assert procs.state(one.service("billing")["pid"]) != "T"
+
+
 def test_the_stop_signal_and_the_time_are_the_definitions(pair: tuple[Scan, Scan, Path]) -> None:
     one, _other, leases = pair
     heard = leases / "heard"

@@ -253,7 +253,7 @@ class Api:
     def _control(self, _peer: server.Peer, parameters: dict[str, Any], _more: bool) -> dict[str, Any]:
         commands = []
         for name, action in _pairs(parameters.get("commands"), "commands", ("name", "action")):
-            if action not in _ACTIONS and action not in service.ACTION_SIGNALS and action != "reload":
+            if action not in _ACTIONS and action not in service.ACTION_SIGNALS and action not in _ANSWERING:
                 raise _Refused(f"{INTERFACE}.BadRequest", message=f"there is no action {action!r}")
             commands.append((name, action))
         errors = []
@@ -373,14 +373,14 @@ class Api:
         return one
 
 
+#: Actions that may say why not.
+_ANSWERING = ("reload", "pause", "continue")
 _ACTIONS = {
     "start": service.Service.up,
     "stop": service.Service.down,
     "once": service.Service.once,
     "restart": service.Service.restart,
     "remove": service.Service.remove,
-    "pause": lambda one: one.pause(True),
-    "continue": lambda one: one.pause(False),
 }
 
 
@@ -413,6 +413,8 @@ def _do(one: Service, action: str) -> str:
     """Carry out one command; returns why not."""
     if action == "reload":
         return one.reload()
+    if action in ("pause", "continue"):
+        return one.pause(action == "pause")
     if action in _ACTIONS:
         _ACTIONS[action](one)
         return ""

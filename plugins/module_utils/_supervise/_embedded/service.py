@@ -263,12 +263,15 @@ class Service:
         self._keep()
         return ""
 
-    def pause(self, stop: bool) -> None:
-        """Suspend or continue the processes."""
+    def pause(self, stop: bool) -> str:
+        """Suspend or continue the processes. Returns why not, "" if all is well."""
+        if stop and self.set.leased:
+            return "a leased service is not paused: it is its guard that would stop, and keep the lease"
         if self.pid and self.state != FINISHING:
             self._signal(SIGSTOP if stop else SIGCONT)
             self.paused = stop
             self._keep()
+        return ""
 
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""

@@ -53,6 +53,15 @@ def test_what_would_run_outside_of_the_lease_is_refused(also: dict[str, Any]) ->
     assert "not possible together with lease" in only({"lease": {}, **also})
 
 
+def test_a_guard_passes_some_signals_on_only() -> None:
+    assert "passes on: ALRM" in only({"lease": {}, "reload_signal": "PWR"})
+    assert texts({**COMMAND, "lease": {}, "reload_signal": "USR1"}) == []
+
+
+def test_a_lease_does_not_change_by_a_reload() -> None:
+    assert "write restart or nothing" in only({"lease": {}, "on_change": "reload"})
+
+
 def test_a_command_is_enough() -> None:
     assert texts(COMMAND) == []
 
