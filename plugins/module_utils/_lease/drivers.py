@@ -12,11 +12,12 @@ from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, Driver, DriverNotF
 DRIVERS: dict[str, type[Driver]] = {File.name: File}
 
 
-def load(name: str, drivers: dict[str, type[Driver]] = DRIVERS) -> type[Driver]:
-    """Give the driver *name*, ready for use with this core.
+def load(name: str, drivers: dict[str, type[Driver]] | None = None) -> type[Driver]:
+    """Give the driver *name* of *drivers* (all that there are), ready for use with this core.
 
     Raises DriverNotFound, DriverNotLoaded. No service that needs it may be started then.
     """
+    drivers = DRIVERS if drivers is None else drivers
     driver = drivers.get(name)
     if driver is None:
         raise DriverNotFound(f"there is no lease driver {name}; there are: {', '.join(sorted(drivers))}")

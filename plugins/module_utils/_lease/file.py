@@ -322,7 +322,8 @@ class _Resource:
 
     def tie(self, tree: dict[str, Any]) -> None:
         """Name the tree in the holder file. Raises OSError."""
-        assert self.token is not None
+        if self.token is None:
+            raise ValueError("only a held resource is tied to a tree")
         self._write(self.token, tree)
 
     def _write(self, token: int, tree: dict[str, Any] | None) -> None:

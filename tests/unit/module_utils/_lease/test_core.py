@@ -157,8 +157,8 @@ class World:
         self.at(there, heard)
 
     def run(self, seconds: float = 120.0) -> World:
-        self.guards = [Guard(self, self.chance.random() < 0.5) for _ in range(3)]
-        for _ in range(int(seconds / self.ttl * 2)):
+        self.guards = [Guard(self, self.chance.random() < 0.5) for _unused in range(3)]
+        for _unused in range(int(seconds / self.ttl * 2)):
             self.at(self.chance.random() * seconds, self.fault)
         while self.agenda:
             when, _count, what = min(self.agenda)

@@ -37,7 +37,7 @@ def tokens(made: File) -> list[int]:
 
 def test_every_grant_has_a_greater_token(leases: Path) -> None:
     seen = []
-    for _ in range(20):
+    for _unused in range(20):
         made = driver(leases, "r")
         seen.append(made.acquire()[0].token)
         made.release()
