@@ -40,16 +40,7 @@ KEPT_OUTPUT = 8192
 #: Seconds of rest when no descriptor is free for another connection.
 REST = 1.0
 
-_INFORMATION = {"vendor": "holdfast", "product": "helper", "url": "https://github.com/holdfast/supervision"}
-
-
-class _Refused(Exception):
-    """The call can't be carried out; `error` and `parameters` are the answer."""
-
-    def __init__(self, error: str, /, **parameters: object) -> None:
-        super().__init__(error)
-        self.error = error
-        self.parameters = parameters
+_INFORMATION = dict(server.VENDOR, product="helper")
 
 
 class _Client:
@@ -251,7 +242,7 @@ class Api:
                     self._call(client, parameters)
                 else:
                     peer.reply(self._outcome(peer, parameters))
-            except _Refused as refused:
+            except server.Refused as refused:
                 self._answer(client, refused.error, dict(refused.parameters))
 
     def _answer(self, client: _Client, error: str, parameters: dict[str, Any]) -> None:
@@ -284,7 +275,7 @@ class Api:
             # The same answer for both: who may not call it need not know that it is there.
             shown = str(name)[:64] if isinstance(name, str) else ""
             audit.record("call", peer, operation=shown, outcome="not allowed")
-            raise _Refused(interface.NOT_ALLOWED, operation=shown)
+            raise server.Refused(interface.NOT_ALLOWED, operation=shown)
         if given is None:
             given = {}
         try:
@@ -293,17 +284,17 @@ class Api:
             values = operation.complete(given)
         except BadParameter as error:
             audit.record("call", peer, operation=name, outcome="bad parameter", message=f"{error.parameter}: {error}")
-            raise _Refused(interface.BAD_PARAMETER, parameter=error.parameter, message=str(error)) from None
+            raise server.Refused(interface.BAD_PARAMETER, parameter=error.parameter, message=str(error)) from None
         digest = hashlib.sha256(json.dumps([name, values], sort_keys=True).encode()).hexdigest()
         call = _Call(client, operation, values, "" if id_ is None else _id(id_), digest)
         if call.id and self._repeated(client, call):
             return
         if self._stopping:
-            raise _Refused(interface.STOPPING)
+            raise server.Refused(interface.STOPPING)
         self._hanging = [one for one in self._hanging if one.outcome == worker.ABANDONED]
         if len(self._hanging) >= ABANDONED:
             audit.record("call", peer, operation=name, outcome="busy")
-            raise _Refused(interface.BUSY, message=f"{len(self._hanging)} workers hang in the kernel")
+            raise server.Refused(interface.BUSY, message=f"{len(self._hanging)} workers hang in the kernel")
         client.call = call
         if call.id:
             self._named[peer.uid, call.id] = call
@@ -329,14 +320,14 @@ class Api:
         # It began, and nobody knows how it ended.
         if call.operation.idempotency == "once":
             audit.record("call", peer, operation=call.operation.name, id=call.id, outcome="outcome unknown")
-            raise _Refused(interface.OUTCOME_UNKNOWN, operation=call.operation.name, id=call.id)
+            raise server.Refused(interface.OUTCOME_UNKNOWN, operation=call.operation.name, id=call.id)
         return False
 
     @staticmethod
     def _expect(digest: str, call: _Call) -> None:
         """Refuse an id that was used for something else."""
         if digest != call.digest:
-            raise _Refused(interface.BAD_ID, id=call.id, message="was used for another call")
+            raise server.Refused(interface.BAD_ID, id=call.id, message="was used for another call")
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -437,5 +428,5 @@ def _result(one: worker.Worker, limit: int) -> dict[str, Any]:
 
 def _id(value: object) -> str:
     if not isinstance(value, str) or not journal.is_id(value):
-        raise _Refused(interface.BAD_ID, id=str(value)[:64], message="1 to 64 letters, digits, '_' and '-'")
+        raise server.Refused(interface.BAD_ID, id=str(value)[:64], message="1 to 64 letters, digits, '_' and '-'")
     return value

@@ -28,9 +28,21 @@ PIPELINE_LIMIT = 64
 #: include/uapi/asm-generic/socket.h
 _SO_PEERGROUPS = 59
 
+#: What all our services say of themselves.
+VENDOR = {"vendor": "holdfast", "url": "https://example.org/holdfast/supervision"}
+
 INVALID_PARAMETER = "org.varlink.service.InvalidParameter"
 METHOD_NOT_FOUND = "org.varlink.service.MethodNotFound"
 INTERFACE_NOT_FOUND = "org.varlink.service.InterfaceNotFound"
+
+
+class Refused(Exception):
+    """The call can't be carried out; `error` and `parameters` are the answer."""
+
+    def __init__(self, error: str, /, **parameters: object) -> None:
+        super().__init__(error)
+        self.error = error
+        self.parameters = parameters
 
 
 class Listener:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import compileall
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,22 +13,6 @@ from pathlib import Path
 
 import pytest
 from converging import Host
-
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
-
-
-@pytest.fixture(scope="session")
-def runtime() -> Iterator[Path]:
-    """A runtime tree as it lies on a host."""
-    tree = Path(tempfile.mkdtemp(prefix="hf-runtime-"))
-    tree.chmod(0o755)
-    for name, content in pack.runtime_files().items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    compileall.compile_dir(str(tree), quiet=1)
-    yield tree
-    shutil.rmtree(tree)
 
 
 @pytest.fixture

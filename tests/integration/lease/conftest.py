@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fixtures: the runtime as on a host, and guards that are ended afterwards."""
+"""Fixtures: guards that are ended afterwards."""
 
 from __future__ import annotations
 
-import compileall
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,22 +13,6 @@ from pathlib import Path
 
 import pytest
 from guarded import Guards
-
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
-
-
-@pytest.fixture(scope="session")
-def runtime() -> Iterator[Path]:
-    """A runtime tree as it lies on a host, made from the checkout."""
-    tree = Path(tempfile.mkdtemp(prefix="hf-runtime-"))
-    tree.chmod(0o755)
-    for name, content in pack.runtime_files().items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    compileall.compile_dir(str(tree), quiet=1)
-    yield tree
-    shutil.rmtree(tree)
 
 
 @pytest.fixture

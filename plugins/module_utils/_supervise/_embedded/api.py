@@ -85,17 +85,8 @@ CONNECTIONS = 256
 #: Seconds of rest when no descriptor is free for another connection.
 REST = 1.0
 
-_INFORMATION = {"vendor": "holdfast", "product": "supervisor", "url": "https://example.org/holdfast/supervision"}
+_INFORMATION = dict(server.VENDOR, product="supervisor")
 _WISHES = ("ready", "down", "gone")
-
-
-class _Refused(Exception):
-    """The call can't be carried out; `error` and `parameters` are the answer."""
-
-    def __init__(self, error: str, /, **parameters: object) -> None:
-        super().__init__(error)
-        self.error = error
-        self.parameters = parameters
 
 
 class _Waiter:
@@ -220,7 +211,7 @@ class Api:
             return
         try:
             reply = self._methods[name](peer, parameters, bool(request.get("more")))
-        except _Refused as refused:
+        except server.Refused as refused:
             peer.error(refused.error, **refused.parameters)
             return
         if reply is not None and not request.get("oneway"):
@@ -254,7 +245,7 @@ class Api:
         commands = []
         for name, action in _pairs(parameters.get("commands"), "commands", ("name", "action")):
             if action not in _ACTIONS and action not in service.ACTION_SIGNALS and action not in _ANSWERING:
-                raise _Refused(f"{INTERFACE}.BadRequest", message=f"there is no action {action!r}")
+                raise server.Refused(f"{INTERFACE}.BadRequest", message=f"there is no action {action!r}")
             commands.append((name, action))
         errors = []
         for name, action in commands:
@@ -268,12 +259,12 @@ class Api:
         one = self._service(parameters.get("name"))
         count = parameters.get("count", 50)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise _Refused(server.INVALID_PARAMETER, parameter="count")
+            raise server.Refused(server.INVALID_PARAMETER, parameter="count")
         return {"events": [dict(entry, name=one.name) for entry in one.history(count)]}
 
     def _events(self, peer: server.Peer, _parameters: dict[str, Any], more: bool) -> dict[str, Any] | None:
         if not more:
-            raise _Refused("org.varlink.service.ExpectedMore")
+            raise server.Refused("org.varlink.service.ExpectedMore")
         self._busy.add(peer.fileno())
         self._listeners.append(peer)
         return None
@@ -291,12 +282,12 @@ class Api:
     def _wait(self, peer: server.Peer, parameters: dict[str, Any], _more: bool) -> dict[str, Any] | None:
         wishes = dict(_pairs(parameters.get("wishes"), "wishes", ("name", "state")))
         if not all(wish in _WISHES for wish in wishes.values()):
-            raise _Refused(server.INVALID_PARAMETER, parameter="wishes")
+            raise server.Refused(server.INVALID_PARAMETER, parameter="wishes")
         timeout, deaths = parameters.get("timeout"), parameters.get("deaths", 3)
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout <= 86400:
-            raise _Refused(server.INVALID_PARAMETER, parameter="timeout")
+            raise server.Refused(server.INVALID_PARAMETER, parameter="timeout")
         if isinstance(deaths, bool) or not isinstance(deaths, int) or deaths < 1:
-            raise _Refused(server.INVALID_PARAMETER, parameter="deaths")
+            raise server.Refused(server.INVALID_PARAMETER, parameter="deaths")
         waiter = _Waiter(peer, wishes, deaths)
         for name in wishes:
             one = self._host.services.get(name)
@@ -369,7 +360,7 @@ class Api:
     def _service(self, name: object) -> Service:
         one = self._host.services.get(name) if isinstance(name, str) else None
         if one is None:
-            raise _Refused(f"{INTERFACE}.NoSuchService", name=str(name))
+            raise server.Refused(f"{INTERFACE}.NoSuchService", name=str(name))
         return one
 
 
@@ -457,18 +448,18 @@ def _hopeless(host: Host, name: str) -> bool:
 
 def _strings(value: object, name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _Refused(server.INVALID_PARAMETER, parameter=name)
+        raise server.Refused(server.INVALID_PARAMETER, parameter=name)
     return value
 
 
 def _pairs(value: object, name: str, keys: tuple[str, str]) -> list[tuple[str, str]]:
     """Read a list of objects with two strings each."""
     if not isinstance(value, list):
-        raise _Refused(server.INVALID_PARAMETER, parameter=name)
+        raise server.Refused(server.INVALID_PARAMETER, parameter=name)
     pairs = []
     for item in value:
         first, second = (item.get(keys[0]), item.get(keys[1])) if isinstance(item, dict) else (None, None)
         if not isinstance(first, str) or not isinstance(second, str):
-            raise _Refused(server.INVALID_PARAMETER, parameter=name)
+            raise server.Refused(server.INVALID_PARAMETER, parameter=name)
         pairs.append((first, second))
     return pairs
