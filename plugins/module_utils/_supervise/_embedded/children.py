@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .loop import Loop
 
-    #: Called with pid and exit. The second call of a pair is the real one; see `Children.watch`.
+    #: Called once, with how the process ended.
     Exited = Callable[["Exit"], None]
 
 NONE, EXITED, SIGNALLED, UNKNOWN = range(4)
@@ -75,10 +75,6 @@ class Children:
         dying is called before it is reaped, while its pid (and process group) can't be anybody else's.
         """
         self._own[pid] = (exited, dying)
-
-    def forget(self, pid: int) -> None:
-        """Call nobody when our child *pid* ends."""
-        self._own.pop(pid, None)
 
     def adopt(self, pid: int, started: int, exited: Exited, dying: Callable[[], None] | None = None) -> bool:
         """Watch a process that an earlier supervisor started at *started*; False if it is not there any more.
