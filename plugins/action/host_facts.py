@@ -27,17 +27,19 @@ class ActionModule(ActionBase):
             argument_spec={
                 "python": {"type": "str", "default": "/usr/bin/python3"},
                 "users": {"type": "list", "elements": "str", "default": []},
+                "python_required": {"type": "bool", "default": True},
             }
         )
         answer = self._low_level_execute_command(host.script(arguments["python"], arguments["users"]))
         found = host.read(answer["stdout"])
-        problem = host.problem(found, arguments["python"])
+        problem = host.problem(found, arguments["python"], arguments["python_required"])
         if problem is not None:
             # A shell that could not be asked at all has said why.
             detail = answer.get("stderr", "").strip() if not found.system else ""
             name = (task_vars or {}).get("inventory_hostname", "")
             raise AnsibleActionFail(f"{name}: {problem}" + (f" It said: {detail}" if detail else ""))
         result["changed"] = False
+        result["python"] = found.python
         result["users"] = [user for user in arguments["users"] if user in found.users]
         result["ansible_facts"] = {"ansible_user_uid": found.uid, "ansible_user_dir": found.home}
         return result

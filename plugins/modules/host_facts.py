@@ -40,6 +40,10 @@ options:
       - When root asks, it is not run if anybody else could change it.
     type: str
     default: /usr/bin/python3
+  python_required:
+    description: Whether it is a failure that there is no O(python) yet. One that is too old, or that others can change, always is.
+    type: bool
+    default: true
   users:
     description: Users of whom the result tells whether they exist.
     type: list
@@ -67,6 +71,11 @@ ansible_facts:
       description: The home of the user.
       type: str
       sample: /root
+python:
+  description: The version of O(python); empty if there is none.
+  returned: success
+  type: str
+  sample: 3.11.2
 users:
   description: Those of O(users) that exist.
   returned: success

@@ -80,8 +80,11 @@ def read(output: str) -> Found:
     )
 
 
-def problem(found: Found, python: str) -> str | None:
-    """Say in one sentence why the host can't run the supervisor: what was found, and the cure. None if it can."""
+def problem(found: Found, python: str, required: bool = True) -> str | None:
+    """Say in one sentence why the host can't run the supervisor: what was found, and the cure. None if it can.
+
+    That there is no Python yet is nothing wrong unless one is *required*.
+    """
     python_floor = ".".join(map(str, PYTHON_FLOOR))
     linux_floor = ".".join(map(str, LINUX_FLOOR))
     if found.system != "Linux":
@@ -96,6 +99,8 @@ def problem(found: Found, python: str) -> str | None:
             " set supervisor_python to the system's own Python."
         )
     if not found.python:
+        if not required:
+            return None
         return f"there is no working Python at {python}: install python3, or set supervisor_python to where it is."
     if _version(found.python) < PYTHON_FLOOR:
         return (
