@@ -28,6 +28,9 @@ SLEEP = ["/bin/sleep", "100000"]
 class Host:
     """base: a folder of the test's own. scan: the scan directory in it; its `.holdfast` leads to `run`."""
 
+    #: For the supervisor's command line.
+    options: tuple[str, ...] = ()
+
     def __init__(self, runtime: Path, base: Path) -> None:
         self.runtime = runtime
         self.base = base
@@ -45,7 +48,7 @@ class Host:
 
     def start(self) -> None:
         """Start the supervisor and wait until it answers."""
-        command = [PYTHON, "-I", "-S", str(self.runtime), "supervise", str(self.scan)]
+        command = [PYTHON, "-I", "-S", str(self.runtime), "supervise", *self.options, str(self.scan)]
         with (self.base / "errors").open("ab") as errors:
             self.supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
         wait_until(self._answers, 30)

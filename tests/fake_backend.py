@@ -24,7 +24,7 @@ class FakeBackend(Backend):
     """records: the services by name, with the keys of the wire. refuse: messages by name. outcome: of every wish."""
 
     name = "fake"
-    capabilities = frozenset(FEATURES)
+    native = frozenset(FEATURES)
 
     def __init__(self, scan: str = "/nowhere", running: bool = True, **records: dict[str, Any]) -> None:
         super().__init__(scan)

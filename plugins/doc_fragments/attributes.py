@@ -61,9 +61,10 @@ options:
     type: path
   backend:
     description:
-      - What supervises the services.
+      - What supervises the services. V(auto) is the one that runs on O(scan_directory), or V(embedded) when none does.
     type: str
-    default: embedded
+    default: auto
     choices:
+      - auto
       - embedded
 """

@@ -166,9 +166,9 @@ def bootstrap_pip(place: Place, folder: Path) -> None:
     (folder / f"get_pip_{version[1].replace('.', '_')}.py").write_text(script)
 
 
-@gate("tests with real processes: tests/integration, tests/chaos", 900, ("processes",))
+@gate("tests with real processes: tests/integration, tests/conformance, tests/chaos", 900, ("processes",))
 def integration(place: Place) -> None:
-    folders = existing(place, "tests/integration", "tests/chaos")
+    folders = existing(place, "tests/integration", "tests/conformance", "tests/chaos")
     if not folders:
         raise Skip("there is no tests/integration")
     pytest(place, "--numprocesses=4", "--dist=worksteal", *folders)

@@ -236,8 +236,7 @@ _LOG = (
     Key(
         "format",
         "choice",
-        "Time stamp in front of each line.",
-        default="iso",
+        "Time stamp in front of each line. Default: iso, and tai64n where the backend's logger has nothing else.",
         choices=("iso", "tai64n", "none"),
         example="tai64n",
     ),

@@ -36,7 +36,7 @@ def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: O
         for path in plan.log_directories:
             logdirs.make(path, *plan.log_owner)
     restored = publisher.recover(scan.left)
-    published = _publish(plan, scan, publisher, outcome)
+    published = _publish(plan, backend, publisher, outcome)
     if not request.offline:
         if published or restored or any(item.status is None and not item.remove for item in plan.items.values()):
             backend.rescan()
@@ -49,13 +49,13 @@ def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: O
     outcome.notes += [f"what was not ours was kept in {scan.path}/{entry}" for entry in publisher.kept]
 
 
-def _publish(plan: Plan, scan: Scan, publisher: Publisher, outcome: Outcome) -> bool:
+def _publish(plan: Plan, backend: Backend, publisher: Publisher, outcome: Outcome) -> bool:
     """Build everything, then put everything into place. Nothing is in place if one cannot be built."""
     items = [item for item in plan.items.values() if item.publish]
     try:
         for item in items:
             if item.wanted is not None:
-                publisher.build(item.wanted, item.revision, scan.link(item.name) if item.link else None)
+                publisher.build(item.wanted, item.revision, (backend.link(item.name) or None) if item.link else None)
         publisher.settle()
     except OSError:
         publisher.abandon()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._definition.names import is_name
-from .._supervise.backends import BACKENDS
+from .._supervise.backends import choose
 from .._supervise.interface import Backend, BackendError, Service, Snapshot
 from .directories import Actual
 from .places import scan_directory
@@ -19,7 +19,7 @@ from .scan import Scan
 def service_info(parameters: dict[str, Any]) -> dict[str, Any]:
     """Do the task of the module service_info."""
     scan = scan_directory(parameters["scan_directory"])
-    return information(parameters["names"], scan, BACKENDS[parameters["backend"]](scan))
+    return information(parameters["names"], scan, choose(parameters["backend"], scan))
 
 
 def information(names: list[str] | None, scan_path: str, backend: Backend) -> dict[str, Any]:

@@ -17,15 +17,6 @@ from .logtail import open_folder
 MODE = 0o755
 
 
-def owner(scan: str) -> tuple[int, int] | None:
-    """Give uid and gid of the log writer; None where no supervisor has been yet."""
-    try:
-        state = os.stat(f"{scan}/.holdfast/logs")
-    except OSError:
-        return None
-    return state.st_uid, state.st_gid
-
-
 def check(path: str, uid: int) -> tuple[str, bool]:
     """Look at a log directory: what is wrong with it, and whether it has to be made for the log writer *uid*."""
     try:

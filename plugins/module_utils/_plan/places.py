@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from .._supervise.backends import AUTO, BACKENDS
+
 OPTIONS: dict[str, Any] = {
     "scan_directory": {"type": "path"},
-    "backend": {"type": "str", "default": "embedded", "choices": ["embedded"]},
+    "backend": {"type": "str", "default": AUTO, "choices": [AUTO, *BACKENDS]},
 }
 
 

@@ -95,14 +95,14 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
     if not request.offline:
         _ask(plan, request, scan, backend)
     for wanted in request.services.values():
-        _plan_wanted(plan, request, scan, wanted)
+        _plan_wanted(plan, request, scan, wanted, backend.link(wanted.name))
     for name in _unwanted(request, scan):
         _plan_removal(plan, request, scan, name)
     if not plan.problems and scan.exists and any(item.publish for item in plan.items.values()):
         plan.problems += verify.space(scan.path, scan.at, _sizes(plan))
     _check_host(plan, request)
     _check_features(plan, request, backend)
-    _check_logs(plan, request)
+    _check_logs(plan, request, backend)
     if scan.exists:
         _check_supervisors(plan, scan, backend)
     return plan
@@ -136,7 +136,7 @@ def _status(plan: Plan, name: str) -> Service | None:
     return None if plan.snapshot is None else plan.snapshot.services.get(name)
 
 
-def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted) -> None:
+def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, link: str) -> None:
     name = wanted.name
     actual = scan.look(name, wanted) if scan.exists else Actual(name, "absent")
     item = Item(name, wanted, actual, _status(plan, name))
@@ -154,7 +154,7 @@ def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted) -> No
         )
         return
     item.link = actual.link is not None
-    difference = compare(wanted, actual, scan.path, scan.link(name), os.geteuid(), with_files=request.with_diff)
+    difference = compare(wanted, actual, scan.path, link, os.geteuid(), with_files=request.with_diff)
     item.revision, item.publish = difference.revision, difference.publish
     if difference.publish:
         plan.changes.add(
@@ -324,8 +324,8 @@ def _check_features(plan: Plan, request: Request, backend: Backend) -> None:
                 plan.unverified.append(f"{wanted.name}: whether {feature} is possible here")
 
 
-def _check_logs(plan: Plan, request: Request) -> None:
-    plan.log_owner = logdirs.owner(request.scan)
+def _check_logs(plan: Plan, request: Request, backend: Backend) -> None:
+    plan.log_owner = backend.log_owner()
     if plan.log_owner is None:
         return
     for wanted in request.services.values():

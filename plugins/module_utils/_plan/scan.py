@@ -49,14 +49,6 @@ class Scan:
         self.left = [entry for entry in entries if leftover(entry) is not None]
         self.names = frozenset(entry for entry in entries if is_name(entry))
 
-    def link(self, name: str) -> str:
-        """Give the target of `supervise` in the directory of a service.
-
-        It leads to the supervisor's run directory through the link that the supervisor itself uses, so that it is right
-        in an image that is built elsewhere, and stays right when the run directory moves.
-        """
-        return f"../.holdfast/supervise/{name}"
-
     def look(self, name: str, wanted: Wanted | None = None) -> Actual:
         """Read one service directory; one that an interrupted run has moved aside is found there."""
         if name in self.names:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .._definition.names import is_name
 from .._supervise import hostmanager
-from .._supervise.backends import BACKENDS
+from .._supervise.backends import choose
 from .._supervise.interface import Backend, BackendError, NotRunning, Service
 from . import verify
 from .logtail import log_directory, settle, tail_of
@@ -30,7 +30,7 @@ RUNNING = frozenset(("starting", "up", "ready"))
 def service(parameters: dict[str, Any], runner: hostmanager.Runner, *, check_mode: bool) -> dict[str, Any]:
     """Do the task of the module service. With `failed` the result says in `msg` what is wrong."""
     scan = scan_directory(parameters["scan_directory"])
-    return steer(parameters, scan, BACKENDS[parameters["backend"]](scan), runner, check_mode)
+    return steer(parameters, scan, choose(parameters["backend"], scan), runner, check_mode)
 
 
 def steer(

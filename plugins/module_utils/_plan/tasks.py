@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-from .._supervise.backends import BACKENDS
+from .._supervise.backends import choose
 from .converge import converge
 from .mask import Mask
 from .places import log_directory, scan_directory
@@ -52,7 +52,7 @@ def _services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) 
         with_diff=with_diff,
         mask=Mask(str(value) for value in secrets.values()),
     )
-    result = converge(request, BACKENDS[parameters["backend"]](scan))
+    result = converge(request, choose(parameters["backend"], scan))
     # Otherwise Ansible would send all arguments back, the payload among them.
     result["invocation"] = {"module_args": {"scan_directory": scan, "services": len(wanted), "prune": request.prune}}
     return result

@@ -10,6 +10,15 @@ from .embedded import Embedded
 from .interface import Backend, Unsupported
 
 BACKENDS: dict[str, type[Backend]] = {Embedded.name: Embedded}
+#: Not a backend: whichever is there.
+AUTO = "auto"
+
+
+def choose(name: str, scan: str) -> Backend:
+    """Give the backend *name* for a scan directory; with AUTO the one whose supervisor runs there, else embedded."""
+    if name == AUTO:
+        name = next((one.name for one in BACKENDS.values() if one.present(scan)), Embedded.name)
+    return BACKENDS[name](scan)
 
 
 def unsupported(feature: str, backend: Backend, reason: str = "") -> Unsupported:

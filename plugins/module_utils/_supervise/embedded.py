@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
-from .interface import FEATURES, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict
+from .interface import DEATHS, FEATURES, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict
 from .labels import obstacle as label_obstacle
 
 INTERFACE = "io.holdfast.Supervisor"
@@ -26,8 +26,6 @@ INTERFACE = "io.holdfast.Supervisor"
 PROMPT = 15.0
 #: Seconds in which a supervisor that went away while we talked to it has to be back.
 RETURN = 15.0
-#: A service that died so often since we began to wait, without having been ready, has failed.
-DEATHS = 3
 
 
 class Embedded(Backend):
@@ -36,12 +34,17 @@ class Embedded(Backend):
     name = "embedded"
     # Control groups below its own would keep a systemd before 254 from ever starting the supervisor's unit again: no
     # process may be in a group that has groups with controllers below it.
-    capabilities = frozenset(FEATURES) - {"resources"}
+    native = frozenset(FEATURES) - {"resources"}
 
     def __init__(self, scan: str) -> None:
         super().__init__(scan)
         self._path = os.path.join(scan, ".holdfast", "socket")
         self._connection: Connection | None = None
+
+    @classmethod
+    def present(cls, scan: str) -> bool:
+        """Tell whether anybody holds the supervisor's lock."""
+        return lock_holder(os.path.join(scan, ".holdfast", "lock")) is not None
 
     def snapshot(self) -> Snapshot:
         """Ask for everything, once."""

@@ -4,12 +4,18 @@
 
 """What converging needs of a supervisor, and what each supervisor can do. PRIVATE to the collection.
 
-A backend is one class in one file that declares its features. What it does not declare is refused before anything on
-the host is changed, with the names of the backends that have it.
+A backend is one class in one file that declares its features: those that its supervisor has, and those that we supply
+around it. What it does not declare is refused before anything on the host is changed, with the names of the backends
+that have it.
+
+The scan directory holds portable service directories, the same for all backends: converging writes them and knows
+nothing of the supervisor. A backend whose supervisor wants something else (a directory of its own form, a unit, a
+section of a file) makes that from them in `rescan`, which brings everything into line whatever was there before.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -25,6 +31,7 @@ FEATURES = {
     "periodic": "periodic services",
     "once": "services that run one time",
     "restart": "a restart policy",
+    "backoff": "a back-off of the definition's choice",
     "failure_limit": "giving up after so many deaths",
     "finish": "a command after each end of the service",
     "stop_signal": "a stop signal of the definition's choice",
@@ -37,8 +44,20 @@ FEATURES = {
     "log.directory": "log files",
     "log.syslog": "logging to syslog",
     "log.journald": "logging to the journal",
+    "log.size": "rotating log files by size",
+    "log.age": "rotating log files by age",
+    "log.keep": "deleting old log files by age",
+    "log.iso": "dates as time stamps in log files",
+    "log.tai64n": "TAI64N labels as time stamps in log files",
+    "log.none": "log files without time stamps",
     "identity": "telling which definition a process was started with",
 }
+
+
+#: What the definition says of the pauses between restarts when its author says nothing: no feature is asked for.
+BACKOFF = {"initial": 1.0, "maximum": 30.0}
+#: A service that died so often since one began to wait, without having been ready, has failed.
+DEATHS = 3
 
 
 class BackendError(Exception):
@@ -162,11 +181,23 @@ class Backend(ABC):
     """One supervisor on one scan directory. Making an instance touches nothing."""
 
     name: ClassVar[str]
-    #: The features of FEATURES that this backend has on a host that allows them.
-    capabilities: ClassVar[frozenset[str]]
+    #: Features of FEATURES that the supervisor itself has, and those that we supply, on a host that allows them.
+    native: ClassVar[frozenset[str]] = frozenset()
+    supplied: ClassVar[frozenset[str]] = frozenset()
+    #: Both together.
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.capabilities = cls.native | cls.supplied
 
     def __init__(self, scan: str) -> None:
         self.scan = scan
+
+    @classmethod
+    def present(cls, scan: str) -> bool:
+        """Tell whether this backend's supervisor runs on *scan*: so `auto` chooses. Changes nothing, never raises."""
+        return False
 
     @abstractmethod
     def snapshot(self) -> Snapshot:
@@ -174,25 +205,52 @@ class Backend(ABC):
 
     @abstractmethod
     def rescan(self) -> None:
-        """Let the supervisor read the scan directory now; it has when this returns. Raises BackendError."""
+        """Let the supervisor see the scan directory as it is now; it has when this returns.
+
+        Services that are enabled (without the file `down`) and new to it are started, those whose directory has gone
+        are stopped and forgotten, files of a running service are brought up to date without touching its process.
+        May be called as often as one likes, after any interruption. Raises BackendError.
+        """
 
     @abstractmethod
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         """Give commands (name, action) in this order; the answer has a message for each name that refused.
 
+        Actions: start, stop, once, restart, reload, pause, continue, remove (stop, and stay down until the directory
+        goes). None is ever lost: a start right after a stop starts the service again, dying or not. After a reload the
+        running process counts as one of the present definition.
         Raises BackendError; a part of the commands may have been carried out then, and giving them again is harmless.
         """
 
     @abstractmethod
     def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
-        """Wait until each (name, ready|down|gone) has a verdict, at most *timeout* seconds. Changes nothing.
+        """Wait until each (name, ready|down|gone) has a verdict, at most *timeout* seconds.
 
+        Where the supervisor cannot do it, this is what ends services that `control` has told to stop and that have
+        outlived their stop_timeout. A service that dies DEATHS times before it is ready has failed.
         Raises BackendError.
         """
 
     @abstractmethod
     def close(self) -> None:
         """Let the supervisor go; may be called twice."""
+
+    def link(self, name: str) -> str:
+        """Give the target of the link `supervise` in the directory of a service, relative to it; "" for no link.
+
+        Clients of the daemontools family find control and status of the service there.
+        """
+        # By the link that the supervisor itself uses: right in an image that is built elsewhere, and when the run
+        # directory moves.
+        return f"../.holdfast/supervise/{name}"
+
+    def log_owner(self) -> tuple[int, int] | None:
+        """Give uid and gid of whoever writes the log files; None where that is not known, or not ours to prepare."""
+        try:
+            state = os.stat(f"{self.scan}/.holdfast/logs")
+        except OSError:
+            return None
+        return state.st_uid, state.st_gid
 
     def depends_on_host(self, feature: str) -> bool:
         """Tell whether only a running supervisor can say if a declared feature is possible."""
@@ -219,6 +277,7 @@ def needed(meta: Mapping[str, Any]) -> list[str]:
         "once": meta.get("state") == "once",
         "restart": meta.get("restart", "always") != "always",
         "failure_limit": bool(limit.get("deaths")),
+        "backoff": (meta.get("backoff") or BACKOFF) != BACKOFF and meta.get("restart", "always") != "never",
         "finish": "finish" in (meta.get("files") or {}),
         "stop_signal": meta.get("stop_signal", "TERM") != "TERM",
         "reload": meta.get("on_change") == "reload",
@@ -229,4 +288,10 @@ def needed(meta: Mapping[str, Any]) -> list[str]:
         "log.syslog": log.get("to") == "syslog",
         "log.journald": log.get("to") == "journald",
     }
+    if log.get("to") == "directory":
+        asked["log.directory"] = asked["log.size"] = True
+        asked["log.age"] = log.get("age") is not None
+        asked["log.keep"] = log.get("keep") is not None
+        for form in ("iso", "tai64n", "none"):
+            asked[f"log.{form}"] = log.get("format") == form
     return [feature for feature, wanted in asked.items() if wanted]

@@ -66,7 +66,7 @@ def test_log() -> None:
         "count": 10,
         "age": 86400.0,
         "keep": 43200.0,
-        "format": "iso",
+        "format": None,
     }
 
 

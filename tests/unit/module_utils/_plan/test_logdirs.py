@@ -17,12 +17,6 @@ ME = os.geteuid()
 OTHER = 12345
 
 
-def test_the_owner_is_that_of_the_log_writers_table(tmp_path: Path) -> None:
-    assert logdirs.owner(str(tmp_path)) is None
-    (tmp_path / ".holdfast" / "logs").mkdir(parents=True)
-    assert logdirs.owner(str(tmp_path)) == (ME, os.getegid())
-
-
 def test_a_directory_of_the_log_writer_is_good(tmp_path: Path) -> None:
     assert logdirs.check(str(tmp_path), ME) == ("", False)
     # It makes what is missing below its own.

@@ -139,7 +139,7 @@ def test_a_feature_that_the_backend_lacks_is_refused_with_those_that_have_it(
 ) -> None:
     class Poor(FakeBackend):
         name = "poor"
-        capabilities = frozenset(("process",))
+        native = frozenset(("process",))
 
     class Rich(FakeBackend):
         name = "rich"

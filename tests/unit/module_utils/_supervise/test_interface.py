@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_backend import FakeBackend
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS, choose
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
     FEATURES,
     Service,
@@ -43,6 +46,12 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.in
         ({"process": {"security_context": {"apparmor": "x"}}}, ["security_context"]),
         ({"log": {"to": "syslog"}}, ["log.syslog"]),
         ({"log": {"to": "journald"}}, ["log.journald"]),
+        ({"log": {"to": "directory"}}, ["log.directory", "log.size"]),
+        ({"log": {"to": "directory", "age": 1.0, "keep": 2.0}}, ["log.directory", "log.size", "log.age", "log.keep"]),
+        ({"log": {"to": "directory", "format": "iso"}}, ["log.directory", "log.size", "log.iso"]),
+        ({"backoff": {"initial": 1.0, "maximum": 30.0}}, []),
+        ({"backoff": {"initial": 0.01, "maximum": 30.0}}, ["backoff"]),
+        ({"backoff": {"initial": 0.01, "maximum": 30.0}, "restart": "never"}, ["restart"]),
     ],
 )
 def test_what_a_definition_asks_for(meta: dict[str, Any], features: list[str]) -> None:
@@ -53,6 +62,28 @@ def test_what_a_definition_asks_for(meta: dict[str, Any], features: list[str]) -
 def test_every_backend_declares_known_features() -> None:
     for name, backend in BACKENDS.items():
         assert backend.name == name and backend.capabilities <= FEATURES.keys()
+        assert not backend.native & backend.supplied
+
+
+def test_the_owner_of_the_logs_is_that_of_the_log_writers_table(tmp_path: Path) -> None:
+    backend = FakeBackend(str(tmp_path))
+    assert backend.log_owner() is None
+    (tmp_path / ".holdfast" / "logs").mkdir(parents=True)
+    assert backend.log_owner() == (os.geteuid(), os.getegid())
+
+
+def test_auto_is_the_backend_that_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    class There(FakeBackend):
+        name = "there"
+
+        @classmethod
+        def present(cls, scan: str) -> bool:
+            return scan == "/here"
+
+    monkeypatch.setitem(BACKENDS, "there", There)
+    assert choose("auto", "/here").name == "there"
+    assert choose("auto", "/elsewhere").name == "embedded"
+    assert choose("embedded", "/here").name == "embedded"
 
 
 def test_a_refusal_names_feature_backend_and_those_that_have_it() -> None:

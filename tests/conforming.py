@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Supervised hosts for the conformance suite: one class for each backend, with the real daemons.
+
+A new backend is a subclass of `Supervised` in a file of its own, `conforming_*.py`, and a line in `CLASSES` of
+tests/conformance/supervise/conftest.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, ClassVar
+
+import procs
+import pytest
+from converging import Host
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
+    Backend,
+    Service,
+    Snapshot,
+)
+
+#: Marks a behaviour that only backends with these features have; the names are those of `interface.FEATURES`.
+features = pytest.mark.features
+
+
+def sh(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+class Supervised(Host):
+    """A scan directory, and the root process of one backend's supervisor on it.
+
+    What a backend is asked to do goes through the task `services` and the backend class, as on a host.
+    """
+
+    backend: ClassVar[str] = "embedded"
+    #: Differs from `backend` where one backend is tested in several forms.
+    title: ClassVar[str] = "embedded"
+    #: Programs without which it can't be run.
+    programs: ClassVar[tuple[str, ...]] = ()
+    #: Merged under every definition, so that tests are quick; only what the backend can do.
+    defaults: ClassVar[dict[str, Any]] = {
+        "backoff": {"initial": "10ms", "maximum": "50ms"},
+        "stop_timeout": "5s",
+    }
+    #: Whether a new root process takes over the services of one that was killed.
+    adopts: ClassVar[bool] = True
+
+    @classmethod
+    def missing(cls) -> str:
+        """Say why it can't be run on this machine; nothing if it can."""
+        absent = [program for program in cls.programs if not shutil.which(program)]
+        return f"not installed: {', '.join(absent)}" if absent else ""
+
+    @classmethod
+    def type(cls) -> type[Backend]:
+        return BACKENDS[cls.backend]
+
+    # -- the root process: a subclass brings its own `prepare`, `start`, `kill` and `stop` where they differ
+
+    def stop(self) -> None:
+        """End the root process as a shutdown of the host would: afterwards nothing of it runs."""
+        assert self.supervisor is not None
+        self.supervisor.terminate()
+        self.supervisor.wait(30)
+
+    def reboot(self) -> None:
+        """Stop and start again; what lies on a tmpfs on a host has gone."""
+        self.stop()
+        self.start()
+
+    # -- what converging and its users do
+
+    def task(self, definitions: dict[str, Any], **options: Any) -> dict[str, Any]:
+        options.setdefault("defaults", self.defaults)
+        # Ready soon. Not among the defaults, since it can't stand beside another kind of readiness.
+        definitions = {name: {"readiness": {"grace": "20ms"}, **value} for name, value in definitions.items()}
+        return super().task(definitions, backend=self.backend, **options)
+
+    def good(self, definitions: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """Run the task, which must succeed."""
+        result = self.task(definitions, **options)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    def client(self) -> Backend:
+        """A backend as a module makes one; the caller closes it."""
+        return self.type()(str(self.scan))
+
+    def snapshot(self) -> Snapshot:
+        backend = self.client()
+        try:
+            return backend.snapshot()
+        finally:
+            backend.close()
+
+    def service(self, name: str) -> Service:
+        return self.snapshot().services[name]
+
+    def control(self, *commands: tuple[str, str]) -> None:
+        """Give commands, which must not be refused."""
+        backend = self.client()
+        try:
+            assert backend.control(list(commands)) == {}
+        finally:
+            backend.close()
+
+    def until(self, name: str, *states: str, timeout: float = 30.0) -> Service:
+        """Wait until a service is in one of *states*."""
+        found: list[Service] = []
+
+        def reached() -> bool:
+            found[:] = [self.service(name)]
+            return found[0].state in states
+
+        wait_until(reached, timeout, f"{name} is not {' or '.join(states)}")
+        return found[0]
+
+    def pids(self, mark: str) -> list[int]:
+        """All living processes one of whose arguments contains *mark*, this host's folder and the mark being unique."""
+        return [pid for pid in procs.pids() if procs.alive(pid) and any(mark in word for word in procs.arguments(pid))]
+
+    def close(self) -> None:
+        """End everything that was started, however the test went."""
+        if self.supervisor is not None and self.supervisor.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.supervisor.kill()
+                self.supervisor.wait()
+        sweep(self.base)
+
+
+def sweep(base: Path) -> None:
+    """Kill what still works below the folder *base*, or names it, until nothing does."""
+    mark = str(base)
+
+    def nothing_left() -> bool:
+        left = [
+            pid
+            for pid in procs.pids()
+            if pid != os.getpid()
+            and procs.alive(pid)
+            and (
+                procs.working_directory(pid).startswith(mark)
+                or any(mark in word for word in procs.arguments(pid))
+                or procs.environment(pid).get("HOLDFAST_TEST") == mark
+            )
+        ]
+        for pid in left:
+            procs.kill(pid)
+        return not left
+
+    wait_until(nothing_left, 20)
+
+
+class EmbeddedHost(Supervised):
+    """The embedded supervisor."""
+
+
+class EncoreLayoutHost(Supervised):
+    """The embedded supervisor with status files as daemontools-encore writes them."""
+
+    title = "embedded, encore layout"
+
+    options = ("--layout", "encore")
