@@ -74,7 +74,7 @@ def test_the_record_has_everything_that_a_supervisor_reads() -> None:
             "count": 10,
             "age": None,
             "keep": None,
-            "format": "iso",
+            "format": None,
         },
     }
 
