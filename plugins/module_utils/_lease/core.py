@@ -49,7 +49,7 @@ TICK = "tick"
 START = "start"  # start the service
 TERMINATE = "terminate"  # ask the service to end
 KILL = "kill"  # kill its whole tree
-ARM = "arm"  # the kernel kills the guard at this time
+ARM = "arm"  # the kernel kills the guard at this time; None: not any more, nothing is left to be killed
 RENEW = "renew"
 RELEASE = "release"  # give everything back
 LEAVE = "leave"  # leave the line
@@ -66,6 +66,8 @@ State = namedtuple(
 )
 
 _TERMINATE, _KILL, _DEAD, _RENEW, _RETRY = 0.40, 0.20, 0.12, 1 / 3, 0.1
+#: After an unclear renewal the next one is due in this part of T: there may be time for several before the end begins.
+_ONCE_MORE = 0.05
 
 
 def begin(ttl: float | None, grace: float) -> State:
@@ -81,6 +83,11 @@ def step(state: State, event: Event, now: float) -> tuple[State, list[tuple[str,
     state = _EVENTS[event.kind](state, event, now, actions)
     state = _deadlines(state, now, actions)
     return state, actions
+
+
+def may_start(state: State, now: float) -> bool:
+    """Say whether there is still time to let the service run, which is asked once more right before it does."""
+    return state.phase == ACTIVE and (state.ttl is None or now < state.valid - _TERMINATE * state.ttl)
 
 
 def wake(state: State) -> float | None:
@@ -140,8 +147,10 @@ def _renewed(state: State, event: Event, now: float, actions: list[tuple[str, An
     return state._replace(valid=valid)
 
 
-def _unclear(state: State, _event: Event, _now: float, _actions: list[tuple[str, Any]]) -> State:
-    return state
+def _unclear(state: State, _event: Event, now: float, _actions: list[tuple[str, Any]]) -> State:
+    if state.ttl is None or state.renew_at is None:
+        return state
+    return state._replace(renew_at=min(state.renew_at, now + _ONCE_MORE * state.ttl))
 
 
 def _lost(state: State, event: Event, _now: float, actions: list[tuple[str, Any]]) -> State:
@@ -173,6 +182,8 @@ def _gone(state: State, event: Event, now: float, actions: list[tuple[str, Any]]
     if state.phase not in (ACTIVE, STOPPING, KILLING):
         return state
     state = state._replace(reason=state.reason or event.reason)
+    if state.ttl is not None:
+        actions.append((ARM, None))
     if state.lost or _expired(state, now):
         # Whoever has it now would lose it by our release.
         actions.append((END, None))

@@ -185,7 +185,7 @@ class File(Driver):
     def release(self, resource: str | None = None) -> None:
         """Take the holder file away, then unlock."""
         if resource is not None and (resource not in self._resources or self._resources[resource].token is None):
-            raise NotHeld(f"{resource}: is not held by {self.tenant}")
+            raise NotHeld(resource, self.tenant)
         chosen = list(self._resources) if resource is None else [resource]
         try:
             for name in chosen:

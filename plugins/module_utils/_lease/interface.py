@@ -11,7 +11,11 @@ repeated and what becomes of the service. What holds for all of them:
 - a failed acquire leaves nothing held that was not held before; it may be repeated;
 - a failed release leaves the resource held; it may be repeated; the service is not touched;
 - no verb ever kills a service, and none starts one: that is the guard's business alone;
-- an answer that may or may not mean yes means no.
+- an answer that may or may not mean yes means no;
+- every call that asks a store ends in bounded time, also if the store is silent.
+
+Where grants run out (`ttl`), the guard makes every call that asks the store in one thread of its own, one at a time, so
+that a slow store never keeps it from stopping its service in time. Only `lost_fd` and `look` are called beside that.
 """
 
 from __future__ import annotations
@@ -24,9 +28,9 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar
 
 #: The interface's version: drivers of another major are refused, the minor counts added calls.
-CORE_API = (1, 0)
+CORE_API = (1, 1)
 #: What this core can do for a driver; a driver refuses a core that lacks what it relies on.
-CORE_FEATURES = frozenset({"bind", "line_up"})
+CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch"})
 
 # Capabilities that a driver declares.
 SHARED = "shared"  # several holders at a time, if all of them say shared
@@ -66,8 +70,20 @@ class Busy(LeaseError):
         super().__init__(f"{resource}: held by " + (", ".join(self.holders) or "somebody else"))
 
 
+class StoreUnavailable(LeaseError):
+    """The store does not answer, or not clearly. Nothing is wrong with what was asked: it may be repeated."""
+
+
+class Lost(LeaseError):
+    """The store says that a lease is not ours any more. It is never got again in the same tenure."""
+
+
 class NotHeld(LeaseError):
-    """The resource is not held by this tenure."""
+    """The *resource* is not held by this tenure."""
+
+    def __init__(self, resource: str, tenant: str) -> None:
+        self.resource = resource
+        super().__init__(f"{resource}: is not held by {tenant}")
 
 
 class Hole:
@@ -84,15 +100,14 @@ class Hole:
 
 
 class Grant:
-    """One granted resource. token: fencing number. valid_for: seconds from the sending of the request, None: for good."""
+    """One granted resource. token: fencing number."""
 
-    __slots__ = ("mode", "resource", "token", "valid_for")
+    __slots__ = ("mode", "resource", "token")
 
-    def __init__(self, resource: str, mode: str, token: int, valid_for: float | None = None) -> None:
+    def __init__(self, resource: str, mode: str, token: int) -> None:
         self.resource = resource
         self.mode = mode
         self.token = token
-        self.valid_for = valid_for
 
 
 class Holder:
@@ -125,6 +140,10 @@ class Driver(ABC):
     capabilities: ClassVar[frozenset[str]]
     #: Parameters that it knows; any other is an error.
     parameters: ClassVar[frozenset[str]] = frozenset()
+    #: Seconds for which a grant is good, None: for good. Known when the instance is made; `acquire` may correct it.
+    ttl: float | None = None
+    #: From when on: the time (CLOCK_BOOTTIME) at which the last request was sent that got or renewed all that is held.
+    good_from: float = 0.0
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
         """Make a driver for the service *tenant*. Raises DriverRefused for a parameter that it does not know."""
@@ -143,9 +162,13 @@ class Driver(ABC):
     def probe(self) -> list[Hole]:
         """Name every hole in the promise that is open with this store on this host.
 
-        Raises DriverNotLoaded if the store cannot be used at all, DriverRefused if it must not be. Changes nothing but
-        that it makes the store's own directory. May be repeated.
+        Raises DriverNotLoaded if the store cannot be used at all, DriverRefused if it must not be, StoreUnavailable if
+        it does not answer now. Changes nothing but that it makes the store's own directory. May be repeated.
         """
+
+    def facts(self) -> dict[str, str]:
+        """Tell what `probe` has found that is no hole but worth knowing, for people: versions, members, clocks."""
+        return {}
 
     @abstractmethod
     def register(self, resource: str, mode: str) -> None:
@@ -159,7 +182,7 @@ class Driver(ABC):
         """Get all that is registered and not held yet, or nothing of it. Never waits for another holder.
 
         Raises Busy, LeaseError: what was held before is still held, nothing else is; may be repeated. A repeated call
-        gives the same grants again for what is held already.
+        gives the same grants again for what is held already. Lost: what was held before is not ours any more.
         """
 
     @abstractmethod
@@ -205,12 +228,26 @@ class Driver(ABC):
     def owners(self, resource: str) -> list[Holder]:
         """Ask the store who holds *resource*. For people: nothing is decided by the answer. Raises LeaseError."""
 
-    def renew(self) -> list[Grant]:
-        """Renew all that is held; only where RENEWS is declared. An answer that is not clear raises LeaseError.
+    def renew(self) -> None:
+        """Renew all that is held and set `good_from`; only where RENEWS is declared.
 
-        After a failure the leases are held until what the last good renewal gave runs out.
+        Raises LeaseError: nobody knows what became of it; the leases are good until the last good renewal runs out, and
+        it may be repeated. Lost: one of them is not ours any more.
         """
         raise LeaseError(f"driver {self.name}: its leases need no renewal")
+
+    def lost_fd(self) -> int:
+        """Give the descriptor that becomes readable when the store has something to tell, -1 if there is none.
+
+        It may be another one after each `acquire` and `renew`.
+        """
+        return -1
+
+    def look(self) -> None:  # noqa: B027 - nothing to do for most
+        """Read what the store has to tell, without waiting. Raises Lost; only a hint that comes earlier than `renew`."""
+
+    def drop_inherited(self) -> None:  # noqa: B027 - nothing to do for most
+        """Close, in the first process of the tree, what it has inherited and does not need to keep the lease."""
 
     @abstractmethod
     def free(self) -> None:

@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ..._supervise._embedded.loop import READ, WRITE
 from ..._varlink import server
 from .. import core
-from ..interface import EXCLUSIVE_MODE, Busy, DriverRefused, LeaseError, NotHeld
+from ..interface import EXCLUSIVE_MODE, Busy, DriverRefused, LeaseError, Lost, NotHeld
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .guard import Guard
+    from .worker import Work
 
 INTERFACE = "io.holdfast.Guard"
 DESCRIPTION = """\
@@ -29,9 +32,13 @@ type Hole (name: string, text: string)
 
 # phase: standby (in line), active, stopping, killing, releasing. since: unix time of the last change of phase.
 # tree: the first process of the service's tree, 0 if there is none.
+# Where grants run out: ttl, the seconds that one is good for; valid_for, the seconds that are left;
+# valid_until, the same on the host's clock CLOCK_BOOTTIME; renewals, with the seconds that the last and the worst took.
 method Status() -> (
   name: string, phase: string, since: float, pid: int, tree: int, driver: string, containment: string,
-  resources: []Resource, holes: []Hole
+  resources: []Resource, holes: []Hole, facts: [string]string,
+  ttl: ?float, valid_for: ?float, valid_until: ?float,
+  renewals: ?(count: int, failed: int, slow: int, last: float, worst: float)
 )
 
 # Gets one more resource for the running service, now or not at all.
@@ -56,13 +63,14 @@ _INFORMATION = {
 
 
 class Api:
-    """Answers the peers of one guard. Every call is answered at once."""
+    """Answers the peers of one guard: at once, or when the store has answered. One call of a peer after the other."""
 
     def __init__(self, guard: Guard, path: str) -> None:
         """Listen at *path*. Raises OSError."""
         self._guard = guard
         self._listener = server.Listener(path)
         self._peers: dict[int, server.Peer] = {}
+        self._waiting: set[server.Peer] = set()
         guard.loop.watch(self._listener.fileno(), self._accept)
 
     def _accept(self, _events: int) -> None:
@@ -80,7 +88,10 @@ class Api:
             peer.writable()
         if events & ~WRITE:
             peer.readable()
-        while peer.requests:
+        self._serve(peer)
+
+    def _serve(self, peer: server.Peer) -> None:
+        while peer.requests and peer not in self._waiting:
             self._answer(peer, peer.requests.pop(0))
         if peer.dead:
             self._guard.loop.forget(peer.fileno())
@@ -103,23 +114,48 @@ class Api:
             if method == f"{INTERFACE}.Status":
                 peer.reply(self._status())
             elif method == f"{INTERFACE}.Acquire":
-                peer.reply(self._acquire(parameters))
+                self._acquire(peer, parameters)
             elif method == f"{INTERFACE}.Release":
-                self._release(parameters)
-                peer.reply({})
+                self._release(peer, parameters)
             else:
                 peer.error(server.METHOD_NOT_FOUND, method=method)
         except _Inactive:
             peer.error(f"{INTERFACE}.NotActive", phase=self._guard.state.phase)
-        except Busy as error:
-            peer.error(f"{INTERFACE}.Busy", resource=error.resource, holders=error.holders)
-        except NotHeld as error:
-            peer.error(f"{INTERFACE}.NotHeld", resource=str(parameters.get("resource")), message=str(error))
         except LeaseError as error:
+            self._refuse(peer, error)
+
+    def _refuse(self, peer: server.Peer, error: LeaseError) -> None:
+        if isinstance(error, Busy):
+            peer.error(f"{INTERFACE}.Busy", resource=error.resource, holders=error.holders)
+        elif isinstance(error, NotHeld):
+            peer.error(f"{INTERFACE}.NotHeld", resource=error.resource, message=str(error))
+        else:
             peer.error(f"{INTERFACE}.Refused", message=str(error))
+
+    def _ask_store(self, peer: server.Peer, work: Work, answer: Callable[[], dict[str, Any]]) -> None:
+        """Have the driver do *work* and answer then; *answer* is called after it has succeeded, whoever still listens."""
+
+        def done(error: LeaseError | None) -> None:
+            self._waiting.discard(peer)
+            if isinstance(error, Lost):
+                self._guard.event(core.LOST, str(error))
+            if error is None:
+                peer.reply(answer())
+            else:
+                self._refuse(peer, error)
+            if not waiting:
+                return
+            if self._peers.get(peer.fileno()) is peer:
+                self._serve(peer)
+
+        waiting = False
+        self._waiting.add(peer)
+        self._guard.store(work, done)
+        waiting = True
 
     def _status(self) -> dict[str, Any]:
         guard = self._guard
+        ttl, valid, now = guard.state.ttl, guard.state.valid, time.clock_gettime(time.CLOCK_BOOTTIME)
         return {
             "name": guard.name,
             "phase": guard.state.phase,
@@ -130,37 +166,55 @@ class Api:
             "containment": guard.containment,
             "resources": [{"name": one.resource, "mode": one.mode, "token": one.token} for one in guard.driver.held()],
             "holes": [{"name": hole.name, "text": hole.text} for hole in guard.holes],
+            "facts": guard.driver.facts(),
+            "ttl": ttl,
+            "valid_for": None if valid is None else round(valid - now, 3),
+            "valid_until": valid,
+            "renewals": None if ttl is None else guard.renewals.report(),
         }
 
-    def _acquire(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _acquire(self, peer: server.Peer, parameters: dict[str, Any]) -> None:
         guard = self._guard
         if guard.state.phase != core.ACTIVE:
             raise _Inactive
         resource, mode = parameters.get("resource"), parameters.get("mode") or EXCLUSIVE_MODE
         if not isinstance(resource, str) or not isinstance(mode, str):
             raise DriverRefused("resource and mode have to be text")
-        for grant in guard.driver.held():
-            if grant.resource == resource and grant.mode == mode:
-                return {"token": grant.token}
-        guard.driver.register(resource, mode)
-        try:
-            grants = guard.driver.acquire()
-        except LeaseError:
-            guard.driver.forget(resource)
-            raise
-        guard.tokens_changed()
-        return {"token": next(grant.token for grant in grants if grant.resource == resource)}
 
-    def _release(self, parameters: dict[str, Any]) -> None:
+        def add() -> None:
+            if any(grant.resource == resource and grant.mode == mode for grant in guard.driver.held()):
+                return
+            guard.driver.register(resource, mode)
+            try:
+                guard.driver.acquire()
+            except LeaseError:
+                guard.driver.forget(resource)
+                raise
+
+        def added() -> dict[str, Any]:
+            guard.tokens_changed()
+            return {"token": next(grant.token for grant in guard.driver.held() if grant.resource == resource)}
+
+        self._ask_store(peer, add, added)
+
+    def _release(self, peer: server.Peer, parameters: dict[str, Any]) -> None:
         guard = self._guard
         if guard.state.phase != core.ACTIVE:
             raise _Inactive
         resource = str(parameters.get("resource"))
-        held = [grant.resource for grant in guard.driver.held()]
-        if held == [resource]:
-            raise DriverRefused(f"{resource}: is the last one; a guarded service that holds nothing would be unguarded")
-        guard.driver.release(resource)
-        guard.tokens_changed()
+
+        def give_back() -> None:
+            if [grant.resource for grant in guard.driver.held()] == [resource]:
+                raise DriverRefused(
+                    f"{resource}: is the last one; a guarded service that holds nothing would be unguarded"
+                )
+            guard.driver.release(resource)
+
+        def given_back() -> dict[str, Any]:
+            guard.tokens_changed()
+            return {}
+
+        self._ask_store(peer, give_back, given_back)
 
 
 class _Inactive(Exception):

@@ -129,10 +129,6 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     driver = load(options["driver"])(options["name"], {"directory": options["directory"], "containment": containment})
     for resource, mode in resources:
         driver.register(resource, mode)
-    holes = driver.probe() + _own_holes(containment)
-    if holes and options["safety"] == "strict":
-        texts = "; ".join(f"{hole.name}: {hole.text}" for hole in holes)
-        raise LeaseError(f"refused, because of what is open: {texts}. With safety standard it is accepted")
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     command = Command(arguments, environment)
     command.stop, command.scope = int(options["signal"]), options["kill"]
@@ -145,7 +141,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         environment["HOLDFAST_APPLIED"] = "1"
         environment["HOLDFAST_GUARDED"] = options["name"]
     guard = Guard(options["name"], folder, driver, command, containment)
-    guard.holes, guard.wait = holes, options["wait"]
+    guard.holes, guard.wait, guard.strict = _own_holes(containment), options["wait"], options["safety"] == "strict"
     Api(guard, f"{folder}/socket")
     try:
         return guard.run(options["grace"])

@@ -15,19 +15,26 @@ import time
 from ..._supervise._embedded import files, identity
 from ..._supervise._embedded.loop import Loop
 from .. import core
-from ..interface import Busy, LeaseError
+from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import kernel
+from .renewals import Renewals
 from .tree import FORWARDED, Command, Tree, descendants
+from .worker import Worker, attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..._supervise._embedded.loop import Timer
     from ..interface import Driver, Grant, Hole
+    from .worker import Done, Work
 
 BUSY = 75
 UNUSABLE = 111
 #: Seconds between two attempts after the line was left without a grant.
 _AGAIN = 0.2
+#: Seconds between two attempts while the store does not answer: at first, and at most.
+_PATIENCE = (0.5, 5.0)
 #: Seconds between two looks at what a dead main process has left behind.
 _LOOK = 0.01
 
@@ -43,24 +50,36 @@ class Guard:
         self.containment = containment
         self.holes: list[Hole] = []
         self.wait = True
+        self.strict = True
         self.loop = Loop()
+        self.renewals = Renewals(self)
         self.state = core.begin(None, 10.0)
         self.since = time.time()
         self.code = 0
         self.tree: Tree | None = None
+        self._worker: Worker | None = None
+        self._dead_man: kernel.DeadMan | None = None
+        self._asking = False
+        self._patience = _PATIENCE[0]
         self._waiter = 0
         self._timer: Timer | None = None
         self._status = 0
 
     def run(self, grace: float) -> int:
-        """Guard until the end and give the exit code: that of the service."""
-        self.state = core.begin(None, grace)
+        """Guard until the end and give the exit code: that of the service. Raises OSError, LeaseError before it begins."""
+        self.state = core.begin(self.driver.ttl, grace)
+        if self.driver.ttl is not None:
+            try:
+                self._worker = Worker(self.loop)
+            except RuntimeError as error:
+                raise LeaseError(str(error)) from None
+            self._dead_man = kernel.DeadMan()
         for number in FORWARDED:
             self.loop.on_signal(number, lambda number=number: self._forward(number))  # type: ignore[misc]
         self.loop.on_signal(signal.SIGTERM, lambda: self.event(core.STOP, "asked to stop"))
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.publish()
-        self._acquire()
+        self._probe()
         if self.state.phase != core.ENDED:
             self.loop.run()
         self._die_as_the_service()
@@ -74,8 +93,8 @@ class Guard:
         if self.state.phase != phase:
             self.since = time.time()
             self.publish()
-        for action, _value in actions:
-            getattr(self, f"_do_{action}")()
+        for action, value in actions:
+            getattr(self, f"_do_{action}")(value)
         self._schedule()
 
     def publish(self) -> None:
@@ -105,26 +124,72 @@ class Guard:
         except (OSError, ValueError):
             pass
 
+    def store(self, work: Work, done: Done) -> None:
+        """Have the driver ask the store and call *done* with what went wrong: at once, or later if that may take time."""
+        if self._worker is None:
+            done(attempt(work))
+        else:
+            self._worker.do(work, done)
+
     # -- getting in
 
+    def _probe(self) -> None:
+        self._ask(self._look_for_holes, self._probed)
+
+    def _look_for_holes(self) -> None:
+        holes = self.driver.probe()
+        if self.strict and (holes or self.holes):
+            texts = "; ".join(f"{hole.name}: {hole.text}" for hole in holes + self.holes)
+            raise LeaseError(f"refused, because of what is open: {texts}. With safety standard it is accepted")
+        self.holes = holes + self.holes
+
+    def _probed(self, error: LeaseError | None) -> None:
+        if error is None:
+            self._acquire()
+        else:
+            self._denied(error, self._probe)
+
     def _acquire(self) -> None:
-        sent = time.clock_gettime(time.CLOCK_BOOTTIME)
-        try:
-            self.driver.acquire()
-        except Busy as error:
-            if not self.wait:
-                self.code = BUSY
-                self.say(str(error))
-                self.event(core.REFUSED, str(error))
+        if self.state.phase == core.STANDBY:
+            self._ask(self.driver.acquire, self._acquired)
+
+    def _ask(self, work: Work, done: Done) -> None:
+        """Ask the store while nothing is held. If somebody wants us to leave meanwhile, the answer is waited for."""
+
+        def answered(error: LeaseError | None) -> None:
+            self._asking = False
+            if self.state.reason and not (error is None and done == self._acquired):
+                self.event(core.REFUSED, self.state.reason)
             else:
-                self._line_up()
-            return
-        except LeaseError as error:
-            self.code = UNUSABLE
+                done(error)
+
+        self._asking = True
+        self.store(work, answered)
+
+    def _acquired(self, error: LeaseError | None) -> None:
+        if error is None:
+            # A driver may learn only from its store how long a grant is good for.
+            self.state = self.state._replace(ttl=self.driver.ttl)
+            self.event(core.GRANTED, sent=self.driver.good_from)
+        elif not isinstance(error, Busy):
+            self._denied(error, self._acquire)
+        elif self.wait:
+            self._line_up()
+        else:
+            self.code = BUSY
             self.say(str(error))
             self.event(core.REFUSED, str(error))
+
+    def _denied(self, error: LeaseError, again: Callable[[], None]) -> None:
+        """End, or try once more if it is only that the store does not answer now, and we were told to wait."""
+        if self._patience == _PATIENCE[0] or not isinstance(error, StoreUnavailable):
+            self.say(str(error))
+        if self.wait and isinstance(error, StoreUnavailable):
+            self.loop.later(self._patience, lambda: None if self.state.reason else again())
+            self._patience = min(self._patience * 2, _PATIENCE[1])
             return
-        self.event(core.GRANTED, sent=sent)
+        self.code = UNUSABLE
+        self.event(core.REFUSED, str(error))
 
     def _line_up(self) -> None:
         """Let a child wait in line for us: what it locks is ours, and nothing has to be polled."""
@@ -165,7 +230,7 @@ class Guard:
 
     # -- what the core orders
 
-    def _do_start(self) -> None:
+    def _do_start(self, _value: None) -> None:
         grants = self.driver.held()
         self._publish_token(grants)
         environment = self.command.environment
@@ -173,7 +238,7 @@ class Guard:
         environment["HOLDFAST_TOKENS"] = " ".join(f"{grant.resource}={grant.token}" for grant in grants)
         environment["HOLDFAST_TOKEN_FILE"] = f"{self.folder}/token"
         try:
-            self.tree = Tree(self.command, self.containment)
+            self.tree = Tree(self.command, self.containment, self.driver.drop_inherited)
         except OSError as error:
             self.say(f"cannot start: {error.strerror or error}")
             self.code = UNUSABLE
@@ -181,41 +246,51 @@ class Guard:
             return
         try:
             self.driver.bind(self.tree.pid, self.tree.started)
+            if not core.may_start(self.state, time.clock_gettime(time.CLOCK_BOOTTIME)):
+                raise LeaseError("the grant is too old by now")
             self.tree.go()
+            self.renewals.watch()
         except (LeaseError, OSError) as error:
             self.say(f"cannot start: {error}")
             self.tree.kill()
         self.publish()
 
-    def _do_terminate(self) -> None:
+    def _do_terminate(self, _value: None) -> None:
         if self.tree:
             self.tree.terminate()
 
-    def _do_kill(self) -> None:
+    def _do_kill(self, _value: None) -> None:
         if self.tree:
             self.tree.kill()
 
-    def _do_release(self) -> None:
-        try:
-            self.driver.release()
-        except LeaseError as error:
+    def _do_release(self, _value: None) -> None:
+        self.renewals.unwatch()
+        self.store(self.driver.release, self._released)
+
+    def _released(self, error: LeaseError | None) -> None:
+        if error is None or isinstance(error, Lost):
+            self.event(core.RELEASED)
+        else:
             self.say(str(error))
             self.event(core.UNRELEASED, str(error))
-            return
-        self.event(core.RELEASED)
 
-    def _do_leave(self) -> None:
+    def _do_leave(self, _value: None) -> None:
         self._leave_line()
-        self.event(core.REFUSED, "stopped")
+        if not self._asking:
+            self.event(core.REFUSED, "stopped")
 
-    def _do_end(self) -> None:
-        self.driver.free()
+    def _do_end(self, _value: None) -> None:
+        if self._worker is None or self._worker.idle:
+            self.driver.free()
         self.loop.running = False
 
-    def _do_arm(self) -> None:
-        raise NotImplementedError("no driver of this version has grants that run out")
+    def _do_arm(self, when: float | None) -> None:
+        if self._dead_man is None:
+            raise LeaseError("only a guard whose grants run out has a timer")
+        self._dead_man.arm(when)
 
-    _do_renew = _do_arm
+    def _do_renew(self, _value: None) -> None:
+        self.renewals.ask()
 
     # -- what the kernel tells
 

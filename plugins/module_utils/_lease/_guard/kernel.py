@@ -9,10 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import struct
+import time
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWPID, _CLONE_NEWNS = 0x20000000, 0x00020000
 _MS_REC, _MS_SLAVE = 0x4000, 0x80000
+_TIMER_ABSTIME = 1
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -47,3 +50,30 @@ def own_proc() -> None:
     _check(_libc.unshare(_CLONE_NEWNS), "unshare(CLONE_NEWNS)")
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount(/)")
     _check(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount(/proc)")
+
+
+class DeadMan:
+    """A timer of the kernel that kills this process: stopped, frozen (not by a cgroup v1), or with no CPU to run on.
+
+    POSIX timers end with an exec, and a forked child has none. The clock counts suspension too. timer_create(2); the
+    signal goes to the process, whichever thread runs.
+    """
+
+    def __init__(self) -> None:
+        """Make the timer, not armed. Raises OSError."""
+        library = _libc
+        if not hasattr(library, "timer_create"):
+            # Before glibc 2.34.
+            library = ctypes.CDLL("librt.so.1", use_errno=True)
+        self._settime = library.timer_settime
+        # struct sigevent: sigval, signal, how (SIGEV_SIGNAL is 0), and room.
+        event = struct.pack("Pii", 0, int(signal.SIGKILL), 0).ljust(64, b"\0")
+        self._timer = ctypes.c_void_p()
+        _check(library.timer_create(time.CLOCK_BOOTTIME, event, ctypes.byref(self._timer)), "timer_create")
+
+    def arm(self, when: float | None) -> None:
+        """Die at *when* (CLOCK_BOOTTIME), at once if that is past; None: not any more. Raises OSError."""
+        # struct itimerspec: interval, value; a value of 0 disarms.
+        seconds, rest = divmod(int(when * 1e9), 10**9) if when is not None else (0, 0)
+        value = struct.pack("llll", 0, 0, seconds, rest)
+        _check(self._settime(self._timer, _TIMER_ABSTIME, value, None), "timer_settime")

@@ -25,6 +25,7 @@ from . import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: Signals that the guard passes on to the service. TERM is an ordered stop, see `Tree.terminate`.
@@ -59,8 +60,11 @@ class Tree:
 
     __slots__ = ("_command", "_go", "_text", "containment", "pid", "report", "started")
 
-    def __init__(self, command: Command, containment: str) -> None:
-        """Make the first process, which waits for `go`. Raises OSError; nothing is left then."""
+    def __init__(self, command: Command, containment: str, drop: Callable[[], None] | None = None) -> None:
+        """Make the first process, which waits for `go`. Raises OSError; nothing is left then.
+
+        drop: what the first process is to do in order to close what it must not keep.
+        """
         self._command = command
         self.containment = containment
         self._text = b""
@@ -84,6 +88,8 @@ class Tree:
             try:
                 os.close(self._go)
                 os.close(self.report)
+                if drop is not None:
+                    drop()
                 complaint = (_init if containment == trees.NAMESPACE else _serve)(command, told, tell)
                 os.write(tell, b"!" + complaint.encode("utf-8", "replace")[:2000])
             finally:

@@ -76,9 +76,12 @@ class Guard:
             self.tree = True
             world.check()
         elif name == core.ARM:
-            assert value <= self.state.valid
+            if value is None:
+                assert not self.tree, "disarmed while something of the service lived"
+            else:
+                assert value <= self.state.valid
+                world.at(value, self.kernel)
             self.armed = value
-            world.at(value, self.kernel)
         elif name == core.TERMINATE and not self.deaf:
             world.at(world.now + world.chance.random() * 0.5, self.tree_ends)
         elif name == core.KILL:
@@ -252,7 +255,7 @@ def test_a_lost_lease_is_killed_for_at_once_and_never_released() -> None:
         (core.Event(core.RENEWED, 1.0), 1.1),
         (core.Event(core.GONE), 1.2),
     )
-    assert done == [core.ARM, core.START, core.KILL, core.END]
+    assert done == [core.ARM, core.START, core.KILL, core.ARM, core.END]
     assert state.lost
 
 
@@ -278,5 +281,23 @@ def test_a_failed_release_is_tried_again_until_the_lease_ends() -> None:
         (core.Event(core.UNRELEASED), 2.2),
         (core.Event(core.TICK), 10.0),
     )
-    assert done == [core.ARM, core.START, core.RELEASE, core.RELEASE, core.END]
+    assert done == [core.ARM, core.START, core.ARM, core.RELEASE, core.RELEASE, core.END]
     assert state.phase == core.ENDED
+
+
+def test_an_unclear_renewal_is_tried_again_soon() -> None:
+    state, _done = run(core.begin(10.0, 5.0), (core.Event(core.GRANTED, 0.0), 0.1), (core.Event(core.TICK), 3.4))
+    state, done = run(state, (core.Event(core.UNCLEAR), 3.5), (core.Event(core.TICK), 4.1))
+    assert done == [core.RENEW]
+
+
+def test_the_kernel_spares_a_guard_whose_tree_is_gone() -> None:
+    state, _done = run(core.begin(10.0, 5.0), (core.Event(core.GRANTED, 0.0), 0.1))
+    _state, actions = core.step(state, core.Event(core.GONE), 1.0)
+    assert (core.ARM, None) in actions
+
+
+def test_nothing_is_started_when_the_time_for_it_is_over() -> None:
+    state, _done = run(core.begin(10.0, 5.0), (core.Event(core.GRANTED, 0.0), 0.1))
+    assert core.may_start(state, 5.9)
+    assert not core.may_start(state, 6.1)

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Renewing of grants that run out, how long it takes, and the store's own word that one is lost. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import time
+
+from .. import core
+from ..interface import LeaseError, Lost
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .guard import Guard
+
+#: The part of T from which on a renewal counts as slow, and people are told.
+SLOW = 0.1
+#: Seconds between two such tellings.
+_QUIET = 60.0
+
+
+class Renewals:
+    """The renewals of one guard. last, worst: seconds that one took. slow, failed: how many since the start."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._since: float | None = None
+        self._watched = -1
+        self._told = -_QUIET
+        self.count = 0
+        self.slow = 0
+        self.failed = 0
+        self.last = 0.0
+        self.worst = 0.0
+
+    def report(self) -> dict[str, Any]:
+        """Give the figures, for people."""
+        return {
+            "count": self.count,
+            "failed": self.failed,
+            "slow": self.slow,
+            "last": round(self.last, 6),
+            "worst": round(self.worst, 6),
+        }
+
+    def ask(self) -> None:
+        """Renew; the loop goes on meanwhile. While one is under way there is no other."""
+        if self._since is None:
+            self._since = time.monotonic()
+            self._guard.store(self._guard.driver.renew, self._answered)
+
+    def _answered(self, error: LeaseError | None) -> None:
+        guard = self._guard
+        self.last = time.monotonic() - (self._since or 0.0)
+        self.worst = max(self.worst, self.last)
+        self._since = None
+        self.count += 1
+        if guard.driver.ttl is not None and self.last > SLOW * guard.driver.ttl:
+            self.slow += 1
+            self._tell(f"a renewal took {self.last:.2f} s of the {guard.driver.ttl:g} s that a grant is good for")
+        if error is None:
+            self.watch()
+            guard.event(core.RENEWED, sent=guard.driver.good_from)
+            return
+        self.failed += 1
+        self._tell(f"not renewed: {error}")
+        if isinstance(error, Lost):
+            guard.event(core.LOST, str(error))
+        else:
+            guard.event(core.UNCLEAR)
+
+    def _tell(self, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._told + _QUIET:
+            self._told = now
+            self._guard.say(text)
+
+    def watch(self) -> None:
+        """Listen to the descriptor that the driver has now. A new one may have an old one's number: it is added anew."""
+        self.unwatch()
+        descriptor = self._guard.driver.lost_fd()
+        if descriptor >= 0:
+            self._guard.loop.watch(descriptor, self._heard)
+            self._watched = descriptor
+
+    def unwatch(self) -> None:
+        """Listen no more."""
+        if self._watched >= 0:
+            try:
+                self._guard.loop.forget(self._watched)
+            except OSError:
+                # The driver has closed it, and the kernel has forgotten it by that.
+                pass
+            self._watched = -1
+
+    def _heard(self, _events: int) -> None:
+        if self._since is not None:
+            # The thread is at it, and may exchange the connection under us: what it finds out decides.
+            self.unwatch()
+            return
+        try:
+            self._guard.driver.look()
+        except Lost as error:
+            self._guard.say(str(error))
+            self._guard.event(core.LOST, str(error))
+        except LeaseError:
+            # It has ended, and is begun anew with the next renewal.
+            self.unwatch()
