@@ -1,0 +1,248 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The life of a call: it waits for its turn, is at work, ends, and its end is kept and told. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from .._varlink.server import Refused
+from . import audit, interface, journal, worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._supervise._embedded.children import Children
+    from .._supervise._embedded.loop import Loop
+    from .connections import Client
+    from .operations import Operation
+
+#: Calls at work: of all, and of one user. Further ones wait for their turn, as many as there are connections.
+AT_WORK, AT_WORK_OF_ONE = 32, 16
+#: Workers that hang in the kernel. With so many nothing more is begun until one is gone.
+ABANDONED = 8
+#: Bytes of each output that the journal keeps.
+KEPT_OUTPUT = 8192
+
+
+class Call:
+    """A call that waits for its turn or is at work. clients: who is to hear of its end; peer: who made it."""
+
+    __slots__ = ("clients", "digest", "id", "operation", "peer", "values", "worker")
+
+    def __init__(self, client: Client, operation: Operation, values: dict[str, Any], id_: str) -> None:
+        self.clients: list[Client] = []
+        self.peer = client.peer
+        self.operation = operation
+        self.values = values
+        self.id = id_
+        self.digest = hashlib.sha256(json.dumps([operation.name, values], sort_keys=True).encode()).hexdigest()
+        self.worker: worker.Worker | None = None
+
+    @property
+    def journalled(self) -> bool:
+        """Say whether its outcome is kept. A pure operation is just done again."""
+        return bool(self.id) and self.operation.idempotency != "pure"
+
+    @property
+    def entry(self) -> str:
+        """Give its name in the journal. One whose outcome is not kept is there while it is at work, and so found later."""
+        return self.id if self.journalled else f"{journal.NAMELESS}{self.worker.pid if self.worker else 0}"
+
+
+class Calls:
+    """All calls. drained: called whenever nothing is at work."""
+
+    def __init__(self, loop: Loop, family: Children, log: journal.Journal, drained: Callable[[], None]) -> None:
+        self._loop = loop
+        self._family = family
+        self._journal = log
+        self._drained = drained
+        self._waiting: list[Call] = []
+        self._working: list[Call] = []
+        self._hanging: list[worker.Worker] = []
+        self._named: dict[tuple[int, str], Call] = {}
+        self._stopping = False
+
+    @property
+    def idle(self) -> bool:
+        """Say whether nothing is at work."""
+        return not self._working
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopping = True
+        for call in tuple(self._waiting):
+            self._waiting.remove(call)
+            self._conclude(call, "stopping", interface.STOPPING, {})
+
+    def make(self, client: Client, operation: Operation, values: dict[str, Any], id_: str) -> None:
+        """Make a call with checked *values* for a client that may, and have it wait. Raises Refused."""
+        call = Call(client, operation, values, id_)
+        if call.id and self._repeated(client, call):
+            return
+        if self._stopping:
+            raise Refused(interface.STOPPING)
+        self._hanging = [one for one in self._hanging if one.outcome == worker.ABANDONED]
+        if len(self._hanging) >= ABANDONED:
+            audit.record("call", client.peer, operation=operation.name, outcome="busy")
+            raise Refused(interface.BUSY, message=f"{len(self._hanging)} workers hang in the kernel")
+        self._join(client, call)
+        if call.id:
+            self._named[call.peer.uid, call.id] = call
+        self._waiting.append(call)
+        self._begin_some()
+
+    def outcome(self, uid: int, id_: str) -> dict[str, Any]:
+        """Give what became of the call *id_* of a user, as the method Outcome does."""
+        named = self._named.get((uid, id_))
+        if named is not None:
+            state = journal.RUNNING if named.worker is not None else journal.NEVER_BEGAN
+            return {"state": state, "operation": named.operation.name, "result": None, "error": None}
+        entry = self._journal.read(uid, id_)
+        if entry is None:
+            return {"state": journal.NEVER_BEGAN, "operation": None, "result": None, "error": None}
+        kept = entry.get("result") or {}
+        error = kept.get("error") or None
+        result = kept.get("parameters") if kept and not error else None
+        return {"state": entry["state"], "operation": entry["operation"], "result": result, "error": error}
+
+    def _join(self, client: Client, call: Call) -> None:
+        """Have a client wait for the end of a call."""
+        call.clients.append(client)
+        client.wait(lambda: self._left(client, call))
+
+    def _left(self, client: Client, call: Call) -> None:
+        """Do as declared with a call for which nobody waits any more."""
+        call.clients.remove(client)
+        if call.clients or call.operation.on_disconnect != "cancel":
+            return
+        if call.worker is not None:
+            call.worker.kill(worker.CANCELLED)
+        elif call in self._waiting:
+            self._waiting.remove(call)
+            self._conclude(call, "cancelled", interface.STOPPING, {})
+
+    def _repeated(self, client: Client, call: Call) -> bool:
+        """Give a call whose id was used before the answer of the first one, or have it wait for that."""
+        peer = client.peer
+        first = self._named.get((peer.uid, call.id))
+        if first is not None:
+            _expect(first.digest, call)
+            self._join(client, first)
+            return True
+        entry = self._journal.read(peer.uid, call.id)
+        if entry is None:
+            return False
+        _expect(entry["digest"], call)
+        if entry["state"] == journal.DONE:
+            client.answer(entry["result"]["error"], entry["result"]["parameters"])
+            return True
+        # It began, and nobody knows how it ended.
+        if call.operation.idempotency == "once":
+            audit.record("call", peer, operation=call.operation.name, id=call.id, outcome="outcome unknown")
+            raise Refused(interface.OUTCOME_UNKNOWN, operation=call.operation.name, id=call.id)
+        return False
+
+    def _begin_some(self) -> None:
+        """Begin what waits, in its order, as far as there is room; a user with too much at once holds up nobody else."""
+        if len(self._working) >= AT_WORK:
+            return
+        counts: dict[int, int] = {}
+        for call in self._working:
+            counts[call.peer.uid] = counts.get(call.peer.uid, 0) + 1
+        for call in tuple(self._waiting):
+            if len(self._working) >= AT_WORK:
+                return
+            uid = call.peer.uid
+            if counts.get(uid, 0) < AT_WORK_OF_ONE:
+                counts[uid] = counts.get(uid, 0) + 1
+                self._waiting.remove(call)
+                self._begin(call)
+
+    def _begin(self, call: Call) -> None:
+        work = call.operation.work(call.values)
+        try:
+            call.worker = worker.Worker(self._loop, self._family, work, lambda one: self._ended(call, one))
+        except OSError as error:
+            self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {error.strerror}"})
+            return
+        self._working.append(call)
+        try:
+            self._journal.begin(call.peer.uid, call.entry, call.operation.name, call.digest, call.worker.pid)
+        except OSError as error:
+            call.worker.message = f"the journal: {error.strerror}"
+            call.worker.kill(worker.CANCELLED)
+            return
+        call.worker.begin()
+
+    def _ended(self, call: Call, one: worker.Worker) -> None:
+        self._working.remove(call)
+        name = call.operation.name
+        if one.outcome == worker.EXITED:
+            self._conclude(call, "exited", "", _result(one, worker.OUTPUT))
+        elif one.outcome == worker.CANNOT_START and one.message.startswith(worker.REFUSED):
+            parameter, _colon, text = one.message[len(worker.REFUSED) :].partition(": ")
+            self._conclude(call, "bad parameter", interface.BAD_PARAMETER, {"parameter": parameter, "message": text})
+        elif one.outcome in (worker.CANNOT_START, worker.CANCELLED):
+            outcome = "cancelled" if one.outcome == worker.CANCELLED else "cannot start"
+            details = {"operation": name, "message": one.message or outcome}
+            self._conclude(call, outcome, interface.CANNOT_START, details)
+        else:
+            abandoned = one.outcome == worker.ABANDONED
+            if abandoned:
+                self._hanging.append(one)
+            answer = {"operation": name, "seconds": one.timeout, "abandoned": abandoned}
+            self._conclude(call, one.outcome, interface.TIMEOUT, answer)
+        self._begin_some()
+        if not self._working:
+            self._drained()
+
+    def _conclude(self, call: Call, outcome: str, error: str, parameters: dict[str, Any]) -> None:
+        """Write down how a call ended, keep that, and tell whoever waits for it."""
+        details: dict[str, Any] = {"operation": call.operation.name, "parameters": call.operation.masked(call.values)}
+        if call.id:
+            details["id"] = call.id
+        details["outcome"] = outcome
+        if call.worker is not None:
+            details.update(worker=call.worker.pid, duration=round(call.worker.duration, 6))
+            if outcome == "exited":
+                details["exit"] = call.worker.exit
+            if call.worker.message:
+                details["message"] = call.worker.message
+            if call.journalled:
+                kept = parameters if error else _result(call.worker, KEPT_OUTPUT)
+                try:
+                    self._journal.end(call.peer.uid, call.id, {"error": error, "parameters": kept})
+                except OSError as failure:
+                    details["journal"] = failure.strerror
+            else:
+                self._journal.forget(call.peer.uid, call.entry)
+        audit.record("call", call.peer, **details)
+        if call.id:
+            self._named.pop((call.peer.uid, call.id), None)
+        for client in call.clients:
+            client.done(error, parameters)
+
+
+def _result(one: worker.Worker, limit: int) -> dict[str, Any]:
+    """Give what Call answers, with the first *limit* characters of each output."""
+    out, err = one.output(0), one.output(1)
+    return {
+        "exit": one.exit,
+        "stdout": out[:limit],
+        "stderr": err[:limit],
+        "truncated": one.truncated or max(len(out), len(err)) > limit,
+        "duration": round(one.duration, 6),
+    }
+
+
+def _expect(digest: str, call: Call) -> None:
+    """Refuse an id that was used for something else."""
+    if digest != call.digest:
+        raise Refused(interface.BAD_ID, id=call.id, message="was used for another call")

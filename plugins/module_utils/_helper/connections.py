@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The helper's connections: who may have how many, for how long, and who is to be read next. PRIVATE to the collection.
+
+Everything that a peer can make grow has a bound of its own: connections, the length of a request, the time in which one
+is to be complete, answers that nobody reads.
+"""
+
+from __future__ import annotations
+
+from .._supervise._embedded.loop import READ, WRITE
+from .._varlink import server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._supervise._embedded.loop import Loop, Timer
+
+#: Longest request in bytes, and the seconds in which one is to be complete once it has begun.
+REQUEST, PATIENCE = 131072, 10.0
+#: Connections: of all, of one user, and of one who may call nothing.
+CONNECTIONS, OF_ONE, OF_STRANGERS = 1024, 512, 16
+#: Seconds of rest when no descriptor is free for another connection.
+REST = 1.0
+
+
+class Client:
+    """A connection. timer: the end of our patience with half a request; gone: whom to tell if it leaves while it waits."""
+
+    __slots__ = ("_connections", "_gone", "_waits", "gids", "oneway", "peer", "timer")
+
+    def __init__(self, peer: server.Peer, connections: Connections) -> None:
+        self.peer = peer
+        self.gids = peer.groups()
+        self.oneway = False
+        self.timer: Timer | None = None
+        self._connections = connections
+        self._gone: Callable[[], None] | None = None
+        self._waits = False
+
+    @property
+    def waits(self) -> bool:
+        """Say whether its last request has no answer yet."""
+        return self._waits
+
+    def wait(self, gone: Callable[[], None]) -> None:
+        """Have it wait for `done`; *gone* is called instead when the connection ends before that."""
+        self._waits, self._gone = True, gone
+
+    def answer(self, error: str, parameters: dict[str, Any]) -> None:
+        """Answer its request: with the error, or without one with the parameters of a reply."""
+        if self.oneway:
+            return
+        if error:
+            self.peer.error(error, **parameters)
+        else:
+            self.peer.reply(parameters)
+
+    def done(self, error: str, parameters: dict[str, Any]) -> None:
+        """Answer what it waits for, and read on."""
+        self._waits, self._gone = False, None
+        self.answer(error, parameters)
+        self._connections.serve_soon(self)
+
+    def left(self) -> None:
+        """Tell whom it concerns that it is not there any more."""
+        gone, self._gone, self._waits = self._gone, None, False
+        if gone is not None:
+            gone()
+
+
+class Connections:
+    """Everybody who is connected to the socket at *path*, one request of each at a time."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        path: str,
+        known: Callable[[Client], bool],
+        request: Callable[[Client, dict[str, Any]], None],
+    ) -> None:
+        """Listen. known: whether a client may call anything; request: called with each message. Raises OSError."""
+        self._loop = loop
+        self._known = known
+        self._request = request
+        self._listener = server.Listener(path, 0o666, longest=REQUEST)
+        self._clients: dict[int, Client] = {}
+        self._counts: dict[int, int] = {}
+        self._listening = False
+        self._stopping = False
+        self._resume()
+
+    def stop(self) -> None:
+        """Accept nobody any more."""
+        self._stopping = True
+        self._pause()
+
+    def flush(self) -> None:
+        """Send what can be sent at once; nothing is sent later."""
+        for client in tuple(self._clients.values()):
+            client.peer.writable()
+
+    def serve_soon(self, client: Client) -> None:
+        """Read what a client asks next: not from here, since that may end at once, and in the middle of something."""
+        self._loop.soon(lambda: self._serve(client))
+
+    def _accept(self, _events: int) -> None:
+        peer = self._listener.accept()
+        if peer is None:
+            self._pause()
+            self._loop.later(REST, self._resume)
+            return
+        client = Client(peer, self)
+        count = self._counts.get(peer.uid, 0)
+        if count >= (OF_ONE if self._known(client) else OF_STRANGERS):
+            peer.close()
+            return
+        self._counts[peer.uid] = count + 1
+        self._clients[peer.fileno()] = client
+        self._loop.watch(peer.fileno(), lambda events: self._ready(client, events))
+        if len(self._clients) >= CONNECTIONS:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Accept nobody for now."""
+        if self._listening:
+            self._listening = False
+            self._loop.forget(self._listener.fileno())
+
+    def _resume(self) -> None:
+        if not self._listening and not self._stopping and len(self._clients) < CONNECTIONS:
+            self._listening = True
+            self._loop.watch(self._listener.fileno(), self._accept)
+
+    def _ready(self, client: Client, events: int) -> None:
+        peer = client.peer
+        if events & WRITE:
+            peer.writable()
+        if events & ~WRITE:
+            peer.readable()
+            if not peer.unfinished:
+                if client.timer is not None:
+                    client.timer.cancel()
+                    client.timer = None
+            elif client.timer is None:
+                client.timer = self._loop.later(PATIENCE, lambda: self._close(client))
+        self._serve(client)
+
+    def _serve(self, client: Client) -> None:
+        """Answer what was asked, one after the other; nothing further before the last answer was read."""
+        peer = client.peer
+        if peer.fileno() not in self._clients:
+            return
+        while peer.requests and not client.waits and not peer.dead and not peer.wants_write:
+            self._request(client, peer.requests.pop(0))
+        if peer.dead:
+            self._close(client)
+        else:
+            self._loop.change(peer.fileno(), READ | WRITE if peer.wants_write else READ)
+
+    def _close(self, client: Client) -> None:
+        peer = client.peer
+        if peer.fileno() not in self._clients:
+            return
+        del self._clients[peer.fileno()]
+        self._counts[peer.uid] -= 1
+        if not self._counts[peer.uid]:
+            del self._counts[peer.uid]
+        self._loop.forget(peer.fileno())
+        if client.timer is not None:
+            client.timer.cancel()
+        peer.close()
+        client.left()
+        self._resume()
