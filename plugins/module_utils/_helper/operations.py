@@ -9,11 +9,11 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import re
 import stat
 
 from . import schema
 from .capabilities import NUMBERS
+from .parameters import BadParameter, check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ SECRET = "(secret)"
 _SHOWN = 256
 #: What every worker's environment begins with; nothing of the helper's own, and nothing of the caller's.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/", "SHELL": "/bin/sh"}
-
-
-class BadParameter(Exception):
-    """A parameter is not what the operation declares. `parameter` names it; the text never repeats its value."""
-
-    def __init__(self, message: str, parameter: str = "") -> None:
-        super().__init__(message)
-        self.parameter = parameter
 
 
 class Operation:
@@ -152,7 +144,7 @@ class Operation:
                 continue
             one, value = self._parameters[found[1]], values[found[1]]
             if one["type"] == "path":
-                work.paths.append((len(work.argv), found[1], one["within"], value, one.get("exists", True)))
+                work.paths.append((len(work.argv), found[1], value, one))
                 work.argv.append(value)
             elif "flag" in one:
                 if value:
@@ -167,43 +159,6 @@ class Operation:
             elif found[1] in values:
                 work.environment[key] = _word(values[found[1]])
         return work
-
-
-def check(parameter: dict[str, Any], value: object) -> None:
-    """Raise BadParameter if *value* is not what a parameter declares."""
-    kind = parameter["type"]
-    if kind == "integer":
-        low, high = parameter["minimum"], parameter["maximum"]
-        if not schema.is_integer(value) or not low <= value <= high:
-            raise BadParameter(f"is to be a whole number from {low} to {high}")
-        return
-    if kind == "boolean":
-        if not isinstance(value, bool):
-            raise BadParameter("is to be true or false")
-        return
-    if not isinstance(value, str) or len(value) > schema.LONGEST or not schema.is_text(value):
-        raise BadParameter("is to be a text without control characters")
-    if kind == "enum":
-        if value not in parameter["values"]:
-            raise BadParameter(f"is to be one of {', '.join(parameter['values'])}")
-    elif kind == "path":
-        within = parameter["within"].rstrip("/")
-        if len(value) > 4095 or not schema.is_absolute(value) or not value.startswith(within + "/"):
-            raise BadParameter(f"is to be an absolute path below {within}, without '..'")
-    else:
-        _check_string(parameter, value)
-
-
-def _check_string(parameter: dict[str, Any], value: str) -> None:
-    length = parameter.get("max_length", schema.MAX_LENGTH)
-    if len(value) > length:
-        raise BadParameter(f"is longer than {length} characters")
-    pattern: str = parameter.get("pattern", "")
-    # A program would take it for an option. A pattern that just happens to match one was not meant to allow that.
-    if value.startswith("-") and not pattern.lstrip("^(").startswith(("-", r"\-")):
-        raise BadParameter("begins with '-', which the pattern does not ask for")
-    if pattern and re.fullmatch(pattern, value) is None:
-        raise BadParameter(f"does not match {pattern}")
 
 
 def _cut(value: object) -> object:

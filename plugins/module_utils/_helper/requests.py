@@ -9,7 +9,7 @@ from __future__ import annotations
 from .._varlink import server
 from . import audit, interface, journal
 from .interface import INTERFACE
-from .operations import BadParameter
+from .parameters import BadParameter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from .capabilities import NUMBERS
+from .parameters import NAME, Reader, is_absolute, is_integer, is_number, is_text, name, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +22,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 IDEMPOTENCY = ("pure", "idempotent", "once")
 ON_DISCONNECT = ("finish", "cancel")
-TYPES = ("integer", "string", "boolean", "enum", "path")
-#: Longest text of a parameter unless it says otherwise, and the longest it may say; in characters.
-MAX_LENGTH, LONGEST = 256, 65536
 TIMEOUT = 30.0
 
-name = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
 placeholder = re.compile(r"\{([a-z][a-z0-9_]{0,63})\}").fullmatch
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}").fullmatch
 _any_placeholder = re.compile(r"\{[a-z][a-z0-9_]{0,63}\}").search
@@ -46,52 +43,11 @@ _OPERATION = {
     "directory",
     "memory_max",
 }
-_COMMON = {"type", "description", "required", "default", "no_log"}
-_OF_TYPE = {
-    "integer": {"minimum", "maximum"},
-    "string": {"pattern", "max_length"},
-    "boolean": {"flag"},
-    "enum": {"values"},
-    "path": {"within", "exists"},
-}
-
-
-class _Reader:
-    """Collects what is wrong."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def wrong(self, path: str, allowed: str, value: object = None) -> None:
-        # Only short scalars are shown: a container may hold anything.
-        shown = f"{value!r}: " if isinstance(value, (str, int, float)) and len(repr(value)) <= 80 else ""
-        self.found.append(f"{path}: {shown}{allowed}")
-
-    def keys(self, value: object, path: str, known: set[str]) -> bool:
-        if not isinstance(value, dict):
-            self.wrong(path, "is to be a dictionary", value)
-            return False
-        for key in value:
-            if key not in known:
-                self.wrong(f"{path}.{key}", f"there is no such key; known: {', '.join(sorted(known))}")
-        return True
-
-    def choice(self, section: dict[str, Any], key: str, path: str, choices: tuple[str, ...]) -> None:
-        if key in section and section[key] not in choices:
-            self.wrong(f"{path}.{key}", f"one of {', '.join(choices)}", section[key])
-
-    def boolean(self, section: dict[str, Any], key: str, path: str) -> None:
-        if key in section and not isinstance(section[key], bool):
-            self.wrong(f"{path}.{key}", "true or false", section[key])
-
-    def text(self, section: dict[str, Any], key: str, path: str) -> None:
-        if key in section and not is_text(section[key]):
-            self.wrong(f"{path}.{key}", "text without control characters", section[key])
 
 
 def problems(document: object) -> list[str]:
     """Give all that is wrong with the content of helper.json, one line each; nothing when it can be used."""
-    reader = _Reader()
+    reader = Reader()
     if not reader.keys(document, "helper", _DOCUMENT) or not isinstance(document, dict):
         return reader.found
     if document.get("format") != FORMAT:
@@ -106,13 +62,13 @@ def problems(document: object) -> list[str]:
     for key, operation in operations.items():
         path = f"operations.{key}"
         if not (isinstance(key, str) and name(key)):
-            reader.wrong(path, "a name is 1 to 64 small letters, digits and '_', the first one a letter")
+            reader.wrong(path, NAME)
         elif reader.keys(operation, path, _OPERATION):
             _operation(reader, operation, path)
     return reader.found
 
 
-def _operation(reader: _Reader, operation: dict[str, Any], path: str) -> None:
+def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
     reader.text(operation, "description", path)
     reader.choice(operation, "idempotency", path, IDEMPOTENCY)
     reader.choice(operation, "on_disconnect", path, ON_DISCONNECT)
@@ -142,16 +98,13 @@ def _operation(reader: _Reader, operation: dict[str, Any], path: str) -> None:
     for key, parameter in parameters.items():
         below = f"{path}.parameters.{key}"
         if not (isinstance(key, str) and name(key)):
-            reader.wrong(below, "a name is 1 to 64 small letters, digits and '_', the first one a letter")
-        elif isinstance(parameter, dict) and parameter.get("type") in TYPES:
-            if reader.keys(parameter, below, _COMMON | _OF_TYPE[parameter["type"]]):
-                _parameter(reader, parameter, below)
+            reader.wrong(below, NAME)
         else:
-            reader.wrong(f"{below}.type", f"one of {', '.join(TYPES)}")
+            read(reader, parameter, below)
     _templates(reader, operation, parameters, path)
 
 
-def _allow(reader: _Reader, allow: object, path: str) -> None:
+def _allow(reader: Reader, allow: object, path: str) -> None:
     if not isinstance(allow, list):
         reader.wrong(path, "is to be a list of {user: NAME} and {group: NAME}; [] allows root alone", allow)
         return
@@ -162,48 +115,7 @@ def _allow(reader: _Reader, allow: object, path: str) -> None:
             reader.wrong(f"{path}[{number}]", "a name or a number", next(iter(one.values())))
 
 
-def _parameter(reader: _Reader, parameter: dict[str, Any], path: str) -> None:
-    before = len(reader.found)
-    reader.text(parameter, "description", path)
-    reader.boolean(parameter, "required", path)
-    reader.boolean(parameter, "no_log", path)
-    kind = parameter["type"]
-    if kind == "integer":
-        for key in ("minimum", "maximum"):
-            if not is_integer(parameter.get(key)):
-                reader.wrong(f"{path}.{key}", "a whole number; both bounds are needed", parameter.get(key))
-        if len(reader.found) == before and parameter["minimum"] > parameter["maximum"]:
-            reader.wrong(f"{path}.minimum", "is above the maximum", parameter["minimum"])
-    elif kind == "string":
-        length = parameter.get("max_length", MAX_LENGTH)
-        if not is_integer(length) or not 0 < length <= LONGEST:
-            reader.wrong(f"{path}.max_length", f"1 to {LONGEST}", length)
-        if "pattern" in parameter:
-            try:
-                re.compile(parameter["pattern"])
-            except (TypeError, re.error) as error:
-                reader.wrong(f"{path}.pattern", f"no regular expression: {error}", parameter["pattern"])
-    elif kind == "boolean":
-        if "flag" in parameter and not (is_text(parameter["flag"]) and parameter["flag"]):
-            reader.wrong(f"{path}.flag", "the argument that stands for true", parameter["flag"])
-    elif kind == "enum":
-        values = parameter.get("values")
-        if not (isinstance(values, list) and values and all(is_text(one) for one in values)):
-            reader.wrong(f"{path}.values", "a list of texts", values)
-    else:
-        reader.boolean(parameter, "exists", path)
-        if not is_absolute(parameter.get("within")) or parameter.get("within") == "/":
-            reader.wrong(f"{path}.within", "an absolute path without '..', not '/'", parameter.get("within"))
-    if "default" in parameter and len(reader.found) == before:
-        from .operations import BadParameter, check
-
-        try:
-            check(parameter, parameter["default"])
-        except BadParameter as error:
-            reader.wrong(f"{path}.default", str(error))
-
-
-def _templates(reader: _Reader, operation: dict[str, Any], parameters: dict[str, Any], path: str) -> None:
+def _templates(reader: Reader, operation: dict[str, Any], parameters: dict[str, Any], path: str) -> None:
     argv = operation.get("argv")
     if not (isinstance(argv, list) and argv and all(is_text(word) for word in argv)):
         reader.wrong(f"{path}.argv", "is to be a list of texts: the program and its arguments", argv)
@@ -238,7 +150,7 @@ def _templates(reader: _Reader, operation: dict[str, Any], parameters: dict[str,
             reader.wrong(f"{path}.parameters.{key}", f"is used nowhere: write '{{{key}}}' as an argument")
 
 
-def _placeholder(reader: _Reader, word: str, parameters: dict[str, Any], path: str) -> set[str]:
+def _placeholder(reader: Reader, word: str, parameters: dict[str, Any], path: str) -> set[str]:
     """Judge one word of a template; gives the parameters that it uses."""
     found = placeholder(word)
     if found is None:
@@ -252,29 +164,3 @@ def _placeholder(reader: _Reader, word: str, parameters: dict[str, Any], path: s
 
 def _account(value: object) -> bool:
     return (is_text(value) and bool(value)) or (is_integer(value) and 0 <= value < 2**32 - 1)  # type: ignore[operator]
-
-
-def is_text(value: object) -> bool:
-    """Say whether *value* is a text without control characters that has a form in UTF-8."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return not any(letter < " " or letter == "\x7f" for letter in value)
-
-
-def is_integer(value: object) -> bool:
-    """Say whether *value* is a whole number; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """Say whether *value* is a number."""
-    return is_integer(value) or isinstance(value, float)
-
-
-def is_absolute(value: object) -> bool:
-    """Say whether *value* is an absolute path that goes nowhere up."""
-    return is_text(value) and str(value).startswith("/") and ".." not in str(value).split("/")

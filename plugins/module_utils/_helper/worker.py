@@ -14,16 +14,16 @@ import fcntl
 import os
 import resource
 import signal
-import stat
 import time
 
 from .._supervise._embedded import children
-from . import capabilities
+from . import capabilities, paths
 from .operations import untrusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .._supervise._embedded.children import Children, Exit
     from .._supervise._embedded.loop import Loop, Timer
@@ -47,7 +47,7 @@ EXITED, TIMED_OUT, ABANDONED, CANNOT_START, CANCELLED = "exited", "timeout", "ab
 
 
 class Work:
-    """What a worker is to do. paths: index in argv, parameter, subtree, path, and whether it is to exist."""
+    """What a worker is to do. paths: index in argv, parameter, path, and what is declared of it."""
 
     __slots__ = ("argv", "environment", "operation", "paths")
 
@@ -55,7 +55,7 @@ class Work:
         self.operation = operation
         self.argv: list[str] = []
         self.environment: dict[str, str] = {}
-        self.paths: list[tuple[int, str, str, str, bool]] = []
+        self.paths: list[tuple[int, str, str, dict[str, Any]]] = []
 
 
 class Refused(Exception):
@@ -253,36 +253,25 @@ def _descriptors(out: int, err: int, complaint: int, leave: int) -> None:
     os.closerange(_LEAVE + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
 
 
-def _open(work: Work, index: int, parameter: str, within: str, path: str, exists: bool) -> int:
-    """Hold what a path parameter names, and have the program get that and not the name.
-
-    From component to component no link is followed, so that nobody who may write below the subtree can lead out of it,
-    neither before nor after: the argument is the name of a descriptor of what was found. What need not exist yet is
-    named by the folder that holds it.
-    """
-    parts = [part for part in path[len(within.rstrip("/")) :].split("/") if part not in ("", ".")]
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    # The way to the subtree itself is the administrator's, links included.
-    here = os.open(within, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _open(work: Work, index: int, parameter: str, path: str, declared: dict[str, Any]) -> int:
+    """Hold what a path parameter names, and have the program get that and not the name."""
+    account = work.operation.account
     try:
-        for number, part in enumerate(parts):
-            last = number == len(parts) - 1
-            if last and not exists:
-                break
-            below = os.open(part, flags | (0 if last else os.O_DIRECTORY), dir_fd=here)
-            os.close(here)
-            here = below
-            found = os.fstat(here)
-            if stat.S_ISLNK(found.st_mode):
-                raise Refused(f"{parameter}: a symbolic link is not followed")
-            if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-                raise Refused(f"{parameter}: has another name elsewhere (a hard link)")
+        held, rest = paths.hold(
+            declared["within"],
+            path,
+            exists=declared.get("exists", True),
+            create=declared.get("create", ""),
+            crossing=declared.get("cross_mounts", False),
+            owner=account[:2] if account else (0, 0),
+        )
+    except paths.Refused as error:
+        raise Refused(f"{parameter}: {error}") from None
     except OSError as error:
         raise Refused(f"{parameter}: {error.strerror}") from None
-    descriptor = fcntl.fcntl(here, fcntl.F_DUPFD_CLOEXEC, _PATHS)
-    os.close(here)
-    name = "" if exists or not parts else f"/{parts[-1]}"
-    work.argv[index] = f"/proc/self/fd/{descriptor}{name}"
+    descriptor = fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, _PATHS)
+    os.close(held)
+    work.argv[index] = f"/proc/self/fd/{descriptor}{rest}"
     return descriptor
 
 

@@ -12,11 +12,8 @@ import pytest
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper import schema
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.capabilities import NUMBERS
-from ansible_collections.holdfast.supervision.plugins.module_utils._helper.operations import (
-    BadParameter,
-    Operation,
-    check,
-)
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.operations import Operation
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.parameters import BadParameter, check
 
 
 def document(**operation: Any) -> dict[str, Any]:
@@ -168,3 +165,59 @@ def test_capabilities_have_the_numbers_of_the_kernel() -> None:
         21,
         40,
     )
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"type": "address"},
+        {"type": "address", "within": []},
+        {"type": "address", "within": ["192.0.2.0"]},
+        {"type": "address", "within": ["192.0.2.1/24"]},
+        {"type": "address", "within": ["192.0.2.0/33"]},
+        {"type": "address", "within": ["192.0.2.0/024"]},
+        {"type": "address", "within": ["2001:db8::%eth0/64"]},
+        {"type": "address", "within": ["192.0.2.0/24"], "prefix": "any"},
+        {"type": "path", "within": "/srv", "create": "link"},
+        {"type": "path", "within": "/srv", "create": "file", "exists": False},
+        {"type": "path", "within": "/srv", "cross_mounts": 1},
+    ],
+)
+def test_a_wrong_address_or_path_is_found(parameter: dict[str, Any]) -> None:
+    assert with_parameter(**parameter)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "value", "good"),
+    [
+        ("none", "192.0.2.7", True),
+        ("none", "2001:db8::1", True),
+        ("none", "192.0.2.7/24", False),
+        ("none", "192.0.3.7", False),
+        ("none", "192.0.2.07", False),
+        ("none", "3221225991", False),
+        ("none", "192.0.2.7 dev eth0", False),
+        ("none", "2001:db8::1%eth0", False),
+        ("none", "::ffff:192.0.2.7", False),
+        ("required", "192.0.2.7/24", True),
+        ("required", "192.0.2.7/32", True),
+        ("required", "192.0.2.7/23", False),
+        ("required", "192.0.2.7/0", False),
+        ("required", "192.0.2.7/+24", False),
+        ("required", "192.0.2.7/٢٤", False),
+        ("required", "192.0.2.7", False),
+        ("required", "2001:db8::1/64", True),
+        ("required", "2001:db8::1/16", False),
+        ("optional", "192.0.2.7", True),
+        ("optional", "192.0.2.0/28", True),
+        ("optional", "0.0.0.0/0", False),
+    ],
+)
+def test_an_address_stays_within_its_networks(prefix: str, value: str, good: bool) -> None:
+    parameter = {"type": "address", "within": ["192.0.2.0/24", "2001:db8::/32"], "prefix": prefix}
+    assert not with_parameter(**parameter)
+    if good:
+        check(parameter, value)
+    else:
+        with pytest.raises(BadParameter):
+            check(parameter, value)
