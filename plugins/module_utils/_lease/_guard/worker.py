@@ -21,11 +21,12 @@ from ..interface import LeaseError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Optional
 
     from ..._supervise._embedded.loop import Loop
 
     Work = Callable[[], object]
-    Done = Callable[[LeaseError | None], None]
+    Done = Callable[[Optional[LeaseError]], None]
 
 
 def attempt(work: Work) -> LeaseError | None:
