@@ -9,6 +9,7 @@ What there is in the directory for a resource NAME:
     NAME.lock          byte 0: the lease, byte 1: whoever changes the counter. Never renamed, never removed
     NAME.token         the number of the last grant; written beside and renamed in, while byte 1 is locked
     NAME.holder.TOKEN  one for each tenure: who has it, and since `bind` the process tree that it is tied to
+    NAME.handover      the mark of a hand-over, see marks.py; read and written while byte 1 is locked
 
 A grant needs the lock and the end of every tree that a conflicting holder file names, see trees.py. The kernel gives the
 lock of a dead guard back by itself; the holder file then tells what to wait for.
@@ -20,18 +21,18 @@ import json
 import os
 import re
 import stat
-import time
 
-from .._supervise._embedded import identity
-from . import mounts, ofd, trees
+from . import mounts, trees
+from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay
 from .interface import (
     EXCLUSIVE_MODE,
+    HANDOVER,
     HOT,
     LINE_UP,
+    NOTE,
     SHARED,
     SHARED_MODE,
     TOKEN,
-    Busy,
     Driver,
     DriverNotLoaded,
     DriverRefused,
@@ -41,6 +42,7 @@ from .interface import (
     LeaseError,
     NotHeld,
 )
+from .lockfile import Resource, holder_of, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,21 +50,18 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}", re.ASCII).fullmatch
-_LEASE, _COUNTER = 0, 1
 #: Seconds that an acquire without waiting gives the tree of a dead holder to be gone.
 _DYING = 2.0
-#: Seconds between two looks at a guard whose lock file was exchanged.
-_LOOK = 0.5
-#: Bytes that a holder file may have.
-_LIMIT = 4096
+#: Bytes that a note may have.
+_NOTE_LIMIT = 8192
 
 
 class File(Driver):
     """Leases by locks of one kernel. Parameters: directory; containment (pid_namespace, process_group)."""
 
     name: ClassVar[str] = "file"
-    api: ClassVar[tuple[int, int]] = (1, 0)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP})
+    api: ClassVar[tuple[int, int]] = (1, 1)
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, HANDOVER, NOTE})
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment"})
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
@@ -73,7 +72,7 @@ class File(Driver):
             raise DriverRefused(f"driver file: directory: {directory!r} is not an absolute path")
         self.directory = directory
         self.containment = str(parameters.get("containment", trees.NAMESPACE))
-        self._resources: dict[str, _Resource] = {}
+        self._resources: dict[str, Resource] = {}
         self._tree: dict[str, Any] | None = None
 
     @classmethod
@@ -128,16 +127,20 @@ class File(Driver):
             raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
         if resource in self._resources:
             raise DriverRefused(f"{resource}: is named twice")
-        self._resources[resource] = _Resource(self.directory, resource, mode)
+        self._resources[resource] = Resource(self.directory, resource, mode, self.tenant)
 
     def acquire(self) -> list[Grant]:
         """Get everything in the order of the names; give back what was got in this call if one is busy."""
-        fresh: list[_Resource] = []
+        return self._take(None)
+
+    def _take(self, handover: Handover | None) -> list[Grant]:
+        fresh: list[Resource] = []
         try:
             for resource in self._ordered():
                 if resource.token is None:
                     fresh.append(resource)
-                    resource.take(self.tenant, _DYING)
+                    resource.note = self.note
+                    resource.take(_DYING, handover)
             if self._tree is not None:
                 for resource in fresh:
                     resource.tie(self._tree)
@@ -214,9 +217,86 @@ class File(Driver):
     def owners(self, resource: str) -> list[Holder]:
         """Read the holder files."""
         try:
-            return [_holder(resource, token, record) for token, record in _records(self.directory, resource)]
+            return [holder_of(resource, token, record) for token, record in records(self.directory, resource)]
         except OSError as error:
             raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+
+    def annotate(self, note: Mapping[str, Any]) -> None:
+        """Write the holder files anew."""
+        if len(json.dumps(dict(note))) > _NOTE_LIMIT:
+            raise LeaseError(f"driver file: a note has at most {_NOTE_LIMIT} bytes")
+        self.note = dict(note)
+        try:
+            for resource in self._ordered():
+                if resource.token is not None:
+                    resource.write(self.note)
+        except OSError as error:
+            raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+
+    def prepare_out(self, handover: str, target: str, seconds: float) -> Handover:
+        """Write the marks. Shared resources get none: the destination can hold them at the same time."""
+        chosen = [one for one in self._ordered() if one.token is not None and one.mode == EXCLUSIVE_MODE]
+        tokens = {one.name: one.token for one in chosen if one.token is not None}
+        state = Handover(handover, self.tenant, target, tokens, PREPARED)
+        done: list[Resource] = []
+        try:
+            for resource in chosen:
+                resource.mark(state, seconds)
+                done.append(resource)
+        except (UnderWay, OSError) as error:
+            for resource in done:
+                resource.unmark(handover)
+            if isinstance(error, OSError):
+                raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+            raise
+        return state
+
+    def complete_out(self, handover: str) -> Handover:
+        """Mark the resources as given up, then give them back; or see that a dead guard of ours has done so."""
+        tokens: dict[str, int] = {}
+        target = ""
+        try:
+            for resource in self._ordered():
+                if resource.mode == EXCLUSIVE_MODE:
+                    mark = resource.give_up(handover)
+                    tokens.update(mark.tokens)
+                    target = mark.target
+            self.release()
+        except OSError as error:
+            raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+        return Handover(handover, self.tenant, target, tokens, OUT)
+
+    def complete_in(self, state: Handover) -> list[Grant]:
+        """Take everything with its number compared. What the source held besides is registered here too."""
+        added = [name for name in sorted(state.tokens) if name not in self._resources]
+        left = [one.name for one in self._ordered() if one.mode == EXCLUSIVE_MODE and one.name not in state.tokens]
+        if left:
+            raise LeaseError(f"{state} is not about {', '.join(left)}, which {self.tenant} needs")
+        try:
+            for name in added:
+                self.register(name, EXCLUSIVE_MODE)
+            return self._take(state)
+        except LeaseError:
+            for name in added:
+                self.forget(name)
+            raise
+
+    def handed_over(self, resource: str) -> Handover | None:
+        """Read the mark."""
+        try:
+            return (self._resources.get(resource) or Resource(self.directory, resource, "", "")).marked()
+        except OSError as error:
+            raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+
+    def cancel(self, handover: str) -> str:
+        """Drop marks of a running source, turn the others back."""
+        found = UNKNOWN
+        try:
+            for resource in self._ordered():
+                found = resource.turn_back(handover) or found
+        except OSError as error:
+            raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+        return found
 
     def free(self) -> None:
         """Close the lock files. The holder files stay and name the tree, if it still lives."""
@@ -224,193 +304,10 @@ class File(Driver):
             resource.close()
         self._resources.clear()
 
-    def _ordered(self) -> list[_Resource]:
+    def _ordered(self) -> list[Resource]:
         return [self._resources[name] for name in sorted(self._resources)]
-
-
-class _Resource:
-    """One lock file. token: the number of our grant, None while there is none."""
-
-    __slots__ = ("_descriptor", "_directory", "_guard", "_path", "_since", "mode", "name", "tenant", "token")
-
-    def __init__(self, directory: str, name: str, mode: str) -> None:
-        self.name = name
-        self.mode = mode
-        self.token: int | None = None
-        self.tenant = ""
-        self._directory = directory
-        self._path = os.path.join(directory, name)
-        self._descriptor = -1
-        self._guard: dict[str, Any] = {}
-        self._since = 0.0
-
-    def open(self) -> None:
-        """Open the lock file that has the name now. Raises OSError."""
-        if self._descriptor >= 0:
-            if self._current():
-                return
-            self.close()
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(self._path + ".lock", flags, 0o600)
-
-    def _current(self) -> bool:
-        """Say whether the file that we have open still is the one that others will lock."""
-        try:
-            named = os.stat(self._path + ".lock", follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(named, os.fstat(self._descriptor))
-
-    def take(self, tenant: str, patience: float) -> None:
-        """Get the lease. Raises Busy, LeaseError, OSError; the caller then calls give_back."""
-        self.tenant = tenant
-        self._guard = trees.describe(os.getpid(), identity.start_time(os.getpid()), trees.PROCESS)
-        while True:
-            self.open()
-            if not ofd.lock(self._descriptor, _LEASE, self.mode == SHARED_MODE):
-                raise Busy(self.name, map(str, self._holders()))
-            # Whoever has exchanged the file between open and lock would let a second one in: look again.
-            if self._current():
-                break
-            self.close()
-        self._outlive(patience)
-        self._count()
-
-    def wait(self) -> None:
-        """Wait for the lock and for the end of what its last holder has left. Raises LeaseError, OSError."""
-        ofd.lock(self._descriptor, _LEASE, self.mode == SHARED_MODE, wait=True)
-        if self._current():
-            self._outlive(None)
-
-    def _outlive(self, patience: float | None) -> None:
-        """See the end of every conflicting holder that has not given the resource back. Raises Busy, LeaseError, OSError.
-
-        We have the lock, so its guard is dead and its tree is dying: that is helped along. A guard that lives has lost
-        its lock to somebody who exchanged the file; it is a holder none the less, and left alone.
-        """
-        for token, record in _records(self._directory, self.name):
-            if self.mode == SHARED_MODE and record["mode"] == SHARED_MODE:
-                continue
-            holder = _holder(self.name, token, record)
-            for process in (record["guard"], record["tree"]):
-                if process is not None and process["boot"] == trees.boot() and not trees.visible(process):
-                    raise LeaseError(
-                        f"{self.name}: {holder} was in another pid namespace and did not give it back; nobody can "
-                        f"tell from here whether it is gone. If it is: rm {self._path}.holder.{token}"
-                    )
-            while not trees.gone(record["guard"]):
-                if patience is not None:
-                    raise Busy(self.name, [str(holder)])
-                time.sleep(_LOOK)
-            if record["tree"] is not None and not trees.end(record["tree"], patience):
-                raise Busy(self.name, [f"{holder}, which is being killed"])
-            _remove(f"{self._path}.holder.{token}")
-
-    def _count(self) -> None:
-        """Draw the next token and say who we are. The numbers of shared holders differ too."""
-        ofd.lock(self._descriptor, _COUNTER, wait=True)
-        try:
-            last = _read_token(self._path + ".token")
-            for token, _record in _records(self._directory, self.name):
-                last = max(last, token)
-            _replace(self._path + ".token", b"%d\n" % (last + 1))
-            self._since = time.time()
-            self._write(last + 1, None)
-            self.token = last + 1
-        finally:
-            ofd.unlock(self._descriptor, _COUNTER)
-
-    def tie(self, tree: dict[str, Any]) -> None:
-        """Name the tree in the holder file. Raises OSError."""
-        if self.token is None:
-            raise ValueError("only a held resource is tied to a tree")
-        self._write(self.token, tree)
-
-    def _write(self, token: int, tree: dict[str, Any] | None) -> None:
-        record = {"tenant": self.tenant, "mode": self.mode, "since": self._since, "guard": self._guard, "tree": tree}
-        _replace(f"{self._path}.holder.{token}", json.dumps(record).encode())
-
-    def give_back(self) -> None:
-        """Give back whatever we have of it: the holder file first. Raises OSError, after which it is still held."""
-        if self._descriptor < 0:
-            return
-        if self.token is not None:
-            _remove(f"{self._path}.holder.{self.token}")
-        # By name, not by closing: init has a descriptor of it too.
-        ofd.unlock(self._descriptor, _LEASE)
-        self.token = None
-        self.close()
-
-    def close(self) -> None:
-        """Close the lock file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _holders(self) -> list[Holder]:
-        return [_holder(self.name, token, record) for token, record in _records(self._directory, self.name)]
 
 
 def resources(directory: str) -> list[str]:
     """Give the names of all resources that *directory* has ever had. Raises OSError."""
     return sorted(name[: -len(".lock")] for name in os.listdir(directory) if name.endswith(".lock"))
-
-
-def _records(directory: str, resource: str) -> list[tuple[int, dict[str, Any]]]:
-    """Give the holder files of *resource* by token. Raises OSError, LeaseError for one that nobody can read."""
-    prefix = resource + ".holder."
-    found = []
-    for name in os.listdir(directory):
-        number = name[len(prefix) :]
-        if not name.startswith(prefix) or not number.isdigit():
-            continue
-        path = os.path.join(directory, name)
-        try:
-            with open(path, "rb") as file:
-                record = json.loads(file.read(_LIMIT))
-        except FileNotFoundError:
-            continue
-        except ValueError:
-            record = None
-        if not isinstance(record, dict) or not {"tenant", "mode", "since", "guard", "tree"} <= set(record):
-            # Renamed in as a whole: it was not us. Who holds the lease is not known, so nobody may have it.
-            raise LeaseError(f"{path}: is damaged; see who has {resource}, end it, and remove the file")
-        found.append((int(number), record))
-    return sorted(found, key=lambda item: item[0])
-
-
-def _holder(resource: str, token: int, record: dict[str, Any]) -> Holder:
-    guard, tree = record["guard"], record["tree"]
-    alive = None
-    if trees.visible(guard):
-        alive = not trees.gone(guard) or (tree is not None and not trees.gone(tree))
-    return Holder(resource, record["mode"], record["tenant"], guard["pid"], token, record["since"], alive)
-
-
-def _read_token(path: str) -> int:
-    try:
-        with open(path, encoding="ascii") as file:
-            return int(file.read(32))
-    except FileNotFoundError:
-        return 0
-    except ValueError:
-        raise LeaseError(f"{path}: is no number; write one into it that is greater than all before") from None
-
-
-def _replace(path: str, data: bytes) -> None:
-    """Write beside and rename in. The caller has locked the resource, or the name is his alone."""
-    beside = f"{path}.new"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(beside, path)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, ClassVar
 
+    from .handover import Handover
+
 #: The interface's version: drivers of another major are refused, the minor counts added calls.
 CORE_API = (1, 1)
 #: What this core can do for a driver; a driver refuses a core that lacks what it relies on.
@@ -39,7 +41,9 @@ TOKEN = "token"  # every grant has a number that is greater than all before it
 LINE_UP = "line_up"  # waiting in line without polling
 RENEWS = "renews"  # grants run out unless they are renewed
 REMOTE = "remote"  # holders on several hosts exclude each other
-CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE})
+HANDOVER = "handover"  # what is held can be handed over to a chosen guard, see handover.py
+NOTE = "note"  # a few words of the holder's stand beside what it holds
+CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE})
 
 EXCLUSIVE_MODE = "exclusive"
 SHARED_MODE = "shared"
@@ -111,12 +115,23 @@ class Grant:
 
 
 class Holder:
-    """Who holds a resource, for people and for waiting. alive: None where nobody can tell from here."""
+    """Who holds a resource, for people and for waiting. alive: None where nobody can tell from here.
 
-    __slots__ = ("alive", "mode", "name", "pid", "resource", "since", "token")
+    note: what the holder has written beside it; from a stranger, so nothing is decided by it.
+    """
+
+    __slots__ = ("alive", "mode", "name", "note", "pid", "resource", "since", "token")
 
     def __init__(
-        self, resource: str, mode: str, name: str, pid: int, token: int, since: float, alive: bool | None
+        self,
+        resource: str,
+        mode: str,
+        name: str,
+        pid: int,
+        token: int,
+        since: float,
+        alive: bool | None,
+        note: Mapping[str, Any] | None = None,
     ) -> None:
         self.resource = resource
         self.mode = mode
@@ -125,6 +140,7 @@ class Holder:
         self.token = token
         self.since = since
         self.alive = alive
+        self.note = dict(note or {})
 
     def __str__(self) -> str:
         return f"{self.name} (process {self.pid}, token {self.token})"
@@ -152,6 +168,13 @@ class Driver(ABC):
             known = ", ".join(sorted(self.parameters)) or "none"
             raise DriverRefused(f"driver {self.name}: unknown parameter {', '.join(unknown)}; it knows: {known}")
         self.tenant = tenant
+        #: What is to stand beside everything that is acquired from now on; only where NOTE is declared.
+        self.note: dict[str, Any] = {}
+
+    @property
+    def identity(self) -> str:
+        """Give the name by which other guards know this one in the store: the tenant, and its host if there are several."""
+        return self.tenant
 
     @classmethod
     @abstractmethod
@@ -255,3 +278,47 @@ class Driver(ABC):
 
         What was held and not released is given back by the store when the whole tree is gone.
         """
+
+    def annotate(self, note: Mapping[str, Any]) -> None:
+        """Write *note* beside what is held and what will be, instead of the one before; only where NOTE is declared.
+
+        For people and for those who look for hosts: nothing is decided by it. Raises LeaseError: the note may be the
+        old one; the leases are as they were; may be repeated.
+        """
+        raise LeaseError(f"driver {self.name}: keeps no notes")
+
+    # Handing over; only where HANDOVER is declared. What the stages allow is in handover.py.
+
+    def prepare_out(self, handover: str, target: str, seconds: float) -> Handover:
+        """Mark all that is held as being handed over to the guard whose `identity` is *target*, for *seconds*.
+
+        Repeated with the same hand-over and target, it gives the mark new time. Raises UnderWay, LeaseError: no mark of
+        this hand-over is left; what is held is held on.
+        """
+        raise LeaseError(f"driver {self.name}: cannot hand over")
+
+    def complete_out(self, handover: str) -> Handover:
+        """Give back everything that is marked with *handover*, the mark staying; the service's tree is gone.
+
+        Raises LeaseError: what could not be given back counts as held, may be repeated.
+        """
+        raise LeaseError(f"driver {self.name}: cannot hand over")
+
+    def complete_in(self, state: Handover) -> list[Grant]:
+        """Get all that is registered, if the tokens still are those of *state*, and take the mark away.
+
+        Raises Busy, Overtaken, LeaseError: nothing is held that was not held before; may be repeated.
+        """
+        raise LeaseError(f"driver {self.name}: cannot hand over")
+
+    def handed_over(self, resource: str) -> Handover | None:
+        """Give the mark that *resource* has, None if it has none or its time is over. Raises LeaseError."""
+        raise LeaseError(f"driver {self.name}: cannot hand over")
+
+    def cancel(self, handover: str) -> str:
+        """Take the marks of *handover* back, of whatever is registered; give DROPPED, RETURNING or UNKNOWN.
+
+        Marks of the stage OUT become BACK: from then on only the source is granted the resources, until they run out.
+        Raises Overtaken if the destination has them, LeaseError: some marks may have been taken back, may be repeated.
+        """
+        raise LeaseError(f"driver {self.name}: cannot hand over")

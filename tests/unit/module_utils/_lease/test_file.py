@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface, mounts
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.file import File, resources
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.handover import Handover, Overtaken, UnderWay
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ def test_there_is_no_such_driver() -> None:
         drivers.load("etcd")
 
 
-@pytest.mark.parametrize("api", [(2, 0), (0, 9), (1, 99)])
+@pytest.mark.parametrize("api", [(2, 0), (0, 9), (1, interface.CORE_API[1] + 1)])
 def test_a_driver_for_another_interface_is_not_loaded(other: type[Any], api: tuple[int, int]) -> None:
     other.api = api
     with pytest.raises(interface.DriverNotLoaded, match="version"):
@@ -199,3 +201,109 @@ def test_a_driver_that_declares_what_nobody_knows_is_not_loaded(other: type[Any]
     other.capabilities = frozenset({"teleport"})
     with pytest.raises(interface.DriverNotLoaded, match="teleport"):
         drivers.load("other", {"other": other})
+
+
+def test_what_is_handed_over_is_granted_to_nobody_else_and_with_the_very_next_token(leases: Path) -> None:
+    source, target, third = (driver(leases, "r", tenant=name) for name in "stx")
+    token = source.acquire()[0].token
+    assert source.prepare_out("h", "t", 60).tokens == {"r": token}
+    with pytest.raises(interface.Busy, match="held by s"):
+        target.complete_in(source.prepare_out("h", "t", 60))
+    state = source.complete_out("h")
+    for other in (third, driver(leases, "r", tenant="s"), target):
+        with pytest.raises(interface.Busy, match="kept for hand-over h from s to t"):
+            other.acquire()
+    with pytest.raises(interface.Busy):
+        third.complete_in(state)
+    assert [grant.token for grant in target.complete_in(state)] == [token + 1]
+    assert target.handed_over("r") is None
+
+
+def test_a_hand_over_in_which_somebody_got_in_between_is_refused(leases: Path) -> None:
+    source, target, third = (driver(leases, "r", tenant=name) for name in "stx")
+    source.acquire()
+    source.prepare_out("h", "t", 0)
+    state = Handover("h", "s", "t", {"r": tokens(source)[0]}, "out")
+    source.release()
+    third.acquire()
+    third.release()
+    with pytest.raises(Overtaken, match="has been granted since"):
+        target.complete_in(state)
+    assert tokens(target) == []
+
+
+def test_a_mark_ends_with_its_time(leases: Path) -> None:
+    source, third = driver(leases, "r", tenant="s"), driver(leases, "r", tenant="x")
+    source.acquire()
+    source.prepare_out("h", "t", 0.05)
+    source.release()
+    wait_until(lambda: third.handed_over("r") is None)
+    third.acquire()
+
+
+def test_a_second_hand_over_is_refused_until_the_first_was_cancelled(leases: Path) -> None:
+    source = driver(leases, "r", tenant="s")
+    source.acquire()
+    source.prepare_out("h", "t", 60)
+    with pytest.raises(UnderWay, match="hand-over h from s to t"):
+        source.prepare_out("other", "t", 60)
+    assert source.cancel("h") == "dropped"
+    assert source.cancel("h") == "unknown"
+    source.prepare_out("other", "t", 60)
+
+
+def test_a_cancelled_hand_over_gives_the_resource_back_to_its_source_alone(leases: Path) -> None:
+    source = driver(leases, "r", tenant="s")
+    token = source.acquire()[0].token
+    source.prepare_out("h", "t", 60)
+    state = source.complete_out("h")
+    again = driver(leases, "r", tenant="s")
+    assert again.cancel("h") == "returning"
+    target = driver(leases, "r", tenant="t")
+    with pytest.raises(interface.Busy):
+        target.complete_in(state)
+    assert again.acquire()[0].token == token + 1
+
+
+def test_a_source_that_ends_without_handing_over_leaves_the_resource_to_anybody(leases: Path) -> None:
+    source = driver(leases, "r", tenant="s")
+    source.acquire()
+    source.prepare_out("h", "t", 60)
+    source.release()
+    driver(leases, "r", tenant="x").acquire()
+
+
+def test_a_restarted_source_goes_on_and_ends_the_hand_over(leases: Path) -> None:
+    source = driver(leases, "r", tenant="s")
+    source.acquire()
+    state = source.prepare_out("h", "t", 60)
+    # Its guard was killed: the kernel has unlocked, nobody has given anything back.
+    source.free()
+    for holder in leases.glob("r.holder.*"):
+        holder.unlink()
+    restarted = driver(leases, "r", tenant="s")
+    restarted.acquire()
+    restarted.release()
+    with pytest.raises(Overtaken):
+        driver(leases, "r", tenant="t").complete_in(state)
+
+
+def test_a_resource_that_the_destination_did_not_expect_comes_along(leases: Path) -> None:
+    source, target = driver(leases, "r", "added", tenant="s"), driver(leases, "r", tenant="t")
+    source.acquire()
+    source.prepare_out("h", "t", 60)
+    state = source.complete_out("h")
+    assert sorted(grant.resource for grant in target.complete_in(state)) == ["added", "r"]
+    with pytest.raises(interface.LeaseError, match="not about more"):
+        driver(leases, "more", tenant="t").complete_in(state)
+
+
+def test_a_note_stands_beside_what_is_held(leases: Path) -> None:
+    one = driver(leases, "r")
+    one.note = {"until": 5}
+    one.acquire()
+    assert one.owners("r")[0].note == {"until": 5}
+    one.annotate({"until": 6})
+    assert driver(leases, "r", tenant="b").owners("r")[0].note == {"until": 6}
+    with pytest.raises(interface.LeaseError, match="at most"):
+        one.annotate({"text": "x" * 9000})

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Handing leases over from one guard to another: the mark in the store, and what each stage of it allows.
+
+PRIVATE to the collection.
+
+    prepare-in     the destination, which stands by, says by what name it is known
+    prepare-out    the source marks each resource: hand-over, source, destination, token, end of the mark    PREPARED
+    complete-out   the source ends its service and gives the resources back; the mark stays                  OUT
+    complete-in    the destination gets the resources if their tokens are still those of the mark
+    cancel         before complete-out the mark is dropped; afterwards only the source gets the resources    BACK
+
+The mark keeps third parties out while nobody holds the resource; it runs out, so that the death of everybody who took
+part blocks nobody for good. That nobody came in between is not proved by the mark but by the token: every grant raises
+it, and the destination is granted nothing unless it is the very number that the source held. Every step may be repeated
+and is known by the hand-over's id.
+"""
+
+from __future__ import annotations
+
+from .interface import LeaseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+PREPARED = "prepared"
+OUT = "out"
+BACK = "back"
+
+#: What `cancel` says: there is no mark any more and the source never stopped; the source gets it back; there was none.
+DROPPED = "dropped"
+RETURNING = "returning"
+UNKNOWN = "unknown"
+
+
+class Overtaken(LeaseError):
+    """Since the source gave it up, somebody has had the resource: what was to be handed over is out of date."""
+
+
+class UnderWay(LeaseError):
+    """Another hand-over of the same resource has not ended. The text names it."""
+
+
+class Handover:
+    """One hand-over. tokens: by resource, as the source held them. stage: PREPARED, OUT or BACK."""
+
+    __slots__ = ("id", "source", "stage", "target", "tokens")
+
+    def __init__(self, handover: str, source: str, target: str, tokens: Mapping[str, int], stage: str) -> None:
+        self.id = handover
+        self.source = source
+        self.target = target
+        self.tokens = dict(tokens)
+        self.stage = stage
+
+    def write(self) -> dict[str, Any]:
+        """Give the form in which it travels."""
+        return {
+            "id": self.id,
+            "source": self.source,
+            "target": self.target,
+            "stage": self.stage,
+            "resources": [{"name": name, "token": self.tokens[name]} for name in sorted(self.tokens)],
+        }
+
+    @classmethod
+    def read(cls, told: object) -> Handover:
+        """Read that form. Raises LeaseError."""
+        try:
+            if not isinstance(told, dict):
+                raise TypeError
+            tokens = {str(one["name"]): int(one["token"]) for one in told["resources"]}
+            return cls(str(told["id"]), str(told["source"]), str(told["target"]), tokens, str(told["stage"]))
+        except (LookupError, TypeError, ValueError):
+            raise LeaseError("what should describe a hand-over does not; use what complete-out has given") from None
+
+    def allows(self, who: str, completing: str = "") -> bool:
+        """Say whether *who* may be granted the resource; completing: the hand-over that it completes."""
+        if self.stage == PREPARED:
+            # A source that was restarted goes on; its new token stops the hand-over.
+            return who == self.source or completing == self.id
+        if self.stage == OUT:
+            return who == self.target and completing == self.id
+        return who == self.source
+
+    def __str__(self) -> str:
+        return f"hand-over {self.id} from {self.source} to {self.target}"

@@ -1,0 +1,348 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One resource of the driver `file`: its lock, its counter, its holder files and its mark. PRIVATE to the collection.
+
+The files are described in file.py. Locks are those of open file descriptions: a child of the guard shares them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from .._supervise._embedded import identity
+from . import marks, ofd, trees
+from .handover import BACK, DROPPED, OUT, PREPARED, RETURNING, Handover, Overtaken, UnderWay
+from .interface import SHARED_MODE, Busy, Holder, LeaseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LEASE, _COUNTER = 0, 1
+#: Seconds between two looks at a guard whose lock file was exchanged.
+_LOOK = 0.5
+#: Seconds between two looks at a mark that keeps us out.
+_LOOK_AT_MARK = 0.2
+#: Bytes that a holder file may have.
+_LIMIT = 16384
+
+
+class Resource:
+    """One lock file, for the guard *tenant*. token: the number of our grant, None while there is none."""
+
+    __slots__ = (
+        "_descriptor",
+        "_directory",
+        "_guard",
+        "_path",
+        "_since",
+        "_tree",
+        "mode",
+        "name",
+        "note",
+        "tenant",
+        "token",
+    )
+
+    def __init__(self, directory: str, name: str, mode: str, tenant: str) -> None:
+        self.name = name
+        self.mode = mode
+        self.token: int | None = None
+        self.tenant = tenant
+        self.note: dict[str, Any] = {}
+        self._directory = directory
+        self._path = os.path.join(directory, name)
+        self._descriptor = -1
+        self._guard: dict[str, Any] = {}
+        self._tree: dict[str, Any] | None = None
+        self._since = 0.0
+
+    def open(self) -> None:
+        """Open the lock file that has the name now. Raises OSError."""
+        if self._descriptor >= 0:
+            if self._current():
+                return
+            self.close()
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor = os.open(self._path + ".lock", flags, 0o600)
+
+    def _current(self) -> bool:
+        """Say whether the file that we have open still is the one that others will lock."""
+        try:
+            named = os.stat(self._path + ".lock", follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(self._descriptor))
+
+    def take(self, patience: float, handover: Handover | None) -> None:
+        """Get the lease, by *handover* if it is given. Raises Busy, LeaseError, OSError; the caller then calls give_back."""
+        self._guard = trees.describe(os.getpid(), identity.start_time(os.getpid()), trees.PROCESS)
+        while True:
+            self.open()
+            if not ofd.lock(self._descriptor, _LEASE, self.mode == SHARED_MODE):
+                raise Busy(self.name, map(str, self._holders()))
+            # Whoever has exchanged the file between open and lock would let a second one in: look again.
+            if self._current():
+                break
+            self.close()
+        self._outlive(patience)
+        self._count(handover)
+
+    def wait(self) -> None:
+        """Wait for the lock and for the end of what its last holder has left. Raises LeaseError, OSError."""
+        while True:
+            ofd.lock(self._descriptor, _LEASE, self.mode == SHARED_MODE, wait=True)
+            if not self._current():
+                return
+            self._outlive(None)
+            mark = self.marked()
+            if mark is None or mark.allows(self.tenant):
+                return
+            # Kept for somebody else, who must be able to lock it; a mark tells nobody when it goes.
+            ofd.unlock(self._descriptor, _LEASE)
+            time.sleep(_LOOK_AT_MARK)
+
+    def _outlive(self, patience: float | None) -> None:
+        """See the end of every conflicting holder that has not given the resource back. Raises Busy, LeaseError, OSError.
+
+        We have the lock, so its guard is dead and its tree is dying: that is helped along. A guard that lives has lost
+        its lock to somebody who exchanged the file; it is a holder none the less, and left alone.
+        """
+        for token, record in records(self._directory, self.name):
+            if self.mode == SHARED_MODE and record["mode"] == SHARED_MODE:
+                continue
+            holder = holder_of(self.name, token, record)
+            for process in (record["guard"], record["tree"]):
+                if process is not None and process["boot"] == trees.boot() and not trees.visible(process):
+                    raise LeaseError(
+                        f"{self.name}: {holder} was in another pid namespace and did not give it back; nobody can "
+                        f"tell from here whether it is gone. If it is: rm {self._path}.holder.{token}"
+                    )
+            while not trees.gone(record["guard"]):
+                if patience is not None:
+                    raise Busy(self.name, [str(holder)])
+                time.sleep(_LOOK)
+            if record["tree"] is not None and not trees.end(record["tree"], patience):
+                raise Busy(self.name, [f"{holder}, which is being killed"])
+            _remove(f"{self._path}.holder.{token}")
+
+    def _count(self, handover: Handover | None) -> None:
+        """Draw the next token and say who we are. The numbers of shared holders differ too."""
+        with self._counting():
+            last = self._last()
+            mark = marks.read(self._mark, self.name, last)
+            if mark is not None and not mark.allows(self.tenant, handover.id if handover else ""):
+                raise Busy(self.name, [f"nobody, but kept for {mark}"])
+            expected = handover.tokens.get(self.name) if handover else None
+            if expected is not None and expected != last:
+                raise Overtaken(
+                    f"{self.name}: {handover} was to go on from token {expected}, and {last} has been granted since"
+                )
+            _replace(self._path + ".token", b"%d\n" % (last + 1))
+            self._since = time.time()
+            self.token = last + 1
+            try:
+                self.write(self.note)
+            except OSError:
+                self.token = None
+                raise
+            # Void since the number has changed: only tidied away.
+            marks.drop(self._mark)
+
+    def _counting(self) -> _Counting:
+        if self._descriptor < 0:
+            self.open()
+        return _Counting(self._descriptor)
+
+    def _last(self) -> int:
+        last = _read_token(self._path + ".token")
+        for token, _record in records(self._directory, self.name):
+            last = max(last, token)
+        return last
+
+    @property
+    def _mark(self) -> str:
+        return self._path + ".handover"
+
+    def tie(self, tree: dict[str, Any]) -> None:
+        """Name the tree in the holder file. Raises OSError."""
+        self._tree = tree
+        self.write(self.note)
+
+    def write(self, note: dict[str, Any]) -> None:
+        """Write the holder file. Raises OSError."""
+        if self.token is None:
+            raise ValueError("only a held resource has a holder file")
+        self.note = note
+        record = {"tenant": self.tenant, "mode": self.mode, "since": self._since, "guard": self._guard}
+        record.update(tree=self._tree, note=note)
+        _replace(f"{self._path}.holder.{self.token}", json.dumps(record).encode())
+
+    # -- hand-over
+
+    def marked(self) -> Handover | None:
+        """Give the mark that stands. Raises OSError, LeaseError."""
+        return marks.read(self._mark, self.name, self._last())
+
+    def mark(self, state: Handover, seconds: float) -> None:
+        """Mark what we hold. Raises UnderWay, OSError."""
+        if self.token is None:
+            raise ValueError("only a held resource is handed over")
+        with self._counting():
+            old = marks.read(self._mark, self.name, self._last())
+            if old is not None and (old.id, old.target) != (state.id, state.target):
+                raise UnderWay(f"{self.name}: {old} has not ended; cancel it first")
+            marks.write(self._mark, _replace, state, self.token, seconds)
+
+    def unmark(self, handover: str) -> None:
+        """Take the mark of *handover* away. Raises OSError."""
+        with self._counting():
+            old = marks.read(self._mark, self.name, self._last())
+            if old is not None and old.id == handover:
+                marks.drop(self._mark)
+
+    def give_up(self, handover: str) -> Handover:
+        """Turn the mark to OUT; the lease itself is given back later. Raises Busy, LeaseError, OSError."""
+        with self._counting():
+            mark = marks.read(self._mark, self.name, self._last())
+            if mark is None or mark.id != handover or mark.source != self.tenant:
+                raise LeaseError(f"{self.name}: is not being handed over by {self.tenant} under the number {handover}")
+            if mark.stage == PREPARED:
+                if self.token is None and any(holder.alive is not False for holder in self._holders()):
+                    raise Busy(self.name, map(str, self._holders()))
+                mark.stage = OUT
+                marks.write(self._mark, _replace, mark, mark.tokens[self.name], None)
+            if mark.stage != OUT:
+                raise LeaseError(f"{self.name}: {mark} was taken back")
+            return mark
+
+    def turn_back(self, handover: str) -> str:
+        """Take the mark back; give what became of it, "" if there is none. Raises OSError."""
+        with self._counting():
+            mark = marks.read(self._mark, self.name, self._last())
+            if mark is None or mark.id != handover:
+                return ""
+            if mark.stage == PREPARED:
+                marks.drop(self._mark)
+                return DROPPED
+            mark.stage = BACK
+            marks.write(self._mark, _replace, mark, mark.tokens[self.name], None)
+            return RETURNING
+
+    def give_back(self) -> None:
+        """Give back whatever we have of it: the holder file first. Raises OSError, after which it is still held."""
+        if self._descriptor < 0:
+            return
+        if self.token is not None:
+            self._stop_preparing()
+            _remove(f"{self._path}.holder.{self.token}")
+        # By name, not by closing: init has a descriptor of it too.
+        ofd.unlock(self._descriptor, _LEASE)
+        self.token = None
+        self.close()
+
+    def _stop_preparing(self) -> None:
+        """Who ends without having completed a hand-over leaves the resource to anybody. Raises OSError."""
+        with self._counting():
+            mark = marks.read(self._mark, self.name, self._last())
+            if mark is not None and mark.stage == PREPARED:
+                marks.drop(self._mark)
+
+    def close(self) -> None:
+        """Close the lock file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _holders(self) -> list[Holder]:
+        return [holder_of(self.name, token, record) for token, record in records(self._directory, self.name)]
+
+
+class _Counting:
+    """The counter of a resource, locked: for `with`."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> None:
+        ofd.lock(self._descriptor, _COUNTER, wait=True)
+
+    def __exit__(self, *_details: object) -> None:
+        ofd.unlock(self._descriptor, _COUNTER)
+
+
+def records(directory: str, resource: str) -> list[tuple[int, dict[str, Any]]]:
+    """Give the holder files of *resource* by token. Raises OSError, LeaseError for one that nobody can read."""
+    prefix = resource + ".holder."
+    found = []
+    for name in os.listdir(directory):
+        number = name[len(prefix) :]
+        if not name.startswith(prefix) or not number.isdigit():
+            continue
+        path = os.path.join(directory, name)
+        try:
+            with open(path, "rb") as file:
+                record = json.loads(file.read(_LIMIT))
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or not {"tenant", "mode", "since", "guard", "tree"} <= set(record):
+            # Renamed in as a whole: it was not us. Who holds the lease is not known, so nobody may have it.
+            raise LeaseError(f"{path}: is damaged; see who has {resource}, end it, and remove the file")
+        found.append((int(number), record))
+    return sorted(found, key=lambda item: item[0])
+
+
+def holder_of(resource: str, token: int, record: dict[str, Any]) -> Holder:
+    """Give what a holder file says, for people."""
+    guard, tree = record["guard"], record["tree"]
+    alive = None
+    if trees.visible(guard):
+        alive = not trees.gone(guard) or (tree is not None and not trees.gone(tree))
+    note = record.get("note")
+    return Holder(
+        resource,
+        record["mode"],
+        record["tenant"],
+        guard["pid"],
+        token,
+        record["since"],
+        alive,
+        note if isinstance(note, dict) else {},
+    )
+
+
+def _read_token(path: str) -> int:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read(32))
+    except FileNotFoundError:
+        return 0
+    except ValueError:
+        raise LeaseError(f"{path}: is no number; write one into it that is greater than all before") from None
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Write beside and rename in. The caller has locked the resource, or the name is his alone."""
+    beside = f"{path}.new"
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(beside, path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
