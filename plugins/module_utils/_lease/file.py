@@ -261,7 +261,8 @@ class File(Driver):
                     mark = resource.give_up(handover)
                     tokens.update(mark.tokens)
                     target = mark.target
-            self.release()
+            if self.held():
+                self.release()
         except OSError as error:
             raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
         return Handover(handover, self.tenant, target, tokens, OUT)

@@ -201,19 +201,24 @@ class Handle:
         """
         return Handover.read(self._call("CompleteOut", timeout, handover=handover)["state"])
 
-    def complete_in(self, state: Handover) -> dict[str, int]:
+    def complete_in(self, state: Handover | str) -> dict[str, int]:
         """Have a standing-by guard take over and start its service; give the new tokens.
 
+        state: what complete-out has given; or the hand-over's number alone, then the marks in the store are gone by,
+        for whoever has lost the source's answer, or the source.
         Raises Busy (the source still has it; may be repeated), Overtaken (somebody had it in between; nothing runs
         here by this call), NotActive, LeaseError: nothing is held. The service is not started then.
         """
-        answer = self._call("CompleteIn", state=state.write())
+        if isinstance(state, str):
+            answer = self._call("CompleteIn", handover=state)
+        else:
+            answer = self._call("CompleteIn", handover=state.id, state=state.write())
         return {one["name"]: int(one["token"]) for one in answer["resources"]}
 
     def cancel(self, handover: str) -> str:
         """Take the hand-over back; give what became of it: `dropped`, `returning` or `unknown`, see handover.py.
 
-        Raises Overtaken if the destination, or somebody else, has it: nothing has changed.
+        Raises NotActive, LeaseError: nothing has changed. Unknown: it never was, its time was over, or it is complete.
         """
         return str(self._call("Cancel", handover=handover)["outcome"])
 
@@ -241,7 +246,7 @@ class Handle:
         if short == "Busy":
             return Busy(str(told.get("resource")), [str(one) for one in told.get("holders") or ()])
         if short == "NotHeld":
-            return NotHeld(f"{told.get('resource')}: is not held by {self.name}")
+            return NotHeld(str(told.get("resource")), self.name)
         if short == "NotActive":
             return NotActive(f"{self.name}: {method} is not possible while its guard is {told.get('phase')}")
         if short == "Overtaken":

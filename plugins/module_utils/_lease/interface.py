@@ -319,6 +319,6 @@ class Driver(ABC):
         """Take the marks of *handover* back, of whatever is registered; give DROPPED, RETURNING or UNKNOWN.
 
         Marks of the stage OUT become BACK: from then on only the source is granted the resources, until they run out.
-        Raises Overtaken if the destination has them, LeaseError: some marks may have been taken back, may be repeated.
+        Raises LeaseError: some marks may have been taken back, may be repeated. Complete hand-overs are UNKNOWN.
         """
         raise LeaseError(f"driver {self.name}: cannot hand over")

@@ -27,6 +27,8 @@ _LEASE, _COUNTER = 0, 1
 _LOOK = 0.5
 #: Seconds between two looks at a mark that keeps us out.
 _LOOK_AT_MARK = 0.2
+#: Seconds between two attempts while somebody else reads that mark.
+_AWAKE = 0.005
 #: Bytes that a holder file may have.
 _LIMIT = 16384
 
@@ -81,10 +83,16 @@ class Resource:
     def take(self, patience: float, handover: Handover | None) -> None:
         """Get the lease, by *handover* if it is given. Raises Busy, LeaseError, OSError; the caller then calls give_back."""
         self._guard = trees.describe(os.getpid(), identity.start_time(os.getpid()), trees.PROCESS)
+        deadline = time.monotonic() + patience
         while True:
             self.open()
             if not ofd.lock(self._descriptor, _LEASE, self.mode == SHARED_MODE):
-                raise Busy(self.name, map(str, self._holders()))
+                holders = self._holders()
+                if handover is not None and not holders and time.monotonic() < deadline:
+                    # Somebody in line has woken up, and is about to see that it is kept for us.
+                    time.sleep(_AWAKE)
+                    continue
+                raise Busy(self.name, map(str, holders))
             # Whoever has exchanged the file between open and lock would let a second one in: look again.
             if self._current():
                 break

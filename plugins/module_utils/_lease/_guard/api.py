@@ -12,7 +12,9 @@ import time
 from ..._supervise._embedded.loop import READ, WRITE
 from ..._varlink import server
 from .. import core
-from ..interface import EXCLUSIVE_MODE, Busy, DriverRefused, LeaseError, Lost, NotHeld
+from ..handover import Handover, Overtaken
+from ..interface import EXCLUSIVE_MODE, HOT, Busy, DriverRefused, LeaseError, Lost, NotHeld
+from .handovers import WrongPhase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ type Hole (name: string, text: string)
 # valid_until, the same on the host's clock CLOCK_BOOTTIME; renewals, with the seconds that the last and the worst took.
 method Status() -> (
   name: string, phase: string, since: float, pid: int, tree: int, driver: string, containment: string,
-  resources: []Resource, holes: []Hole, facts: [string]string,
+  identity: string, resources: []Resource, holes: []Hole, facts: [string]string,
+  handover: ?(id: string, role: string, other: string),
   ttl: ?float, valid_for: ?float, valid_until: ?float,
   renewals: ?(count: int, failed: int, slow: int, last: float, worst: float)
 )
@@ -47,12 +50,35 @@ method Acquire(resource: string, mode: ?(exclusive, shared)) -> (token: int)
 # Gives one resource back while the service goes on, which must have ceased to use it. The last one is not given back.
 method Release(resource: string) -> ()
 
+# Ends the service in order, gives everything back and ends; answered at once. One that is ending goes on ending.
+method Shutdown() -> ()
+
+# Handing over to another guard, see leases.md. Every step may be repeated with the same number of the hand-over.
+type Moving (id: string, source: string, target: string, stage: string, resources: [](name: string, token: int))
+
+# The source marks what it holds for the guard whose identity is the target. The service runs on.
+method PrepareOut(handover: string, target: string, seconds: float) -> (state: Moving)
+
+# The destination, which stands by, gives its identity.
+method PrepareIn(handover: string) -> (target: string)
+
+# The source ends its service and leaves what it held to the destination. Answered when that is done; then the guard ends.
+method CompleteOut(handover: string) -> (state: Moving)
+
+# The destination takes over, if nobody has had it since, and starts its service. Without a state the store is asked for it.
+method CompleteIn(handover: string, state: ?Moving) -> (resources: []Resource)
+
+# outcome: dropped (the source never stopped), returning (only the source gets it now), unknown (there is no such hand-over).
+method Cancel(handover: string) -> (outcome: string)
+
 error Busy (resource: string, holders: []string)
 error NotHeld (resource: string)
 error NotActive (phase: string)
+error Overtaken (message: string)
 error Refused (message: string)
 """
 CONNECTIONS = 32
+_STEPS = frozenset({"PrepareOut", "PrepareIn", "CompleteOut", "CompleteIn", "Cancel"})
 
 _INFORMATION = {
     "vendor": "holdfast",
@@ -117,9 +143,13 @@ class Api:
                 self._acquire(peer, parameters)
             elif method == f"{INTERFACE}.Release":
                 self._release(peer, parameters)
-            else:
+            elif method == f"{INTERFACE}.Shutdown":
+                # First the answer: a guard in line may have ended right after the next line.
+                peer.reply({})
+                self._guard.shut_down()
+            elif not self._hand_over(peer, method.rpartition(".")[2], parameters):
                 peer.error(server.METHOD_NOT_FOUND, method=method)
-        except _Inactive:
+        except (_Inactive, WrongPhase):
             peer.error(f"{INTERFACE}.NotActive", phase=self._guard.state.phase)
         except LeaseError as error:
             self._refuse(peer, error)
@@ -129,6 +159,8 @@ class Api:
             peer.error(f"{INTERFACE}.Busy", resource=error.resource, holders=error.holders)
         elif isinstance(error, NotHeld):
             peer.error(f"{INTERFACE}.NotHeld", resource=error.resource, message=str(error))
+        elif isinstance(error, Overtaken):
+            peer.error(f"{INTERFACE}.Overtaken", message=str(error))
         else:
             peer.error(f"{INTERFACE}.Refused", message=str(error))
 
@@ -164,7 +196,9 @@ class Api:
             "tree": guard.tree.pid if guard.tree else 0,
             "driver": guard.driver.name,
             "containment": guard.containment,
+            "identity": guard.driver.identity,
             "resources": [{"name": one.resource, "mode": one.mode, "token": one.token} for one in guard.driver.held()],
+            "handover": guard.handovers.report(),
             "holes": [{"name": hole.name, "text": hole.text} for hole in guard.holes],
             "facts": guard.driver.facts(),
             "ttl": ttl,
@@ -180,6 +214,7 @@ class Api:
         resource, mode = parameters.get("resource"), parameters.get("mode") or EXCLUSIVE_MODE
         if not isinstance(resource, str) or not isinstance(mode, str):
             raise DriverRefused("resource and mode have to be text")
+        self._needs_hot()
 
         def add() -> None:
             if any(grant.resource == resource and grant.mode == mode for grant in guard.driver.held()):
@@ -202,6 +237,7 @@ class Api:
         if guard.state.phase != core.ACTIVE:
             raise _Inactive
         resource = str(parameters.get("resource"))
+        self._needs_hot()
 
         def give_back() -> None:
             if [grant.resource for grant in guard.driver.held()] == [resource]:
@@ -215,6 +251,58 @@ class Api:
             return {}
 
         self._ask_store(peer, give_back, given_back)
+
+    def _needs_hot(self) -> None:
+        driver = self._guard.driver
+        if HOT not in driver.capabilities:
+            raise DriverRefused(f"driver {driver.name}: what a running service holds cannot be changed; restart it")
+
+    def _hand_over(self, peer: server.Peer, step: str, parameters: dict[str, Any]) -> bool:
+        """Do one step of a hand-over; say whether there is such a step. Raises WrongPhase, LeaseError."""
+        if step not in _STEPS:
+            return False
+        handovers = self._guard.handovers
+        number = str(parameters.get("handover") or "")
+        answer = self._later(peer)
+        try:
+            if step == "PrepareOut":
+                seconds = parameters.get("seconds")
+                if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+                    raise DriverRefused("seconds has to be a number")
+                handovers.prepare_out(number, str(parameters.get("target") or ""), float(seconds), answer)
+            elif step == "PrepareIn":
+                answer(None, handovers.prepare_in(number))
+            elif step == "CompleteOut":
+                handovers.complete_out(number, answer)
+            elif step == "CompleteIn":
+                state = parameters.get("state")
+                handovers.complete_in(number, None if state is None else Handover.read(state), answer)
+            else:
+                handovers.cancel(number, answer)
+        except (WrongPhase, LeaseError):
+            self._waiting.discard(peer)
+            raise
+        return True
+
+    def _later(self, peer: server.Peer) -> Callable[[LeaseError | None, dict[str, Any]], None]:
+        """Let *peer* wait for the answer, and give what answers it: now, or when the store has."""
+
+        def answer(error: LeaseError | None, told: dict[str, Any]) -> None:
+            self._waiting.discard(peer)
+            if isinstance(error, Lost):
+                self._guard.event(core.LOST, str(error))
+            if error is None:
+                peer.reply(told)
+            else:
+                self._refuse(peer, error)
+            self._guard.loop.soon(lambda: self._go_on(peer))
+
+        self._waiting.add(peer)
+        return answer
+
+    def _go_on(self, peer: server.Peer) -> None:
+        if self._peers.get(peer.fileno()) is peer:
+            self._serve(peer)
 
 
 class _Inactive(Exception):

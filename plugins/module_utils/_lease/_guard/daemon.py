@@ -142,6 +142,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         environment["HOLDFAST_GUARDED"] = options["name"]
     guard = Guard(options["name"], folder, driver, command, containment)
     guard.holes, guard.wait, guard.strict = _own_holes(containment), options["wait"], options["safety"] == "strict"
+    guard.resources = [resource for resource, _mode in resources]
     Api(guard, f"{folder}/socket")
     try:
         return guard.run(options["grace"])

@@ -17,6 +17,7 @@ from ..._supervise._embedded.loop import Loop
 from .. import core
 from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import kernel
+from .handovers import REASON, Handovers
 from .renewals import Renewals
 from .tree import FORWARDED, Command, Tree, descendants
 from .worker import Worker, attempt
@@ -37,6 +38,8 @@ _AGAIN = 0.2
 _PATIENCE = (0.5, 5.0)
 #: Seconds between two looks at what a dead main process has left behind.
 _LOOK = 0.01
+#: The reason of an ordered stop.
+_ASKED = "asked to stop"
 
 
 class Guard:
@@ -49,10 +52,12 @@ class Guard:
         self.command = command
         self.containment = containment
         self.holes: list[Hole] = []
+        self.resources: list[str] = []
         self.wait = True
         self.strict = True
         self.loop = Loop()
         self.renewals = Renewals(self)
+        self.handovers = Handovers(self)
         self.state = core.begin(None, 10.0)
         self.since = time.time()
         self.code = 0
@@ -76,7 +81,7 @@ class Guard:
             self._dead_man = kernel.DeadMan()
         for number in FORWARDED:
             self.loop.on_signal(number, lambda number=number: self._forward(number))  # type: ignore[misc]
-        self.loop.on_signal(signal.SIGTERM, lambda: self.event(core.STOP, "asked to stop"))
+        self.loop.on_signal(signal.SIGTERM, self.shut_down)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.publish()
         self._probe()
@@ -84,6 +89,10 @@ class Guard:
             self.loop.run()
         self._die_as_the_service()
         return self.code
+
+    def shut_down(self) -> None:
+        """Have the service end in order, and the guard after it."""
+        self.event(core.STOP, _ASKED)
 
     def event(self, kind: str, reason: str = "", sent: float = 0.0) -> None:
         """Let the core decide on an event, and do it."""
@@ -106,6 +115,7 @@ class Guard:
             "pid": os.getpid(),
             "started": identity.start_time(os.getpid()),
             "tree": self.tree.pid if self.tree else 0,
+            "tree_started": self.tree.started if self.tree else 0,
             "driver": self.driver.name,
             "containment": self.containment,
             "resources": [{"name": one.resource, "mode": one.mode, "token": one.token} for one in self.driver.held()],
@@ -180,6 +190,30 @@ class Guard:
             self.say(str(error))
             self.event(core.REFUSED, str(error))
 
+    def take_over(self, work: Work, done: Done) -> bool:
+        """Leave the line, have the driver get everything by *work*, and start the service; else stand in line again.
+
+        *done* is called with what went wrong. Gives whether it was begun: only one question is asked at a time.
+        """
+
+        def answered(error: LeaseError | None) -> None:
+            self._asking = False
+            if error is None:
+                self.state = self.state._replace(ttl=self.driver.ttl)
+                self.event(core.GRANTED, sent=self.driver.good_from)
+            elif self.state.reason:
+                self.event(core.REFUSED, self.state.reason)
+            else:
+                self._line_up()
+            done(error)
+
+        if self._asking:
+            return False
+        self._leave_line()
+        self._asking = True
+        self.store(work, answered)
+        return True
+
     def _denied(self, error: LeaseError, again: Callable[[], None]) -> None:
         """End, or try once more if it is only that the store does not answer now, and we were told to wait."""
         if self._patience == _PATIENCE[0] or not isinstance(error, StoreUnavailable):
@@ -193,6 +227,8 @@ class Guard:
 
     def _line_up(self) -> None:
         """Let a child wait in line for us: what it locks is ours, and nothing has to be polled."""
+        if self._waiter:
+            return
         self.publish()
         try:
             self.driver.prepare_line()
@@ -265,7 +301,7 @@ class Guard:
 
     def _do_release(self, _value: None) -> None:
         self.renewals.unwatch()
-        self.store(self.driver.release, self._released)
+        self.store(self.handovers.release, self._released)
 
     def _released(self, error: LeaseError | None) -> None:
         if error is None or isinstance(error, Lost):
@@ -280,6 +316,7 @@ class Guard:
             self.event(core.REFUSED, "stopped")
 
     def _do_end(self, _value: None) -> None:
+        self.handovers.ended()
         if self._worker is None or self._worker.idle:
             self.driver.free()
         self.loop.running = False
@@ -373,5 +410,5 @@ class Guard:
             self.code = os.WEXITSTATUS(self._status)
             return
         number = os.WTERMSIG(self._status)
-        asked = self.state.reason == "asked to stop" and number in (signal.SIGTERM, self.command.stop, signal.SIGKILL)
+        asked = self.state.reason in (_ASKED, REASON) and number in (signal.SIGTERM, self.command.stop, signal.SIGKILL)
         self.code = 0 if asked and number != signal.SIGKILL else 128 + number
