@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -74,6 +75,17 @@ class HelperProcess:
         wait_until(answers)
         return process.pid
 
+    def programs(self) -> list[int]:
+        """The programs at work. What still is Python, as the helper is, waits for a call or serves functions."""
+        assert self.process is not None
+        found = []
+        own = Path(f"/proc/{self.process.pid}/cmdline").read_bytes()
+        for pid in procs.children(self.process.pid):
+            with contextlib.suppress(OSError):
+                if procs.alive(pid) and Path(f"/proc/{pid}/cmdline").read_bytes() != own:
+                    found.append(pid)
+        return found
+
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
@@ -87,10 +99,9 @@ class HelperProcess:
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
-        for file in self.base.glob("run/journal/*"):
-            entry = json.loads(file.read_text())
-            if entry["state"] == "running" and identity.alive(entry["pid"], entry["started"]):
-                procs.kill(entry["pid"])
+        for file in self.base.glob("run/workers/*"):
+            if file.name.isdecimal() and identity.alive(int(file.name), int(file.read_text() or 0)):
+                procs.kill(int(file.name))
 
     def client(self, **options: Any) -> Helper:
         return Helper(str(self.socket), **{"first_launch": 10, "pause": 0.2, "answer": 30, **options})

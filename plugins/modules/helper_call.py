@@ -88,6 +88,10 @@ truncated:
   description: Whether it wrote more than is kept.
   returned: when it was run
   type: bool
+result:
+  description: What the function returned, where the operation is one.
+  returned: when the function returned something
+  type: raw
 duration:
   description: How long it ran, in seconds.
   returned: when it was run

@@ -35,6 +35,8 @@ def call(options: Namespace) -> int:
     else:
         sys.stdout.write(result["stdout"])
         sys.stderr.write(result["stderr"])
+        if result.get("result") is not None:
+            write(json.dumps(result["result"], ensure_ascii=False))
         if result["truncated"]:
             complain("holdfast: there was more output than this")
     code = int(result["exit"])

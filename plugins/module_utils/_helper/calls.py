@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .._supervise._embedded.children import Children
-    from .._supervise._embedded.loop import Loop
     from .connections import Client
     from .operations import Operation
+    from .pool import Pool
 
 #: Calls at work: of all, and of one user. Further ones wait for their turn, as many as there are connections.
 AT_WORK, AT_WORK_OF_ONE = 32, 16
@@ -42,30 +41,24 @@ class Call:
         self.values = values
         self.id = id_
         self.digest = hashlib.sha256(json.dumps([operation.name, values], sort_keys=True).encode()).hexdigest()
-        self.worker: worker.Worker | None = None
+        self.worker: worker.Run | None = None
 
     @property
     def journalled(self) -> bool:
         """Say whether its outcome is kept. A pure operation is just done again."""
         return bool(self.id) and self.operation.idempotency != "pure"
 
-    @property
-    def entry(self) -> str:
-        """Give its name in the journal. One whose outcome is not kept is there while it is at work, and so found later."""
-        return self.id if self.journalled else f"{journal.NAMELESS}{self.worker.pid if self.worker else 0}"
-
 
 class Calls:
     """All calls. drained: called whenever nothing is at work."""
 
-    def __init__(self, loop: Loop, family: Children, log: journal.Journal, drained: Callable[[], None]) -> None:
-        self._loop = loop
-        self._family = family
+    def __init__(self, pool: Pool, log: journal.Journal, drained: Callable[[], None]) -> None:
+        self._pool = pool
         self._journal = log
         self._drained = drained
         self._waiting: list[Call] = []
         self._working: list[Call] = []
-        self._hanging: list[worker.Worker] = []
+        self._hanging: list[worker.Run] = []
         self._named: dict[tuple[int, str], Call] = {}
         self._stopping = False
 
@@ -80,6 +73,7 @@ class Calls:
         for call in tuple(self._waiting):
             self._waiting.remove(call)
             self._conclude(call, "stopping", interface.STOPPING, {})
+        self._pool.stop()
 
     def make(self, client: Client, operation: Operation, values: dict[str, Any], id_: str) -> None:
         """Make a call with checked *values* for a client that may, and have it wait. Raises Refused."""
@@ -160,28 +154,30 @@ class Calls:
             if len(self._working) >= AT_WORK:
                 return
             uid = call.peer.uid
-            if counts.get(uid, 0) < AT_WORK_OF_ONE:
+            if counts.get(uid, 0) < AT_WORK_OF_ONE and self._pool.has_room(call.operation):
                 counts[uid] = counts.get(uid, 0) + 1
                 self._waiting.remove(call)
                 self._begin(call)
 
     def _begin(self, call: Call) -> None:
-        work = call.operation.work(call.values)
         try:
-            call.worker = worker.Worker(self._loop, self._family, work, lambda one: self._ended(call, one))
+            call.worker = self._pool.take(call.operation, call.values, lambda one: self._ended(call, one))
         except OSError as error:
             self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {error.strerror}"})
             return
         self._working.append(call)
+        if not call.journalled:
+            call.worker.begin()
+            return
         try:
-            self._journal.begin(call.peer.uid, call.entry, call.operation.name, call.digest, call.worker.pid)
+            self._journal.begin(call.peer.uid, call.id, call.operation.name, call.digest, call.worker.pid)
         except OSError as error:
             call.worker.message = f"the journal: {error.strerror}"
             call.worker.kill(worker.CANCELLED)
             return
         call.worker.begin()
 
-    def _ended(self, call: Call, one: worker.Worker) -> None:
+    def _ended(self, call: Call, one: worker.Run) -> None:
         self._working.remove(call)
         name = call.operation.name
         if one.outcome == worker.EXITED:
@@ -193,6 +189,12 @@ class Calls:
             outcome = "cancelled" if one.outcome == worker.CANCELLED else "cannot start"
             details = {"operation": name, "message": one.message or outcome}
             self._conclude(call, outcome, interface.CANNOT_START, details)
+        elif one.outcome == worker.RAISED:
+            self._conclude(
+                call, "failed", interface.FAILED, {"operation": name, "type": one.kind, "message": one.message}
+            )
+        elif one.outcome == worker.DIED:
+            self._conclude(call, "worker died", interface.WORKER_DIED, {"operation": name, "message": one.message})
         else:
             abandoned = one.outcome == worker.ABANDONED
             if abandoned:
@@ -213,7 +215,10 @@ class Calls:
             details.update(worker=call.worker.pid, duration=round(call.worker.duration, 6))
             if outcome == "exited":
                 details["exit"] = call.worker.exit
-            if call.worker.message:
+            if call.worker.kind:
+                details["type"] = call.worker.kind
+            # What a function that is given secrets says of its failure may hold one.
+            if call.worker.message and not (call.worker.kind and call.operation.has_secrets):
                 details["message"] = call.worker.message
             if call.journalled:
                 kept = parameters if error else _result(call.worker, KEPT_OUTPUT)
@@ -221,8 +226,6 @@ class Calls:
                     self._journal.end(call.peer.uid, call.id, {"error": error, "parameters": kept})
                 except OSError as failure:
                     details["journal"] = failure.strerror
-            else:
-                self._journal.forget(call.peer.uid, call.entry)
         audit.record("call", call.peer, **details)
         if call.id:
             self._named.pop((call.peer.uid, call.id), None)
@@ -230,7 +233,7 @@ class Calls:
             client.done(error, parameters)
 
 
-def _result(one: worker.Worker, limit: int) -> dict[str, Any]:
+def _result(one: worker.Run, limit: int) -> dict[str, Any]:
     """Give what Call answers, with the first *limit* characters of each output."""
     out, err = one.output(0), one.output(1)
     return {
@@ -239,6 +242,7 @@ def _result(one: worker.Worker, limit: int) -> dict[str, Any]:
         "stderr": err[:limit],
         "truncated": one.truncated or max(len(out), len(err)) > limit,
         "duration": round(one.duration, 6),
+        "result": one.result,
     }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 
 # include/uapi/linux/capability.h, in the order of the numbers.
@@ -61,7 +62,7 @@ NAMES = [
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
 
 # include/uapi/linux/prctl.h, include/uapi/linux/securebits.h
-_PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 8, 24, 38, 47
+_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 8, 24, 38, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
 _VERSION_3 = 0x20080522
 
@@ -71,6 +72,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def no_new_privileges() -> None:
     """Let no program executed from now on gain anything by set-uid bits or file capabilities. Raises OSError."""
     _prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies; goes at once if that is not *parent* any more.
+
+    To be said last: another user or another set of capabilities takes it back. Raises OSError.
+    """
+    _prctl("parent death signal", _PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(111)
 
 
 def bound(kept: list[int]) -> None:

@@ -69,7 +69,7 @@ class Helper:
         self.answer = answer
 
     def call(self, operation: str, parameters: dict[str, Any] | None = None, id_: str = "") -> dict[str, Any]:
-        """Run an operation and give exit, stdout, stderr, truncated and duration.
+        """Run an operation and give exit, stdout, stderr, truncated, duration and, of a function, result.
 
         Raises HelperGone, OutcomeUnknown, and HelperError for what the helper refused or could not do. A program that
         ended with another exit code than 0 is no error here.
@@ -135,6 +135,10 @@ def _translated(error: VarlinkError, id_: str) -> HelperError:
         text = f"{details.get('operation')}: there is no such operation, or it is not for this user"
     elif error.name == interface.BAD_PARAMETER:
         text = f"parameter {details.get('parameter')}: {details.get('message')}"
+    elif error.name == interface.FAILED:
+        text = f"{details.get('type')}: {details.get('message')}"
+    elif error.name == interface.WORKER_DIED:
+        text = f"{details.get('operation')}: its process died ({details.get('message')}) before it had an answer"
     elif error.name == interface.TIMEOUT:
         end = "hangs in the kernel and was abandoned" if details.get("abandoned") else "was killed"
         text = f"{details.get('operation')}: not done after {details.get('seconds'):g} s, {end}"

@@ -21,7 +21,7 @@ import stat
 import sys
 
 from .._supervise._embedded import children, files, loop, spawn
-from . import audit, journal, schema
+from . import audit, journal, pool, schema
 from .operations import Operation, untrusted
 from .server import Api
 
@@ -95,14 +95,15 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     operations = {name: Operation(name, one) for name, one in definitions.items()}
     spawn.protect()
     log = journal.Journal(state + "/journal")
-    _recover(log)
+    _recover(log, state + "/workers")
     for one in operations.values():
         if one.unknown:
             audit.record("operation", operation=one.name, outcome="unknown names", unknown=one.unknown)
     turns = loop.Loop()
     family = children.Children(turns)
     turns.on_signal(signal.SIGCHLD, family.reap)
-    api = Api(turns, family, operations, log, path, os.path.basename(os.path.realpath(sys.argv[0])))
+    workers = pool.Pool(turns, family, operations, state + "/workers")
+    api = Api(turns, workers, operations, log, path, os.path.basename(os.path.realpath(sys.argv[0])))
     for number in (signal.SIGTERM, signal.SIGINT):
         turns.on_signal(number, api.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -127,18 +128,12 @@ def _make(folder: str) -> None:
         raise _Fatal(UNUSABLE, f"{folder}: is to be a directory of our own that nobody else may write to")
 
 
-def _recover(log: journal.Journal) -> None:
+def _recover(log: journal.Journal, workers: str) -> None:
     """End what an earlier helper left at work: its result can't reach anybody, and it must not go on beside another."""
+    for pid in pool.end_leftovers(workers):
+        audit.record("recovery", worker=pid, outcome="killed")
     for uid, id_, pid in log.unfinished():
-        if pid:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        if id_.startswith(journal.NAMELESS):
-            log.forget(uid, id_)
-        else:
-            log.lost(uid, id_)
+        log.lost(uid, id_)
         audit.record("recovery", caller=uid, id=id_, worker=pid, outcome="outcome unknown")
 
 

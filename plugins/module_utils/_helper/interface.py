@@ -14,20 +14,22 @@ interface io.holdfast.Helper
 
 type Parameter (name: string, type: (integer, string, boolean, enum, path), required: bool, description: string)
 
+# isolation: a process for the call alone, or one that does one call after the other with the same privileges.
 # idempotency says when a call is made again after the helper has died in the middle of it: pure and idempotent ones
 # are, once never. on_disconnect says what happens to a call whose caller goes away.
 type Operation (
   name: string, description: string, idempotency: (pure, idempotent, once), on_disconnect: (finish, cancel),
-  timeout: float, parameters: []Parameter
+  timeout: float, isolation: (pooled, fresh), parameters: []Parameter
 )
 
-# exit: the exit code, or minus the signal that ended it. truncated: there was more output than is kept.
-type Result (exit: int, stdout: string, stderr: string, truncated: bool, duration: float)
+# exit: the exit code, or minus the signal that ended it. truncated: there was more output than is kept. result: what a
+# function returned; any JSON.
+type Result (exit: int, stdout: string, stderr: string, truncated: bool, duration: float, result: ?object)
 
 # Runs an operation, and answers when it has ended. id is the caller's own name for the call; the same id again is the
 # same call: it gets the same answer and does not begin a second time.
 method Call(operation: string, parameters: ?object, id: ?string) -> (
-  exit: int, stdout: string, stderr: string, truncated: bool, duration: float
+  exit: int, stdout: string, stderr: string, truncated: bool, duration: float, result: ?object
 )
 
 # The operations that the caller may call, and no others.
@@ -43,6 +45,10 @@ method Outcome(id: string) -> (
 error NotAllowed (operation: string)
 error BadParameter (parameter: string, message: string)
 error CannotStart (operation: string, message: string)
+# A function raised an exception: its type and message.
+error Failed (operation: string, type: string, message: string)
+# The process of a function died before it had an answer.
+error WorkerDied (operation: string, message: string)
 # The worker was killed. abandoned: even that did not end it, and it hangs in the kernel.
 error Timeout (operation: string, seconds: float, abandoned: bool)
 # Too much at once; nothing was done.
@@ -58,6 +64,8 @@ error Stopping ()
 NOT_ALLOWED = f"{INTERFACE}.NotAllowed"
 BAD_PARAMETER = f"{INTERFACE}.BadParameter"
 CANNOT_START = f"{INTERFACE}.CannotStart"
+FAILED = f"{INTERFACE}.Failed"
+WORKER_DIED = f"{INTERFACE}.WorkerDied"
 TIMEOUT = f"{INTERFACE}.Timeout"
 BUSY = f"{INTERFACE}.Busy"
 BAD_ID = f"{INTERFACE}.BadId"

@@ -26,9 +26,6 @@ NEVER_BEGAN, RUNNING, DONE, UNKNOWN = "never_began", "running", "done", "unknown
 #: An outcome is kept for so many seconds, and so many of each caller are.
 KEPT_SECONDS, KEPT_CALLS = 3600.0, 256
 
-#: Begins the names of calls that nobody will ask about. No id has it, nor could be taken for a file half written.
-NAMELESS = "."
-
 is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}").fullmatch
 
 

@@ -19,13 +19,35 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .worker import Work
-
 SECRET = "(secret)"
 #: Characters of a value that are written down.
 _SHOWN = 256
 #: What every worker's environment begins with; nothing of the helper's own, and nothing of the caller's.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/", "SHELL": "/bin/sh"}
+
+
+class Path:
+    """A path parameter of a call: its place in argv, its name, what was given, and what is declared of it."""
+
+    __slots__ = ("declared", "index", "parameter", "value")
+
+    def __init__(self, index: int, parameter: str, value: str, declared: dict[str, Any]) -> None:
+        self.index = index
+        self.parameter = parameter
+        self.value = value
+        self.declared = declared
+
+
+class Work:
+    """What a worker is to do; argv is empty for a function."""
+
+    __slots__ = ("argv", "environment", "operation", "paths")
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.argv: list[str] = []
+        self.environment: dict[str, str] = {}
+        self.paths: list[Path] = []
 
 
 class Operation:
@@ -37,13 +59,18 @@ class Operation:
         "_parameters",
         "account",
         "capabilities",
+        "class_",
         "description",
         "directory",
+        "function",
         "gids",
+        "has_paths",
+        "has_secrets",
         "idempotency",
         "memory_max",
         "name",
         "on_disconnect",
+        "pooled",
         "timeout",
         "uids",
         "unknown",
@@ -66,9 +93,25 @@ class Operation:
             self.unknown.append(f"user: {self.user}")
         self.directory: str = definition.get("directory", "/")
         self.memory_max: int | None = definition.get("memory_max")
-        self._argv: list[str] = definition["argv"]
+        self._argv: list[str] = definition.get("argv", [])
+        function = definition.get("function")
+        #: File and name of the function, where it is no program.
+        self.function: tuple[str, str] | None = (function["file"], function["name"]) if function else None
+        #: Whether a process of the pool does it.
+        self.pooled: bool = definition.get("isolation", "pooled" if function else "fresh") == "pooled"
         self._environment = {key: str(value) for key, value in definition.get("environment", {}).items()}
         self._parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
+        self.has_paths = any(one["type"] == "path" for one in self._parameters.values())
+        self.has_secrets = any(one.get("no_log") for one in self._parameters.values())
+        #: Operations that agree in all of this may share a process: none has more there than it declares itself.
+        self.class_ = (
+            function["file"] if function else "",
+            self.user,
+            tuple(self.capabilities),
+            self.memory_max,
+            self.directory,
+            tuple(sorted(self._environment.items())),
+        )
         self.uids: set[int] = {0}
         self.gids: set[int] = set()
         overflow = _overflow()
@@ -102,6 +145,7 @@ class Operation:
             "idempotency": self.idempotency,
             "on_disconnect": self.on_disconnect,
             "timeout": self.timeout,
+            "isolation": "pooled" if self.pooled else "fresh",
             "parameters": parameters,
         }
 
@@ -132,9 +176,11 @@ class Operation:
 
     def work(self, values: dict[str, Any]) -> Work:
         """Give what the worker is to do with checked *values*."""
-        from .worker import Work
-
         work = Work(self)
+        if self.function is not None:
+            for name, one in self._parameters.items():
+                if one["type"] == "path" and name in values:
+                    work.paths.append(Path(-1, name, values[name], one))
         for word in self._argv:
             found = schema.placeholder(word)
             if found is None:
@@ -144,7 +190,7 @@ class Operation:
                 continue
             one, value = self._parameters[found[1]], values[found[1]]
             if one["type"] == "path":
-                work.paths.append((len(work.argv), found[1], value, one))
+                work.paths.append(Path(len(work.argv), found[1], value, one))
                 work.argv.append(value)
             elif "flag" in one:
                 if value:

@@ -10,6 +10,7 @@ not understood is refused, never ignored, since each word here gives somebody ro
 
 from __future__ import annotations
 
+import keyword
 import re
 
 from .capabilities import NUMBERS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 IDEMPOTENCY = ("pure", "idempotent", "once")
 ON_DISCONNECT = ("finish", "cancel")
+ISOLATION = ("pooled", "fresh")
 TIMEOUT = 30.0
 
 placeholder = re.compile(r"\{([a-z][a-z0-9_]{0,63})\}").fullmatch
@@ -32,6 +34,8 @@ _DOCUMENT = {"format", "socket", "state_directory", "operations"}
 _OPERATION = {
     "description",
     "argv",
+    "function",
+    "isolation",
     "parameters",
     "allow",
     "timeout",
@@ -72,6 +76,7 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
     reader.text(operation, "description", path)
     reader.choice(operation, "idempotency", path, IDEMPOTENCY)
     reader.choice(operation, "on_disconnect", path, ON_DISCONNECT)
+    reader.choice(operation, "isolation", path, ISOLATION)
     timeout = operation.get("timeout", TIMEOUT)
     if not is_number(timeout) or not 0 < timeout <= 86400:
         reader.wrong(f"{path}.timeout", "seconds above 0, at most 86400", timeout)
@@ -116,9 +121,14 @@ def _allow(reader: Reader, allow: object, path: str) -> None:
 
 
 def _templates(reader: Reader, operation: dict[str, Any], parameters: dict[str, Any], path: str) -> None:
+    if "function" in operation:
+        _function(reader, operation, parameters, path)
+        return
+    if operation.get("isolation") == "pooled":
+        reader.wrong(f"{path}.isolation", "a program has a process of its own; only functions can be pooled")
     argv = operation.get("argv")
     if not (isinstance(argv, list) and argv and all(is_text(word) for word in argv)):
-        reader.wrong(f"{path}.argv", "is to be a list of texts: the program and its arguments", argv)
+        reader.wrong(f"{path}.argv", "is to be a list of texts, the program and its arguments; or say function", argv)
         argv = ["/"]
     if not is_absolute(argv[0]):
         reader.wrong(f"{path}.argv[0]", "the program is to be an absolute path, and no placeholder", argv[0])
@@ -148,6 +158,35 @@ def _templates(reader: Reader, operation: dict[str, Any], parameters: dict[str, 
     for key in parameters:
         if isinstance(key, str) and key not in used:
             reader.wrong(f"{path}.parameters.{key}", f"is used nowhere: write '{{{key}}}' as an argument")
+
+
+def _function(reader: Reader, operation: dict[str, Any], parameters: dict[str, Any], path: str) -> None:
+    if "argv" in operation:
+        reader.wrong(path, "is to have argv or function, not both")
+    declared = operation["function"]
+    if reader.keys(declared, f"{path}.function", {"file", "name"}):
+        if not is_absolute(declared.get("file")):
+            reader.wrong(f"{path}.function.file", "an absolute path without '..'", declared.get("file"))
+        called = declared.get("name")
+        if not (isinstance(called, str) and called.isidentifier() and not called.startswith("_")):
+            reader.wrong(f"{path}.function.name", "the name of a function in the file, without '_' before it", called)
+    for key, parameter in parameters.items():
+        if isinstance(parameter, dict) and "flag" in parameter:
+            reader.wrong(f"{path}.parameters.{key}.flag", "is for arguments; a function is given true or false")
+        if keyword.iskeyword(key):
+            reader.wrong(f"{path}.parameters.{key}", "is a word of Python, and so no name of a function's parameter")
+    environment = operation.get("environment", {})
+    if not isinstance(environment, dict):
+        reader.wrong(f"{path}.environment", "is to be a dictionary, NAME to text", environment)
+        environment = {}
+    for key, value in environment.items():
+        below = f"{path}.environment.{key}"
+        if not (isinstance(key, str) and _variable(key)):
+            reader.wrong(below, "no name of a variable")
+        if not is_integer(value) and not is_text(value):
+            reader.wrong(below, "text or a whole number; quote anything else", value)
+        elif isinstance(value, str) and _any_placeholder(value):
+            reader.wrong(below, "a function is given its parameters as such, not in the environment", value)
 
 
 def _placeholder(reader: Reader, word: str, parameters: dict[str, Any], path: str) -> set[str]:

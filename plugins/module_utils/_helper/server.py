@@ -12,22 +12,22 @@ from .requests import Requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._supervise._embedded.children import Children
     from .._supervise._embedded.loop import Loop
     from .journal import Journal
     from .operations import Operation
+    from .pool import Pool
 
 
 class Api:
     """Serves *operations* at *path* until `stop` was called and all is done."""
 
     def __init__(
-        self, loop: Loop, family: Children, operations: dict[str, Operation], log: Journal, path: str, version: str
+        self, loop: Loop, pool: Pool, operations: dict[str, Operation], log: Journal, path: str, version: str
     ) -> None:
         """Listen. Raises OSError."""
         self._loop = loop
         self._stopping = False
-        self._calls = Calls(loop, family, log, self._end_if_done)
+        self._calls = Calls(pool, log, self._end_if_done)
         requests = Requests(operations, self._calls, version)
         self._connections = Connections(loop, path, requests.known, requests.request)
 

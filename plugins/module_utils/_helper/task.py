@@ -45,6 +45,8 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "truncated": result["truncated"],
         "duration": result["duration"],
     }
+    if result.get("result") is not None:
+        done["result"] = result["result"]
     if result["exit"] != 0:
         done.update(failed=True, msg=f"{operation['name']}: {_ending(result['exit'])}")
     return done

@@ -2,23 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Workers: each call runs in a fresh process, with only the privileges that its operation declares. PRIVATE to the collection.
+"""Workers: what runs for a call, in a fresh process or in one of the pool. PRIVATE to the collection.
 
-The child prepares itself, then waits for leave to begin, which comes when the journal knows of it. If the helper dies
-before that, the child goes without having done anything.
+A process hears by its control socket what it is to do, when the journal knows of it. Until then it waits, with nothing
+that could be done; if the helper dies before that, it goes.
 """
 
 from __future__ import annotations
 
-import fcntl
+import marshal
 import os
-import resource
 import signal
+import socket
 import time
 
 from .._supervise._embedded import children
-from . import capabilities, paths
-from .operations import untrusted
+from .._varlink.codec import BadMessage, decode
+from . import child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,96 +33,129 @@ if TYPE_CHECKING:
 OUTPUT = 65536
 #: Seconds after SIGKILL in which a process is to be gone. One that is not hangs in the kernel.
 GRACE = 5.0
-#: First descriptor of the files that a worker gets for its path parameters.
-_PATHS = 10
-#: Descriptors of our own in a worker until it becomes the program.
-_COMPLAINT, _LEAVE = 3, 4
-_DESCRIPTORS = 1024
-#: What a complaint about a parameter, and so about the caller, begins with.
-REFUSED = "refused: "
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, *_HANDLED)
+#: Longest answer of a child, in bytes.
+_ANSWER = child.RESULT + 16384
+REFUSED = child.REFUSED
 
 EXITED, TIMED_OUT, ABANDONED, CANNOT_START, CANCELLED = "exited", "timeout", "abandoned", "cannot_start", "cancelled"
+#: Of functions: it raised an exception; its process died before it had an answer.
+RAISED, DIED = "raised", "died"
 
 
-class Work:
-    """What a worker is to do. paths: index in argv, parameter, path, and what is declared of it."""
+class Run:
+    """What one call has of a worker. *ended* is called once, with what `outcome` says then."""
 
-    __slots__ = ("argv", "environment", "operation", "paths")
-
-    def __init__(self, operation: Operation) -> None:
-        self.operation = operation
-        self.argv: list[str] = []
-        self.environment: dict[str, str] = {}
-        self.paths: list[tuple[int, str, str, dict[str, Any]]] = []
-
-
-class Refused(Exception):
-    """A path parameter leads elsewhere."""
-
-
-class Worker:
-    """A process at work; *ended* is called once, with what `outcome` says then."""
-
-    def __init__(self, loop: Loop, family: Children, work: Work, ended: Callable[[Worker], None]) -> None:
-        """Start a process that waits for `begin`. Raises OSError when there is none."""
-        self._loop = loop
-        self._ended: Callable[[Worker], None] | None = ended
-        self._timer: Timer | None = None
-        self.timeout = work.operation.timeout
+    def __init__(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None], pid: int) -> None:
+        self.pid = pid
+        self.timeout = operation.timeout
         self.outcome = ""
         #: Exit code, or minus the signal that ended it.
         self.exit = 0
-        #: Why it could not start.
+        #: Why it could not start, or what its function raised; the type of that is in `kind`.
         self.message = ""
+        self.kind = ""
+        #: What its function returned.
+        self.result: Any = None
         self.truncated = False
         self.began = time.monotonic()
         self.duration = 0.0
-        self._output = [bytearray(), bytearray()]
-        self._reading: dict[int, int] = {}
-        self._doomed = ""
-        ends = _pipes(4)
-        out, err, complaint, leave = ends[0], ends[1], ends[2], ends[3]
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-        try:
-            self.pid = os.fork()
-        except OSError:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            for pair in ends:
-                os.close(pair[0])
-                os.close(pair[1])
-            raise
-        if self.pid == 0:
-            try:
-                _descriptors(out[1], err[1], complaint[1], leave[0])
-                os.write(_COMPLAINT, _become(work).encode("utf-8", "replace")[:4000])
-            finally:
-                os._exit(111)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for descriptor in (out[1], err[1], complaint[1], leave[0]):
-            os.close(descriptor)
-        self._complaint, self._leave = complaint[0], leave[1]
-        for number, descriptor in enumerate((out[0], err[0])):
-            os.set_blocking(descriptor, False)
-            self._reading[descriptor] = number
-            loop.watch(descriptor, self._reader(descriptor))
-        os.set_blocking(self._complaint, False)
-        family.watch(self.pid, self._died, self._dying)
+        self._work = marshal.dumps((operation.name, values))
+        self._ended: Callable[[Run], None] | None = ended
 
     def begin(self) -> None:
         """Let it begin; its time runs from now."""
-        try:
-            os.write(self._leave, b"!")
-        except OSError:
-            pass  # It has failed already, and says why.
-        os.close(self._leave)
-        self._leave = -1
-        self.began = time.monotonic()
-        self._timer = self._loop.later(self.timeout, lambda: self.kill(TIMED_OUT))
+        raise NotImplementedError
 
     def kill(self, why: str) -> None:
         """End it, and all of its group, because of *why* (TIMED_OUT or CANCELLED)."""
+        raise NotImplementedError
+
+    def output(self, _number: int) -> str:
+        """Give what it wrote to standard output (0) or error (1)."""
+        return ""
+
+    def take(self, answer: bytes) -> bool:
+        """Take what a child says of its work, believed no more than a caller; says whether the child is of further use."""
+        try:
+            content = decode(answer)
+            if "cannot" in content:
+                self.outcome, self.message = CANNOT_START, str(content["cannot"])[:4000]
+            elif "raised" in content:
+                self.kind, self.message = str(content["raised"][0])[:64], str(content["raised"][1])[: child.MESSAGE]
+                self.outcome = RAISED
+            else:
+                self.result = content["result"]
+                self.outcome = EXITED
+            return not content.get("last")
+        except (BadMessage, LookupError) as error:
+            self.outcome, self.kind, self.message = RAISED, "ValueError", f"no result that can be passed on: {error}"
+            return True
+
+    def finish(self) -> None:
+        """Tell whoever waits that it has ended."""
+        self.duration = time.monotonic() - self.began
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(self)
+
+
+class Fresh(Run):
+    """A process for one call. It is there before the call is, as a spare: `give` says what it is for."""
+
+    def __init__(
+        self, loop: Loop, family: Children, operations: dict[str, Operation], gone: Callable[[Fresh], None]
+    ) -> None:
+        """Start a process that waits for its work; *gone* is called when it has ended. Raises OSError when there is none."""
+        self._loop = loop
+        self._gone = gone
+        self._timer: Timer | None = None
+        self._output = [bytearray(), bytearray()]
+        self._reading: dict[int, int] = {}
+        self._doomed = ""
+        self._given = False
+        self.outcome = ""
+        self._is_function = False
+        ends = _pipes(2)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            _close_all(ends)
+            raise
+        self._control = ours
+        parent = os.getpid()
+        try:
+            self.pid = fork(
+                lambda: child.settle(ends[0][1], ends[1][1], theirs.fileno()), lambda: child.fresh(operations, parent)
+            )
+        except OSError:
+            _close_all(ends)
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        for number, (ours_, theirs_) in enumerate(ends):
+            os.close(theirs_)
+            os.set_blocking(ours_, False)
+            self._reading[ours_] = number
+            loop.watch(ours_, self._reader(ours_))
+        ours.setblocking(False)
+        family.watch(self.pid, self._died, self._dying)
+
+    def give(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> None:
+        """Say what it is to do at `begin`."""
+        super().__init__(operation, values, ended, self.pid)
+        self._given = True
+        self._is_function = operation.function is not None
+
+    def begin(self) -> None:
+        self.began = time.monotonic()
+        self._timer = self._loop.later(self.timeout, lambda: self.kill(TIMED_OUT))
+        try:
+            self._control.send(self._work)
+        except OSError:
+            pass  # It is dead, and about to be reaped.
+
+    def kill(self, why: str) -> None:
         if self.outcome or self._doomed:
             return
         self._doomed = why
@@ -131,50 +164,49 @@ class Worker:
             self._timer.cancel()
         self._timer = self._loop.later(GRACE, self._abandon)
 
+    def dismiss(self) -> None:
+        """Let a spare go that is not needed any more."""
+        self._control.shutdown(socket.SHUT_RDWR)
+
     def output(self, number: int) -> str:
-        """Give what it wrote to standard output (0) or error (1)."""
         return self._output[number].decode("utf-8", "replace")
 
     def _dying(self) -> None:
         """Kill its group while the leader still keeps the number of it."""
-        for kill in (os.killpg, os.kill):
-            try:
-                kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # Not the leader of a group yet.
+        kill_group(self.pid)
 
     def _abandon(self) -> None:
         """Wait no longer for a process that even SIGKILL does not end; it is still reaped when it does end."""
         self.outcome = ABANDONED
-        self._finish()
+        self.finish()
 
     def _died(self, exit_: Exit) -> None:
-        if self._leave >= 0:
-            os.close(self._leave)
-            self._leave = -1
-        try:
-            self.message = os.read(self._complaint, 4096).decode("utf-8", "replace")
-        except BlockingIOError:
-            pass
-        os.close(self._complaint)
         for descriptor in tuple(self._reading):
             self._read(descriptor)
         for descriptor in tuple(self._reading):
             self._close(descriptor)
-        if self.outcome == ABANDONED:
-            self.outcome = EXITED
-            return
-        self.exit = -exit_.code if exit_.kind == children.SIGNALLED else exit_.code
-        self.outcome = self._doomed or (CANNOT_START if self.message else EXITED)
-        self._finish()
-
-    def _finish(self) -> None:
-        self.duration = time.monotonic() - self.began
+        try:
+            answer = self._control.recv(_ANSWER)
+        except OSError:
+            answer = b""
+        self._control.close()
         if self._timer is not None:
             self._timer.cancel()
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended(self)
+        if self.outcome == ABANDONED:
+            self.outcome = EXITED
+        elif self._given:
+            self.exit = -exit_.code if exit_.kind == children.SIGNALLED else exit_.code
+            if self._doomed:
+                self.outcome = self._doomed
+            elif answer:
+                self.take(answer)
+                self.exit = 0
+            elif self._is_function:
+                self.outcome, self.message = DIED, str(exit_)
+            else:
+                self.outcome = EXITED
+            self.finish()
+        self._gone(self)
 
     def _read(self, descriptor: int) -> None:
         """Take in what it wrote; at most so much at a time, so that nobody else waits."""
@@ -201,97 +233,197 @@ class Worker:
         os.close(descriptor)
 
 
+class Turn(Run):
+    """One call of a function in a process of the pool."""
+
+    def __init__(
+        self, pooled: Pooled, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]
+    ) -> None:
+        super().__init__(operation, values, ended, pooled.pid)
+        self._pooled = pooled
+
+    def begin(self) -> None:
+        self.began = time.monotonic()
+        self._pooled.begin(self, self._work)
+
+    def kill(self, why: str) -> None:
+        self._pooled.kill(self, why)
+
+    def end(self, outcome: str, message: str = "") -> None:
+        """Have it end without an answer."""
+        self.outcome, self.message = outcome, message
+        self.finish()
+
+
+class Pooled:
+    """A process that does one call after the other, all with the same privileges.
+
+    idle is called when it has done one, with whether it can do more; gone when the process has ended or is waited for no longer.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        family: Children,
+        operations: dict[str, Operation],
+        operation: Operation,
+        idle: Callable[[Pooled, bool], None],
+        gone: Callable[[Pooled], None],
+    ) -> None:
+        """Start a process for the class of *operation*. Raises OSError when there is none."""
+        self._loop = loop
+        self._idle = idle
+        self._gone = gone
+        self._turn: Turn | None = None
+        self._hanging: Turn | None = None
+        self._doomed = ""
+        self._open = True
+        self._grace: Timer | None = None
+        self.class_ = operation.class_
+        #: How many calls it was given, when the present one is out of time, and since when it has none.
+        self.calls = 0
+        self.deadline = 0.0
+        self.since = time.monotonic()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        parent = os.getpid()
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            self.pid = fork(
+                lambda: child.settle(null, null, theirs.fileno()), lambda: child.pooled(operations, operation, parent)
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(null)
+        ours.setblocking(False)
+        loop.watch(ours.fileno(), self._ready)
+        family.watch(self.pid, self._died, self._dying)
+
+    @property
+    def usable(self) -> bool:
+        """Say whether it can be given a call."""
+        return self._open and not self._doomed and self._turn is None
+
+    @property
+    def working(self) -> bool:
+        """Say whether it has a call that is not out of time."""
+        return self._turn is not None and not self._doomed
+
+    def reserve(self, turn: Turn) -> None:
+        """Have it for nobody else."""
+        self._turn = turn
+        self.calls += 1
+
+    def begin(self, turn: Turn, work: bytes) -> None:
+        """Do a call."""
+        self.deadline = turn.began + turn.timeout
+        try:
+            self._control.send(work)
+        except OSError:
+            pass  # It is dead, and about to be reaped.
+
+    def expired(self) -> None:
+        """End a call that is out of time, and the process with it."""
+        if self._turn is not None:
+            self.kill(self._turn, TIMED_OUT)
+
+    def kill(self, turn: Turn, why: str) -> None:
+        """End the process if *turn* is what it does."""
+        if turn is not self._turn or self._doomed:
+            return
+        self._doomed = why
+        self._dying()
+        self._grace = self._loop.later(GRACE, self._abandon)
+
+    def dismiss(self) -> None:
+        """Let it go: its calls were enough, or it has had none for long."""
+        if self._open:
+            self._open = False
+            self._loop.forget(self._control.fileno())
+            self._control.close()
+
+    def _dying(self) -> None:
+        kill_group(self.pid)
+
+    def _abandon(self) -> None:
+        self._hanging, self._turn = self._turn, None
+        self._gone(self)
+        if self._hanging is not None:
+            self._hanging.end(ABANDONED)
+
+    def _ready(self, _events: int) -> None:
+        try:
+            answer = self._control.recv(_ANSWER)
+        except BlockingIOError:
+            return
+        except OSError:
+            answer = b""
+        if not answer:
+            self.dismiss()
+            return
+        turn = self._turn
+        if turn is None or self._doomed:
+            return
+        self._turn = None
+        self.since = time.monotonic()
+        useful = turn.take(answer)
+        # First, so that what begins when the call has ended finds it.
+        self._idle(self, useful)
+        turn.finish()
+
+    def _died(self, exit_: Exit) -> None:
+        self.dismiss()
+        if self._grace is not None:
+            self._grace.cancel()
+        if self._hanging is not None:
+            self._hanging.outcome = EXITED
+        turn, self._turn = self._turn, None
+        self._gone(self)
+        if turn is not None:
+            turn.end(self._doomed or DIED, "" if self._doomed else str(exit_))
+
+
+def fork(settle: Callable[[], None], live: Callable[[], None]) -> int:
+    """Start a child that does both and never returns; gives its pid. Raises OSError."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, child.HANDLED)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                settle()
+                live()
+                os._exit(0)
+            finally:
+                os._exit(111)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid
+
+
+def kill_group(pid: int) -> None:
+    """Kill a process and its group; nothing happens when it is not there."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # Not the leader of a group yet.
+
+
 def _pipes(count: int) -> list[tuple[int, int]]:
-    """Give so many pipes, or none. Raises OSError."""
     made: list[tuple[int, int]] = []
     try:
         for _number in range(count):
             made.append(os.pipe2(os.O_CLOEXEC))
     except OSError:
-        for pair in made:
-            os.close(pair[0])
-            os.close(pair[1])
+        _close_all(made)
         raise
     return made
 
 
-def _become(work: Work) -> str:
-    """Become the program; returns only to say why not."""
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in _DEFAULTS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.setsid()
-        os.umask(0o077)
-        opened = [_open(work, *path) for path in work.paths]
-        reason = untrusted(work.argv[0])
-        if reason:
-            return reason
-        _privileges(work.operation)
-        os.chdir(work.operation.directory)
-        if os.read(_LEAVE, 1) != b"!":
-            os._exit(111)
-        for descriptor in opened:
-            os.set_inheritable(descriptor, True)
-        os.execve(work.argv[0], work.argv, work.environment)
-    except Refused as error:
-        return f"{REFUSED}{error}"
-    except OSError as error:
-        return f"{work.argv[0]}: {error.strerror or error}"
-    except BaseException as error:  # nothing of the helper may go on in the child
-        return f"{work.argv[0]}: {type(error).__name__}"
-
-
-def _descriptors(out: int, err: int, complaint: int, leave: int) -> None:
-    """Have standard input, the outputs and our two pipes, and nothing else open."""
-    lifted = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 64) for one in (out, err, complaint, leave)]
-    lifted.insert(0, fcntl.fcntl(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), fcntl.F_DUPFD_CLOEXEC, 64))
-    for number, descriptor in zip((0, 1, 2, _COMPLAINT, _LEAVE), lifted):
-        # Our pipes end with the exec: the program has its outputs and the paths.
-        os.dup2(descriptor, number, inheritable=number <= 2)
-    os.closerange(_LEAVE + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
-
-
-def _open(work: Work, index: int, parameter: str, path: str, declared: dict[str, Any]) -> int:
-    """Hold what a path parameter names, and have the program get that and not the name."""
-    account = work.operation.account
-    try:
-        held, rest = paths.hold(
-            declared["within"],
-            path,
-            exists=declared.get("exists", True),
-            create=declared.get("create", ""),
-            crossing=declared.get("cross_mounts", False),
-            owner=account[:2] if account else (0, 0),
-        )
-    except paths.Refused as error:
-        raise Refused(f"{parameter}: {error}") from None
-    except OSError as error:
-        raise Refused(f"{parameter}: {error.strerror}") from None
-    descriptor = fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, _PATHS)
-    os.close(held)
-    work.argv[index] = f"/proc/self/fd/{descriptor}{rest}"
-    return descriptor
-
-
-def _privileges(operation: Operation) -> None:
-    """Give up, for good, all that the operation does not declare."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_NOFILE, _DESCRIPTORS)
-    if os.geteuid() == 0:
-        if operation.account is None:
-            raise Refused(f"there is no user {operation.user}")
-        capabilities.bound(operation.capabilities)
-        capabilities.become(*operation.account, operation.capabilities)
-    elif operation.capabilities or operation.user not in ("root", str(os.geteuid())):
-        raise Refused("only a helper that runs as root can give capabilities or be another user")
-    capabilities.no_new_privileges()
-    if operation.memory_max is not None:
-        _lower(resource.RLIMIT_AS, operation.memory_max)
-
-
-def _lower(limit: int, value: int) -> None:
-    hard = resource.getrlimit(limit)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(limit, (value, value))
+def _close_all(pairs: list[tuple[int, int]]) -> None:
+    for pair in pairs:
+        os.close(pair[0])
+        os.close(pair[1])

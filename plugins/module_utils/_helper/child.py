@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a worker does between the fork and its work: it keeps what its operation declares and nothing else. PRIVATE to the collection.
+
+All of this runs in the child, which never returns to what the helper was doing. Its control socket says what there is to
+do; when that is closed before anything came, the child goes without having done anything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import marshal
+import os
+import resource
+import signal
+import sys
+
+from . import capabilities, function, paths
+from .operations import untrusted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from typing import Any
+
+    from .operations import Operation, Path, Work
+
+#: The descriptor on which a child hears from the helper, and answers.
+CONTROL = 3
+#: First descriptor of the files that a worker gets for its path parameters.
+_PATHS = 10
+#: Descriptors that a worker may have.
+_DESCRIPTORS = 1024
+#: Longest piece of work, in bytes: a request is shorter.
+_LONGEST = 262144
+#: Longest result of a function, in bytes of JSON, and longest message of its exception, in characters.
+RESULT, MESSAGE = 65536, 1000
+#: What a complaint about a parameter, and so about the caller, begins with.
+REFUSED = "refused: "
+#: Signals that the helper handles.
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, *HANDLED)
+
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+class Refused(Exception):
+    """A path parameter leads elsewhere."""
+
+
+def settle(out: int, err: int, control: int) -> None:
+    """Have standard input, the outputs and the control socket, and nothing else of the helper's."""
+    lifted = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 64) for one in (out, err, control)]
+    lifted.insert(0, fcntl.fcntl(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), fcntl.F_DUPFD_CLOEXEC, 64))
+    for number, descriptor in zip((0, 1, 2, CONTROL), lifted):
+        # The control socket ends with an exec: a program has its outputs and the paths.
+        os.dup2(descriptor, number, inheritable=number <= 2)
+    os.closerange(CONTROL + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    signal.set_wakeup_fd(-1)
+    for number in _DEFAULTS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.setsid()
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+    capabilities.no_new_privileges()
+
+
+def fresh(operations: dict[str, Operation], parent: int) -> None:
+    """Wait for one piece of work and do it."""
+    work = os.read(CONTROL, _LONGEST)
+    if not work:
+        return
+    name, values = marshal.loads(work)
+    operation = operations[name]
+    if operation.function is None:
+        os.write(CONTROL, _cannot(_become(operation.work(values))))
+        return
+    called = _prepared(operation, parent)
+    answer = _cannot(called) if isinstance(called, str) else _called(operation, called, values)[0]
+    for output in (sys.stdout, sys.stderr):
+        output.flush()
+    os.write(CONTROL, answer)
+
+
+def pooled(operations: dict[str, Operation], operation: Operation, parent: int) -> None:
+    """Call functions of the operation's class as often as we are asked to, until the helper closes the socket."""
+    called = _prepared(operation, parent)
+    last = False
+    while not last:
+        work = os.read(CONTROL, _LONGEST)
+        if not work:
+            return
+        name, values = marshal.loads(work)
+        if isinstance(called, str):
+            answer, last = _cannot(called, True), True
+        else:
+            answer, last = _called(operations[name], called, values)
+        os.write(CONTROL, answer)
+
+
+def _cannot(reason: str, last: bool = False) -> bytes:
+    """Say why the work was not begun; last: and that this process ends."""
+    return json.dumps({"cannot": reason[:4000], "last": last}).encode()
+
+
+# --- Functions ---------------------------------------------------------------------------------------------------
+
+
+def _prepared(operation: Operation, parent: int) -> types.ModuleType | str:
+    """Give up what the operation does not declare and load its file: the module, or why there is none."""
+    declared = operation.function
+    if declared is None:
+        return "there is no function"
+    try:
+        # Read before the user changes, who need not be able to; run after it.
+        text = function.read(declared[0])
+        os.environ.clear()
+        os.environ.update(operation.work({}).environment)
+        _privileges(operation)
+        capabilities.die_with(parent)
+        os.chdir(operation.directory)
+        return function.load(declared[0], text)
+    except function.Unusable as error:
+        return str(error)
+    except Refused as error:
+        return str(error)
+    except OSError as error:
+        return f"{declared[0]}: {error.strerror or error}"
+
+
+def _called(operation: Operation, module: types.ModuleType, values: dict[str, Any]) -> tuple[bytes, bool]:
+    """Call a function: what is to be answered, and whether this process is of no further use."""
+    declared = operation.function
+    if declared is None:
+        return _cannot("there is no function", True), True
+    called = getattr(module, declared[1], None)
+    if not callable(called):
+        return _cannot(f"{declared[0]}: there is no function {declared[1]}"), False
+    opened: list[int] = []
+    try:
+        if operation.has_paths:
+            for path in operation.work(values).paths:
+                descriptor, values[path.parameter] = _open(path, operation.account)
+                opened.append(descriptor)
+        answer = _encode({"result": called(**values)})
+        if len(answer) > RESULT:
+            raise ValueError(f"the result is longer than {RESULT} bytes of JSON")
+        return answer.encode(), False
+    except Refused as error:
+        return _cannot(f"{REFUSED}{error}"), False
+    except BaseException as error:  # SystemExit and the like end this process and nobody else
+        last = isinstance(error, MemoryError) or not isinstance(error, Exception)
+        return _encode({"raised": function.told(error, MESSAGE), "last": last}).encode(), last
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+# --- Programs ----------------------------------------------------------------------------------------------------
+
+
+def _become(work: Work) -> str:
+    """Become the program; returns only to say why not."""
+    try:
+        for path in work.paths:
+            descriptor, work.argv[path.index] = _open(path, work.operation.account)
+            os.set_inheritable(descriptor, True)
+        reason = untrusted(work.argv[0])
+        if reason:
+            return reason
+        _privileges(work.operation)
+        os.chdir(work.operation.directory)
+        os.execve(work.argv[0], work.argv, work.environment)
+    except Refused as error:
+        return f"{REFUSED}{error}"
+    except OSError as error:
+        return f"{work.argv[0]}: {error.strerror or error}"
+    except BaseException as error:  # nothing of the helper may go on in the child
+        return f"{work.argv[0]}: {type(error).__name__}"
+
+
+def _open(path: Path, account: tuple[int, int, list[int]] | None) -> tuple[int, str]:
+    """Hold what a path parameter names: the descriptor of that, and the name under which it is found."""
+    declared = path.declared
+    try:
+        held, rest = paths.hold(
+            declared["within"],
+            path.value,
+            exists=declared.get("exists", True),
+            create=declared.get("create", ""),
+            crossing=declared.get("cross_mounts", False),
+            owner=account[:2] if account else (0, 0),
+        )
+    except paths.Refused as error:
+        raise Refused(f"{path.parameter}: {error}") from None
+    except OSError as error:
+        raise Refused(f"{path.parameter}: {error.strerror}") from None
+    descriptor = fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, _PATHS)
+    os.close(held)
+    return descriptor, f"/proc/self/fd/{descriptor}{rest}"
+
+
+def _privileges(operation: Operation) -> None:
+    """Give up, for good, all that the operation does not declare."""
+    if os.geteuid() == 0:
+        if operation.account is None:
+            raise Refused(f"there is no user {operation.user}")
+        capabilities.bound(operation.capabilities)
+        capabilities.become(*operation.account, operation.capabilities)
+    elif operation.capabilities or operation.user not in ("root", str(os.geteuid())):
+        raise Refused("only a helper that runs as root can give capabilities or be another user")
+    if operation.memory_max is not None:
+        _lower(resource.RLIMIT_AS, operation.memory_max)
+
+
+def _lower(limit: int, value: int) -> None:
+    hard = resource.getrlimit(limit)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Operations that are Python functions: their file, which root alone can have written. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+import stat
+import types
+from importlib import machinery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Longest file, in bytes.
+LONGEST = 1048576
+
+
+class Unusable(Exception):
+    """The file can't be used; the text says why."""
+
+
+def read(path: str) -> bytes:
+    """Give the content of the file *path*. Raises Unusable.
+
+    From component to component nothing is followed, and everything is to belong to root (or to us) and to be closed to
+    others: nobody can exchange the file, before or after we looked. A folder like /tmp, where nobody can take away what is
+    not his, will do.
+    """
+    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            # Opened without waiting: a FIFO in the place of the file would hold us up.
+            flags = os.O_RDONLY | os.O_NONBLOCK if last else os.O_PATH | os.O_DIRECTORY
+            below = os.open(part, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = below
+            _trusted("/" + "/".join(parts[: number + 1]), os.fstat(here), last)
+        text = os.read(here, LONGEST + 1)
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from None
+    finally:
+        os.close(here)
+    if len(text) > LONGEST:
+        raise Unusable(f"{path}: is longer than {LONGEST} bytes")
+    return text
+
+
+def _trusted(path: str, found: os.stat_result, last: bool) -> None:
+    if last and not stat.S_ISREG(found.st_mode):
+        raise Unusable(f"{path}: is no regular file")
+    if found.st_uid not in (0, os.geteuid()):
+        raise Unusable(f"{path}: belongs to uid {found.st_uid}, who may change it")
+    shared = not last and found.st_mode & stat.S_ISVTX
+    if found.st_mode & 0o022 and not shared:
+        raise Unusable(f"{path}: others may write to it")
+
+
+class _Loader(machinery.SourceFileLoader):
+    """Takes the text that was read and judged, and nothing from the file system: no second look, and no cache."""
+
+    def __init__(self, path: str, text: bytes) -> None:
+        super().__init__("holdfast_operation", path)
+        self._text = text
+
+    def get_data(self, path: str) -> bytes:
+        """Give the text; of anything else that Python would look for there is nothing."""
+        if path != self.path:
+            raise FileNotFoundError(path)
+        return self._text
+
+    def path_stats(self, path: str) -> Any:
+        """Have no cache used."""
+        raise FileNotFoundError(path)
+
+
+def load(path: str, text: bytes) -> types.ModuleType:
+    """Run the content of a file and give the module. Raises Unusable.
+
+    The standard library can be imported; nothing is looked for in the file's folder or in site-packages.
+    """
+    loader = _Loader(path, text)
+    module = types.ModuleType(loader.name)
+    module.__file__ = path
+    try:
+        loader.exec_module(module)
+    except BaseException as error:  # whatever is wrong with the file is told to whoever calls
+        kind, message = told(error, 200)
+        raise Unusable(f"{path}: {kind}: {message}") from None
+    return module
+
+
+def told(error: BaseException, length: int) -> list[str]:
+    """Give type and message of an exception as a caller is told them: at most *length* characters, no traceback."""
+    try:
+        message = str(error)
+    except Exception:  # of an exception that can't even say what it is
+        message = ""
+    message = "".join(letter if letter.isprintable() else " " for letter in message[:length])
+    return [type(error).__name__[:64], message]

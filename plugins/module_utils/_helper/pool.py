@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which process does a call: one of the pool, a spare, or a new one. PRIVATE to the collection.
+
+Processes are forked from the helper itself, which has loaded all that they need, has its memory frozen for the collector
+and so shares it with them. Nothing is there before the first call, and nothing but one spare long after the last.
+
+A process of the pool belongs to a class: one file of functions, one user, one set of capabilities, filter and limits. It
+never holds more than the operations of its class declare.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .._supervise._embedded import files, identity
+from .worker import Fresh, Pooled, Turn, kill_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._supervise._embedded.children import Children
+    from .._supervise._embedded.loop import Loop, Timer
+    from .operations import Operation
+    from .worker import Run
+
+#: Processes of one class, and calls that one process does.
+OF_CLASS, CALLS = 4, 5000
+#: Processes that wait for a call of any operation.
+SPARES = 2
+#: Seconds after which a process that nobody needed goes; one spare stays.
+IDLE = 60.0
+
+
+class Pool:
+    """All processes that work, or wait for work. *folder* holds a file for each, named by its pid."""
+
+    def __init__(self, loop: Loop, family: Children, operations: dict[str, Operation], folder: str) -> None:
+        self._loop = loop
+        self._family = family
+        self._operations = operations
+        self._folder = folder
+        os.makedirs(folder, 0o700, exist_ok=True)
+        self._spares: list[Fresh] = []
+        self._idle: dict[tuple[object, ...], list[Pooled]] = {}
+        self._counts: dict[tuple[object, ...], int] = {}
+        self._members: set[Pooled] = set()
+        self._alarm: Timer | None = None
+        self._refilling = False
+        self._used = 0.0
+        self._stopped = False
+
+    def has_room(self, operation: Operation) -> bool:
+        """Say whether a call need not wait for another one of its class."""
+        if not operation.pooled:
+            return True
+        return bool(self._idle.get(operation.class_)) or self._counts.get(operation.class_, 0) < OF_CLASS
+
+    def take(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> Run:
+        """Have a process for a call, which is to be told to begin. Raises OSError when there is none."""
+        if operation.pooled:
+            return self._pooled(operation, values, ended)
+        fresh = self._spares.pop() if self._spares else self._new()
+        fresh.give(operation, values, ended)
+        self._used = time.monotonic()
+        if not self._refilling:
+            # After this call has begun, beside which there is a processor free.
+            self._refilling = True
+            self._loop.soon(self._refill)
+        return fresh
+
+    def stop(self) -> None:
+        """Let go of whoever has no work."""
+        self._stopped = True
+        for spare in self._spares:
+            spare.dismiss()
+        self._spares.clear()
+        for idle in self._idle.values():
+            for pooled in idle:
+                pooled.dismiss()
+            idle.clear()
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    # -- spares ----------------------------------------------------------------------------------------------------
+
+    def _new(self) -> Fresh:
+        fresh = Fresh(self._loop, self._family, self._operations, self._fresh_gone)
+        self._note(fresh.pid)
+        return fresh
+
+    def _fresh_gone(self, fresh: Fresh) -> None:
+        if fresh in self._spares:
+            self._spares.remove(fresh)
+        self._forget(fresh.pid)
+
+    def _refill(self) -> None:
+        self._refilling = False
+        if self._stopped or len(self._spares) >= SPARES:
+            return
+        try:
+            self._spares.append(self._new())
+        except OSError:
+            return  # The next call tries for itself, and says so.
+        if len(self._spares) < SPARES:
+            # One at a time: between two there is time for calls.
+            self._refilling = True
+            self._loop.soon(self._refill)
+        self._wake_at(time.monotonic() + IDLE)
+
+    # -- pool ------------------------------------------------------------------------------------------------------
+
+    def _pooled(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> Turn:
+        class_ = operation.class_
+        idle = self._idle.get(class_)
+        pooled = None
+        while idle and pooled is None:
+            # The one that was used last: its memory is warm, and those that are too many get old.
+            found = idle.pop()
+            pooled = found if found.usable else None
+        if pooled is None:
+            pooled = Pooled(self._loop, self._family, self._operations, operation, self._done, self._pooled_gone)
+            self._members.add(pooled)
+            self._counts[class_] = self._counts.get(class_, 0) + 1
+            self._note(pooled.pid)
+        turn = Turn(pooled, operation, values, ended)
+        pooled.reserve(turn)
+        self._wake_at(turn.began + operation.timeout)
+        return turn
+
+    def _done(self, pooled: Pooled, useful: bool) -> None:
+        if self._stopped or not useful or pooled.calls >= CALLS:
+            self._leave(pooled)
+            pooled.dismiss()
+        else:
+            self._idle.setdefault(pooled.class_, []).append(pooled)
+
+    def _pooled_gone(self, pooled: Pooled) -> None:
+        self._forget(pooled.pid)
+        self._leave(pooled)
+
+    def _leave(self, pooled: Pooled) -> None:
+        """Count a process no more: another one of its class may take its place."""
+        if pooled in self._members:
+            self._members.remove(pooled)
+            self._counts[pooled.class_] -= 1
+            idle = self._idle.get(pooled.class_, [])
+            if pooled in idle:
+                idle.remove(pooled)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _wake_at(self, when: float) -> None:
+        """Look after everybody at *when* or before: one timer for all, since one for each call would cost each call."""
+        if self._alarm is None or self._alarm.when > when:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.later(when - time.monotonic(), self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        now = time.monotonic()
+        next_ = []
+        for pooled in tuple(self._members):
+            if pooled.working:
+                if pooled.deadline > now:
+                    next_.append(pooled.deadline)
+                else:
+                    pooled.expired()
+            elif pooled.usable:
+                if pooled.since + IDLE > now:
+                    next_.append(pooled.since + IDLE)
+                else:
+                    self._leave(pooled)
+                    pooled.dismiss()
+        if len(self._spares) > 1:
+            if self._used + IDLE > now:
+                next_.append(self._used + IDLE)
+            else:
+                while len(self._spares) > 1:
+                    self._spares.pop().dismiss()
+        if next_:
+            self._wake_at(min(next_))
+
+    # -- what is left when the helper dies -------------------------------------------------------------------------
+
+    def _note(self, pid: int) -> None:
+        """Write down a process before it has any work."""
+        try:
+            files.replace(f"{self._folder}/{pid}", str(identity.start_time(pid)).encode(), 0o600)
+        except OSError:
+            kill_group(pid)
+            raise
+
+    def _forget(self, pid: int) -> None:
+        files.remove(f"{self._folder}/{pid}")
+
+
+def end_leftovers(folder: str) -> list[int]:
+    """Kill what an earlier helper left at work; gives the pids of those."""
+    killed = []
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    for name in names:
+        path = f"{folder}/{name}"
+        try:
+            with open(path, encoding="ascii") as file:
+                started = int(file.read())
+        except (OSError, ValueError):
+            started = 0
+        if name.isdecimal() and started and identity.alive(int(name), started):
+            kill_group(int(name))
+            killed.append(int(name))
+        files.remove(path)
+    return killed
