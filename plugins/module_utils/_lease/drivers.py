@@ -6,21 +6,42 @@
 
 from __future__ import annotations
 
-from .file import File
-from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, Driver, DriverNotFound, DriverNotLoaded
+from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, DriverNotLoaded
 
-DRIVERS: dict[str, type[Driver]] = {File.name: File}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .interface import Driver
 
 
-def load(name: str, drivers: dict[str, type[Driver]] | None = None) -> type[Driver]:
+def _file() -> type[Driver]:
+    from .file import File
+
+    return File
+
+
+def _etcd() -> type[Driver]:
+    from .etcd import Etcd
+
+    return Etcd
+
+
+#: By name, what gives the driver: a guard imports only the one that it needs.
+DRIVERS: dict[str, Callable[[], type[Driver]]] = {"file": _file, "etcd": _etcd}
+
+
+def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] = DRIVERS) -> type[Driver]:
     """Give the driver *name* of *drivers* (all that there are), ready for use with this core.
 
     Raises DriverNotFound, DriverNotLoaded. No service that needs it may be started then.
     """
-    drivers = DRIVERS if drivers is None else drivers
-    driver = drivers.get(name)
-    if driver is None:
+    if name not in drivers:
         raise DriverNotFound(f"there is no lease driver {name}; there are: {', '.join(sorted(drivers))}")
+    try:
+        driver = drivers[name]()
+    except Exception as error:
+        raise DriverNotLoaded(f"driver {name}: {type(error).__name__}: {error}") from error
     core = ".".join(map(str, CORE_API))
     theirs = ".".join(map(str, driver.api))
     if driver.api[0] != CORE_API[0] or driver.api[1] > CORE_API[1]:

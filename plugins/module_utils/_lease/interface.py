@@ -20,6 +20,7 @@ that a slow store never keeps it from stopping its service in time. Only `lost_f
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
@@ -44,6 +45,9 @@ REMOTE = "remote"  # holders on several hosts exclude each other
 HANDOVER = "handover"  # what is held can be handed over to a chosen guard, see handover.py
 NOTE = "note"  # a few words of the holder's stand beside what it holds
 CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE})
+
+#: What a resource may be called: for every driver the same, so that a service can change from one to another.
+RESOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}", re.ASCII).fullmatch
 
 EXCLUSIVE_MODE = "exclusive"
 SHARED_MODE = "shared"

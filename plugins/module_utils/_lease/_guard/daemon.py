@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 USAGE = """\
-usage: holdfast guard --name SERVICE --resource NAME[:shared] ... --directory DIR [options] -- command ...
-  --driver file              who keeps the leases
+usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- command ...
+  --driver file | etcd       who keeps the leases (file)
+  --parameter NAME=VALUE     for the driver, any number of times; --directory DIR and --ttl SECONDS are short for two
   --state DIR                where this guard's state and socket go (/run/holdfast/guards, or ~/.holdfast/run/guards)
   --wait | --no-wait         stand in line (default), or exit with 75 if a resource is held
   --containment pid_namespace | process_group
@@ -35,8 +36,8 @@ usage: holdfast guard --name SERVICE --resource NAME[:shared] ... --directory DI
   --stop-signal NAME, --stop-timeout SECONDS, --kill process|group|tree
 """
 _VALUES = frozenset(
-    ("name", "resource", "directory", "driver", "state", "containment", "safety", "definition")
-    + ("stop-signal", "stop-timeout", "kill")
+    ("name", "resource", "directory", "driver", "parameter", "state", "containment", "safety", "definition")
+    + ("ttl", "stop-signal", "stop-timeout", "kill")
 )
 #: Seconds that the tree of a killed guard of this service has to be gone.
 _PATIENCE = 5.0
@@ -76,6 +77,8 @@ def main(arguments: list[str]) -> int:
 def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
     options: dict[str, Any] = {"driver": "file", "safety": "strict", "wait": True, "kill": "group"}
     options.update({"stop-signal": "TERM", "stop-timeout": "10"})
+    parameters: dict[str, Any] = {}
+    options["parameters"] = parameters
     options["containment"] = trees.NAMESPACE if os.geteuid() == 0 else trees.GROUP
     resources: list[tuple[str, str]] = []
     rest = list(arguments)
@@ -98,13 +101,19 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
                 resources.append(
                     (value[: -len(":shared")] if shared else value, SHARED_MODE if shared else EXCLUSIVE_MODE)
                 )
+            elif name == "parameter":
+                key, equals, value = value.partition("=")
+                if not equals or ("password" in key.split("_") and not key.endswith("_file")):
+                    raise _Wrong(f"--parameter {key}: NAME=VALUE, and no secrets: those are in files")
+                parameters[key] = value
+            elif name in ("directory", "ttl"):
+                parameters[name] = value
             else:
                 options[name] = value
         else:
             raise _Wrong(f"there is no option {word}")
-    for name in ("name", "directory"):
-        if not options.get(name):
-            raise _Wrong(f"--{name} is missing")
+    if not options.get("name"):
+        raise _Wrong("--name is missing")
     if not resources or not rest:
         raise _Wrong("at least one --resource and a command behind -- are needed")
     if "/" in options["name"] or options["name"].startswith("."):
@@ -126,7 +135,10 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     containment = options["containment"]
-    driver = load(options["driver"])(options["name"], {"directory": options["directory"], "containment": containment})
+    found = load(options["driver"])
+    if "containment" in found.parameters:
+        options["parameters"]["containment"] = containment
+    driver = found(options["name"], options["parameters"])
     for resource, mode in resources:
         driver.register(resource, mode)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}

@@ -141,6 +141,11 @@ class Guard:
         else:
             self._worker.do(work, done)
 
+    @property
+    def asking(self) -> bool:
+        """Say whether the driver is asking the store."""
+        return self._worker is not None and not self._worker.idle
+
     # -- getting in
 
     def _probe(self) -> None:
@@ -317,7 +322,7 @@ class Guard:
 
     def _do_end(self, _value: None) -> None:
         self.handovers.ended()
-        if self._worker is None or self._worker.idle:
+        if not self.asking:
             self.driver.free()
         self.loop.running = False
 

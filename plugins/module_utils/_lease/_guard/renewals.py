@@ -98,7 +98,7 @@ class Renewals:
             self._watched = -1
 
     def _heard(self, _events: int) -> None:
-        if self._since is not None:
+        if self._guard.asking:
             # The thread is at it, and may exchange the connection under us: what it finds out decides.
             self.unwatch()
             return

@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Calls of etcd's JSON gateway: several endpoints, one deadline, and the token of a user. PRIVATE to the collection.
+
+https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/: numbers of 64 bits are text, keys and values base64, an absent
+number is 0. An error has gRPC's code, https://grpc.github.io/grpc/core/md_doc_statuscodes.html.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import time
+
+from ..interface import DriverRefused, StoreUnavailable
+from . import http
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from typing import Any
+
+    from .parameters import Endpoint, Parameters
+
+INVALID, NOT_FOUND, DENIED, EXHAUSTED, PRECONDITION, UNAUTHENTICATED = 3, 5, 7, 8, 9, 16
+#: Codes after which nobody knows whether the request was carried out: cancelled, unknown, too late, aborted, internal,
+#: unavailable.
+_UNCLEAR = frozenset((1, 2, 4, 10, 13, 14))
+#: Seconds after its last use at which a token is exchanged: etcd forgets one that was not used for 300 s.
+_TOKEN = 200.0
+
+
+class EtcdError(Exception):
+    """etcd says no. code: gRPC's."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self.code = code
+        super().__init__(text)
+
+    @property
+    def full(self) -> bool:
+        """Say whether the database has no room left (the alarm NOSPACE)."""
+        return self.code == EXHAUSTED and "space" in str(self)
+
+
+class Client:
+    """Calls one cluster. sent: when the request that was answered last was sent (CLOCK_BOOTTIME)."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._context: ssl.SSLContext | None = None
+        self._current = 0
+        self._connection: http.Connection | None = None
+        self._addresses: dict[int, list[tuple[int, tuple[str, int]]]] = {}
+        self._token = ""
+        self._token_until = 0.0
+        self.sent = 0.0
+
+    def prepare(self) -> None:
+        """Read certificates, and import what TLS needs. Raises DriverRefused. May be repeated."""
+        if self._parameters.tls and self._context is None:
+            self._context = self._parameters.context()
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def call(self, path: str, request: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Give the answer of whichever endpoint gives one first in time, beginning with the one that did last.
+
+        Raises EtcdError: nothing was done; StoreUnavailable: nobody knows whether it was.
+        """
+        self._log_in(deadline)
+        try:
+            return self._anywhere(path, request, deadline)
+        except EtcdError as error:
+            if not self._parameters.user or not (error.code == UNAUTHENTICATED or "auth token" in str(error)):
+                raise
+        # The token was forgotten, as by an etcd that was started anew.
+        self._token = ""
+        self._log_in(deadline)
+        return self._anywhere(path, request, deadline)
+
+    def call_one(self, number: int, path: str, request: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Call the endpoint of that number and no other. Raises EtcdError, StoreUnavailable."""
+        self._log_in(deadline)
+        if number != self._current:
+            self.close()
+            self._current = number
+        try:
+            return self._once(path, json.dumps(request).encode(), deadline)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise StoreUnavailable(f"{self._parameters.endpoints[number]}: {error}") from None
+
+    def open_watch(self, key: str, end: str, revision: int, deadline: float) -> http.Connection:
+        """Give a connection on which the changes of a range come from *revision* on. Raises EtcdError, StoreUnavailable."""
+        self._log_in(deadline)
+        request = {"create_request": {"key": text64(key), "range_end": text64(end), "start_revision": str(revision)}}
+        connection = None
+        try:
+            connection = self._connect(self._current, deadline)
+            connection.send("/v3/watch", json.dumps(request).encode(), self._token, deadline)
+            status = connection.begin(deadline)
+            first = next(connection.messages(deadline), b"")
+            events(first)
+            if status != 200:
+                raise http.Broken(f"HTTP {status}")
+        except (OSError, EtcdError) as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, EtcdError):
+                raise
+            raise StoreUnavailable(f"{self._parameters.endpoints[self._current]}: {error}") from None
+        return connection
+
+    # -- one call
+
+    def _anywhere(self, path: str, request: dict[str, Any], deadline: float) -> dict[str, Any]:
+        body = json.dumps(request).encode()
+        count = len(self._parameters.endpoints)
+        complaints = []
+        tried = 0
+        while tried < count:
+            # Half of what is left, so that one that is silent leaves something for the others.
+            left = deadline - http.now()
+            until = deadline if tried == count - 1 else http.now() + left / 2
+            stale = self._connection is not None and self._connection.used
+            try:
+                return self._once(path, body, until)
+            except (OSError, EtcdError, ValueError) as error:
+                self.close()
+                if isinstance(error, EtcdError) and error.code not in _UNCLEAR:
+                    raise
+                if stale and isinstance(error, (http.Broken, ConnectionError)):
+                    # The peer has closed it while nothing was said: one more try at the same endpoint.
+                    continue
+                complaints.append(f"{self._parameters.endpoints[self._current]}: {error}")
+            tried += 1
+            self._current = (self._current + 1) % count
+            if http.now() >= deadline:
+                break
+        raise StoreUnavailable("no answer from etcd: " + "; ".join(complaints))
+
+    def _once(self, path: str, body: bytes, deadline: float) -> dict[str, Any]:
+        if self._connection is None:
+            self._connection = self._connect(self._current, deadline)
+        sent = http.now()
+        status, answer = self._connection.post(path, body, self._token, deadline)
+        reply = json.loads(answer)
+        if not isinstance(reply, dict):
+            raise ValueError("an answer that is no object")
+        if status != 200 or "error" in reply:
+            raise _error(status, reply)
+        self.sent = sent
+        self._token_until = max(self._token_until, sent + _TOKEN) if "." not in self._token else self._token_until
+        return reply
+
+    def _connect(self, number: int, deadline: float) -> http.Connection:
+        endpoint: Endpoint = self._parameters.endpoints[number]
+        if number not in self._addresses:
+            self._addresses[number] = http.resolve(endpoint.host, endpoint.port)
+        addresses = self._addresses[number]
+        problem: OSError = OSError("no address")
+        for at, (family, address) in enumerate(addresses):
+            left = deadline - http.now()
+            try:
+                return http.Connection(
+                    family, address, endpoint.host, self._context, http.now() + left / (len(addresses) - at)
+                )
+            except OSError as error:
+                problem = error
+        # The name may mean something else by now.
+        del self._addresses[number]
+        raise problem
+
+    # -- users
+
+    def _log_in(self, deadline: float) -> None:
+        self.prepare()
+        if not self._parameters.user or (self._token and http.now() < self._token_until):
+            return
+        request = {"name": self._parameters.user, "password": self._parameters.password()}
+        old, self._token = self._token, ""
+        try:
+            reply = self._anywhere("/v3/auth/authenticate", request, deadline)
+        except EtcdError as error:
+            if "authentication is not enabled" in str(error):
+                raise DriverRefused("etcd: parameter user is given, and authentication is not enabled") from None
+            raise DriverRefused(f"etcd: user {self._parameters.user} is refused: {error}") from None
+        except StoreUnavailable:
+            # An old one may be good yet.
+            self._token = old
+            if not old:
+                raise
+            return
+        self._token = str(reply.get("token", ""))
+        if not self._token.isascii() or not self._token.isprintable():
+            raise DriverRefused("etcd: gave a token that is none")
+        self._token_until = http.now() + _life(self._token)
+
+
+def _life(token: str) -> float:
+    """Give the seconds after which *token* is to be exchanged: a JWT tells when it ends, whatever is done with it."""
+    parts = token.split(".")
+    if len(parts) == 3:
+        try:
+            claims = json.loads(binascii.a2b_base64(parts[1].replace("-", "+").replace("_", "/") + "==="))
+            return max((float(claims["exp"]) - time.time()) * 0.7, 1.0)
+        except (ValueError, LookupError, TypeError):
+            pass
+    return _TOKEN
+
+
+def _error(status: int, reply: dict[str, Any]) -> EtcdError:
+    inner = reply.get("error")
+    if isinstance(inner, dict):
+        # Within a stream.
+        return EtcdError(int(inner.get("grpc_code") or inner.get("code") or 2), str(inner.get("message", inner)))
+    return EtcdError(int(reply.get("code") or 2), str(inner or reply.get("message") or f"HTTP {status}"))
+
+
+def text64(text: str) -> str:
+    """Give *text* as the gateway wants keys and values."""
+    return binascii.b2a_base64(text.encode(), newline=False).decode()
+
+
+def plain(value: str) -> str:
+    """Give the text of a key or a value of the gateway. Raises ValueError."""
+    return binascii.a2b_base64(value).decode()
+
+
+def events(piece: bytes) -> tuple[int, list[dict[str, Any]]]:
+    """Give revision and events of one message of a watch. Raises EtcdError if it has ended, ValueError."""
+    reply = json.loads(piece)
+    result = reply.get("result")
+    if not isinstance(result, dict):
+        raise _error(200, reply)
+    if result.get("canceled"):
+        raise EtcdError(PRECONDITION, f"the watch has ended: {result.get('cancel_reason') or 'compacted'}")
+    return int(result.get("header", {}).get("revision", 0)), result.get("events") or []

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What there is in etcd for a resource, and the transactions that change it. PRIVATE to the collection.
+
+    PREFIX/RESOURCE/epoch                 {"token": n, "open": [tenure ...]}: the number of the last grant, and every
+                                          tenure that was not given back. Belongs to no lease: it stays
+    PREFIX/RESOURCE/holder/exclusive      the tenure, belongs to its holder's lease
+    PREFIX/RESOURCE/holder/shared/LEASE   the same for each of several
+    PREFIX/RESOURCE/handover              {"id", "to", "lease"}: who is to get it next; belongs to that one's lease
+    PREFIX/never                          does not exist; deleting it is a write that changes nothing
+
+Every grant changes `epoch` and compares that nobody else has: so grants of one resource are in one order, whatever
+anybody has read before. What is in `open` and has no holder key has vanished, instead of having been given back.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ..interface import SHARED_MODE, StoreUnavailable
+from .client import plain, text64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from .client import Client
+
+#: etcd takes 128 operations in a transaction, two comparisons are made for each resource.
+MOST = 60
+
+
+class Keys:
+    """The keys of one resource."""
+
+    __slots__ = ("base", "epoch", "exclusive", "handover", "holders", "holders_end")
+
+    def __init__(self, prefix: str, resource: str) -> None:
+        self.base = f"{prefix}{resource}/"
+        self.epoch = self.base + "epoch"
+        self.handover = self.base + "handover"
+        self.holders = self.base + "holder/"
+        self.holders_end = self.base + "holder0"
+        self.exclusive = self.holders + "exclusive"
+
+    def holder(self, mode: str, lease: str) -> str:
+        """Give the key that a holder of this mode has."""
+        return f"{self.holders}shared/{lease}" if mode == SHARED_MODE else self.exclusive
+
+
+class View:
+    """A resource as the store had it at one moment. revision: the store's. tenures: those in `open`."""
+
+    __slots__ = ("epoch", "handover", "holders", "revision", "tenures", "token")
+
+    def __init__(self, keys: Keys, found: Iterable[dict[str, Any]], revision: int) -> None:
+        self.revision = revision
+        self.epoch = 0
+        self.token = 0
+        self.tenures: list[dict[str, Any]] = []
+        #: key -> (lease, create_revision, tenure)
+        self.holders: dict[str, tuple[str, int, dict[str, Any]]] = {}
+        self.handover: dict[str, Any] = {}
+        for one in found:
+            key, value = plain(one["key"]), _record(one)
+            if key == keys.epoch:
+                self.epoch = int(one["mod_revision"])
+                self.token = int(value.get("token", 0))
+                self.tenures = [tenure for tenure in value.get("open", ()) if isinstance(tenure, dict)]
+            elif key == keys.handover:
+                self.handover = value
+            elif key.startswith(keys.holders):
+                self.holders[key] = (str(one.get("lease", "0")), int(one["create_revision"]), value)
+
+    def conflicts(self, mode: str, lease: str) -> list[dict[str, Any]]:
+        """Give the tenures of others that live and that a holder of this mode can't be beside."""
+        return [
+            tenure
+            for theirs, _created, tenure in self.holders.values()
+            if theirs != lease and not (mode == SHARED_MODE and tenure.get("mode") == SHARED_MODE)
+        ]
+
+    def vanished(self, mode: str) -> list[dict[str, Any]]:
+        """Give the tenures in the way of *mode* that were not given back and whose holder is there no more."""
+        living = {lease for lease, _created, _tenure in self.holders.values()}
+        return [
+            tenure
+            for tenure in self.tenures
+            if tenure.get("lease") not in living and not (mode == SHARED_MODE and tenure.get("mode") == SHARED_MODE)
+        ]
+
+
+def _record(one: dict[str, Any]) -> dict[str, Any]:
+    try:
+        value = json.loads(plain(one.get("value", "")))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read(client: Client, keys: list[Keys], deadline: float) -> list[View]:
+    """Read what there is of some resources, all at one moment. Raises EtcdError, StoreUnavailable."""
+    request = {
+        "success": [
+            {"request_range": {"key": text64(one.base), "range_end": text64(one.base[:-1] + "0")}} for one in keys
+        ]
+    }
+    reply = client.call("/v3/kv/txn", request, deadline)
+    revision = revision_of(reply)
+    answers = reply.get("responses") or []
+    if len(answers) != len(keys):
+        raise StoreUnavailable("etcd answered something else than was asked")
+    return [
+        View(one, (answer.get("response_range") or {}).get("kvs") or (), revision) for one, answer in zip(keys, answers)
+    ]
+
+
+def revision_of(reply: dict[str, Any]) -> int:
+    """Give the store's revision of an answer."""
+    return int((reply.get("header") or {}).get("revision", 0))
+
+
+def transact(
+    client: Client, compares: list[dict[str, Any]], changes: list[dict[str, Any]], deadline: float
+) -> tuple[bool, int]:
+    """Make all *changes* if all *compares* hold; give whether, and the revision. Raises EtcdError, StoreUnavailable."""
+    reply = client.call("/v3/kv/txn", {"compare": compares, "success": changes}, deadline)
+    return bool(reply.get("succeeded")), revision_of(reply)
+
+
+def nobody(key: str, end: str = "") -> dict[str, Any]:
+    """Compare: there is no such key, or none in the range up to *end*."""
+    compare = {"key": text64(key), "target": "CREATE", "create_revision": "0"}
+    return {**compare, "range_end": text64(end)} if end else compare
+
+
+def created(key: str, revision: int) -> dict[str, Any]:
+    """Compare: the key is the one that was made at *revision*."""
+    return {"key": text64(key), "target": "CREATE", "create_revision": str(revision)}
+
+
+def unchanged(key: str, revision: int) -> dict[str, Any]:
+    """Compare: the key was changed last at *revision*; 0: it does not exist."""
+    return {"key": text64(key), "target": "MOD", "mod_revision": str(revision)}
+
+
+def owned(key: str, lease: str) -> dict[str, Any]:
+    """Compare: the key belongs to *lease*."""
+    return {"key": text64(key), "target": "LEASE", "lease": lease}
+
+
+def put(key: str, record: dict[str, Any], lease: str = "0") -> dict[str, Any]:
+    """Change: write a record."""
+    value = json.dumps(record, separators=(",", ":"))
+    return {"request_put": {"key": text64(key), "value": text64(value), "lease": lease}}
+
+
+def delete(key: str) -> dict[str, Any]:
+    """Change: delete one key; nothing happens if it does not exist."""
+    return {"request_delete_range": {"key": text64(key)}}
