@@ -23,6 +23,8 @@ PACKAGES = (
     "daemontools",
     "debootstrap",
     "dpkg-dev",
+    "etcd-client",
+    "etcd-server",
     "iproute2",
     "nftables",
     "openssh-client",

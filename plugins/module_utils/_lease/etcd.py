@@ -97,7 +97,7 @@ class Etcd(Driver):
     def load(cls, core_api: tuple[int, int], features: frozenset[str]) -> None:
         """Need a core that renews, and a kernel's timer behind it."""
         missing = sorted({"renew", "dead_man", "line_up"} - features)
-        if core_api < cls.api or missing:
+        if core_api[0] != cls.api[0] or core_api < cls.api or missing:
             raise DriverNotLoaded(f"driver etcd: this core cannot do what it needs: {', '.join(missing) or core_api}")
 
     def probe(self) -> list[Hole]:
@@ -200,7 +200,10 @@ class Etcd(Driver):
             tenure = self._tenure(one, view.token + 1)
             # Whoever has vanished and is in nobody's way is still remembered for those in whose way it is.
             gone = view.vanished(one.mode)
-            epoch: dict[str, Any] = {"token": view.token + 1, "open": [*(old for old in view.tenures if old not in gone), tenure]}
+            epoch: dict[str, Any] = {
+                "token": view.token + 1,
+                "open": [*(old for old in view.tenures if old not in gone), tenure],
+            }
             compares.append(store.unchanged(keys.epoch, view.epoch))
             if one.mode == SHARED_MODE:
                 compares.append(store.nobody(keys.exclusive))

@@ -170,7 +170,7 @@ def other() -> Iterator[type[Any]]:
 
 
 def test_there_is_no_such_driver() -> None:
-    with pytest.raises(interface.DriverNotFound, match="there are: file"):
+    with pytest.raises(interface.DriverNotFound, match="there are: etcd, file"):
         drivers.load("nowhere")
 
 

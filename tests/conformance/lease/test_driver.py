@@ -1,0 +1,469 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every lease driver has to do. Each behaviour runs on every store; tests/leasing.py says how to add one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from leasing import Store
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import interface
+
+Make = Callable[..., interface.Driver]
+
+EXCLUSIVE, SHARED = interface.EXCLUSIVE_MODE, interface.SHARED_MODE
+
+
+def tokens(driver: interface.Driver) -> dict[str, int]:
+    return {grant.resource: grant.token for grant in driver.held()}
+
+
+def now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def waits(driver: interface.Driver) -> int:
+    """Let a child stand in line for the driver, as a guard does; give its pid."""
+    driver.prepare_line()
+    pid = os.fork()
+    if not pid:
+        try:
+            driver.line_up()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+
+def ended(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
+
+
+# -- loading and parameters
+
+
+def test_it_works_with_this_core_and_says_what_it_can(store: Store) -> None:
+    driver = store.driver()
+    assert driver.api <= interface.CORE_API
+    assert driver.capabilities <= interface.CAPABILITIES
+    assert interface.TOKEN in driver.capabilities
+
+
+def test_it_refuses_a_core_of_another_kind(store: Store) -> None:
+    with pytest.raises(interface.DriverNotLoaded):
+        store.driver().load((interface.CORE_API[0] + 1, 0), interface.CORE_FEATURES)
+    with pytest.raises(interface.DriverNotLoaded):
+        store.driver().load(interface.CORE_API, frozenset())
+
+
+def test_an_unknown_parameter_is_an_error_that_names_the_known_ones(store: Store) -> None:
+    with pytest.raises(interface.DriverRefused, match="unknown parameter colour") as caught:
+        store.driver()("t", {**store.parameters(), "colour": "blue"})
+    for name in store.parameters():
+        assert name in str(caught.value)
+
+
+def test_probing_may_be_repeated_and_holds_nothing(make: Make) -> None:
+    one = make("one", "r")
+    assert [hole.name for hole in one.probe()] == [hole.name for hole in one.probe()]
+    assert all(isinstance(value, str) for value in one.facts().values())
+    assert one.held() == []
+    assert make("other", "r").acquire()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "-a", "é", "a\n", "x" * 65])
+def test_a_name_that_cannot_be_is_refused(make: Make, name: str) -> None:
+    with pytest.raises(interface.DriverRefused):
+        make("one").register(name, EXCLUSIVE)
+
+
+def test_a_mode_that_is_none_and_a_name_given_twice_are_refused(make: Make) -> None:
+    one = make("one", "r")
+    with pytest.raises(interface.DriverRefused):
+        one.register("s", "often")
+    with pytest.raises(interface.DriverRefused):
+        one.register("r", SHARED)
+    one.acquire()
+    assert list(tokens(one)) == ["r"]
+
+
+# -- who excludes whom
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [(EXCLUSIVE, EXCLUSIVE, False), (EXCLUSIVE, SHARED, False), (SHARED, EXCLUSIVE, False), (SHARED, SHARED, True)],
+)
+def test_the_table_of_modes(make: Make, first: str, second: str, both: bool) -> None:
+    one, other = make("one", f"r:{first}"), make("other", f"r:{second}")
+    one.acquire()
+    if both:
+        assert tokens(other) == {}
+        other.acquire()
+        assert tokens(other)["r"] > tokens(one)["r"]
+        return
+    with pytest.raises(interface.Busy) as caught:
+        other.acquire()
+    assert caught.value.resource == "r"
+    assert any("one" in holder for holder in caught.value.holders)
+    assert other.held() == []
+    one.release()
+    assert other.acquire()
+
+
+def test_all_or_nothing(make: Make) -> None:
+    holder, both = make("holder", "b"), make("both", "a", "b", "c")
+    holder.acquire()
+    with pytest.raises(interface.Busy):
+        both.acquire()
+    assert both.held() == []
+    make("third", "a", "c").acquire()
+
+
+def test_an_exclusive_one_waits_for_the_last_of_several_shared_ones(make: Make) -> None:
+    sharers = [make(f"s{at}", "r:shared") for at in range(3)]
+    alone = make("alone", "r")
+    for one in sharers:
+        one.acquire()
+    for one in sharers:
+        with pytest.raises(interface.Busy):
+            alone.acquire()
+        one.release()
+    alone.acquire()
+    assert tokens(alone)["r"] > 3
+
+
+def test_what_is_held_is_granted_again_to_its_holder_only(make: Make) -> None:
+    one = make("one", "r", "s")
+    first = [(grant.resource, grant.token) for grant in one.acquire()]
+    assert [(grant.resource, grant.token) for grant in one.acquire()] == first
+    with pytest.raises(interface.Busy):
+        make("one", "r").acquire()
+
+
+def test_many_resources_at_once(make: Make) -> None:
+    names = [f"r{at}" for at in range(32)]
+    one = make("one", *names)
+    one.acquire()
+    assert sorted(tokens(one)) == sorted(names)
+    one.release()
+    make("other", *names).acquire()
+
+
+# -- tokens
+
+
+def test_tokens_only_grow(make: Make) -> None:
+    last = 0
+    for at in range(6):
+        one = make(f"t{at}", "r:shared" if at % 2 else "r")
+        one.acquire()
+        assert tokens(one)["r"] > last
+        last = tokens(one)["r"]
+        one.release()
+
+
+def test_the_token_of_a_shared_holder_that_came_and_went_is_not_given_again(make: Make) -> None:
+    stays, goes = make("stays", "r:shared"), make("goes", "r:shared")
+    stays.acquire()
+    goes.acquire()
+    last = tokens(goes)["r"]
+    goes.release()
+    stays.release()
+    after = make("after", "r")
+    after.acquire()
+    assert tokens(after)["r"] > last
+
+
+def test_contenders_get_in_one_at_a_time_with_numbers_of_their_own(
+    make: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    inside = tmp_path_factory.mktemp("contenders")
+    contenders = [make(f"c{at}") for at in range(4)]
+    for one in contenders:
+        one.free()
+    children = []
+    for at, one in enumerate(contenders):
+        pid = os.fork()
+        if not pid:
+            try:
+                _contend(one, inside, at, 8)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * len(children)
+    numbers = [int(line) for one in inside.glob("tokens.*") for line in one.read_text().split()]
+    assert len(numbers) == len(set(numbers)) == 4 * 8
+
+
+def _contend(one: interface.Driver, inside: os.PathLike[str], at: int, rounds: int) -> None:
+    with open(f"{inside}/tokens.{at}", "w") as mine:
+        while rounds:
+            one.register("r", EXCLUSIVE)
+            try:
+                grant = one.acquire()[0]
+            except interface.Busy:
+                one.forget("r")
+                time.sleep(0.001 * at)
+                continue
+            os.mkdir(f"{inside}/somebody")
+            mine.write(f"{grant.token}\n")
+            os.rmdir(f"{inside}/somebody")
+            one.release()
+            rounds -= 1
+
+
+# -- giving back
+
+
+def test_what_is_not_held_cannot_be_given_back(make: Make) -> None:
+    one = make("one", "r", "s")
+    with pytest.raises(interface.NotHeld):
+        one.release("r")
+    one.acquire()
+    with pytest.raises(interface.NotHeld):
+        one.release("t")
+    assert sorted(tokens(one)) == ["r", "s"]
+
+
+def test_one_is_given_back_and_the_others_stay(make: Make) -> None:
+    one, other = make("one", "r", "s"), make("other", "r")
+    one.acquire()
+    one.release("r")
+    assert list(tokens(one)) == ["s"]
+    other.acquire()
+    with pytest.raises(interface.Busy):
+        make("third", "s").acquire()
+    with pytest.raises(interface.NotHeld):
+        one.release("r")
+
+
+def test_one_is_added_later_or_nothing_has_changed(make: Make) -> None:
+    one, other = make("one", "r"), make("other", "t")
+    one.acquire()
+    other.acquire()
+    before = tokens(one)["r"]
+    one.register("s", EXCLUSIVE)
+    one.acquire()
+    assert tokens(one)["r"] == before
+    one.register("t", EXCLUSIVE)
+    with pytest.raises(interface.Busy):
+        one.acquire()
+    assert sorted(tokens(one)) == ["r", "s"]
+    one.forget("t")
+    one.acquire()
+    other.release()
+    make("third", "t").acquire()
+
+
+def test_forgetting_leaves_alone_what_is_held(make: Make) -> None:
+    one = make("one", "r")
+    one.acquire()
+    one.forget("r")
+    one.forget("unheard of")
+    assert list(tokens(one)) == ["r"]
+    with pytest.raises(interface.Busy):
+        make("other", "r").acquire()
+
+
+def test_a_driver_that_gave_everything_back_can_begin_anew(make: Make) -> None:
+    one = make("one", "r")
+    one.acquire()
+    first = tokens(one)["r"]
+    one.release()
+    assert one.held() == []
+    one.register("r", EXCLUSIVE)
+    one.acquire()
+    assert tokens(one)["r"] > first
+
+
+def test_freeing_may_be_repeated(make: Make) -> None:
+    one = make("one", "r")
+    one.acquire()
+    one.release()
+    one.free()
+    one.free()
+
+
+def test_the_owners_are_named(make: Make) -> None:
+    one, other = make("one", "r:shared"), make("other", "r:shared")
+    assert one.owners("r") == []
+    one.acquire()
+    other.acquire()
+    owners = sorted(one.owners("r"), key=lambda owner: owner.token)
+    assert ["one" in owners[0].name, "other" in owners[1].name] == [True, True]
+    assert [owner.token for owner in owners] == [tokens(one)["r"], tokens(other)["r"]]
+    assert {(owner.mode, owner.pid, owner.resource) for owner in owners} == {(SHARED, os.getpid(), "r")}
+    assert abs(owners[0].since - time.time()) < 60
+
+
+# -- the line
+
+
+def test_one_in_line_is_told_when_it_is_free(make: Make) -> None:
+    one, other = make("one", "r"), make("other", "r")
+    one.acquire()
+    with pytest.raises(interface.Busy):
+        other.acquire()
+    waiter = waits(other)
+    assert not ended(waiter)
+    one.release()
+    wait_until(lambda: ended(waiter), 20)
+    assert other.acquire()
+
+
+def test_one_that_leaves_the_line_holds_nothing(make: Make) -> None:
+    one, other, third = make("one", "r"), make("other", "r"), make("third", "r")
+    one.acquire()
+    with pytest.raises(interface.Busy):
+        other.acquire()
+    waiter = waits(other)
+    os.kill(waiter, signal.SIGKILL)
+    os.waitpid(waiter, 0)
+    other.leave_line()
+    one.release()
+    other.free()
+    third.acquire()
+
+
+def test_a_line_for_what_is_free_is_none(make: Make) -> None:
+    one = make("one", "r")
+    waiter = waits(one)
+    wait_until(lambda: ended(waiter), 20)
+    assert one.acquire()
+
+
+# -- grants that run out
+
+
+@pytest.fixture
+def renewing(store: Store) -> Store:
+    if interface.RENEWS not in store.driver().capabilities:
+        pytest.skip(f"grants of {store.name} don't run out")
+    return store
+
+
+def test_a_grant_counts_from_before_it_was_asked_for(renewing: Store, make: Make) -> None:
+    one = make("one", "r")
+    before = now()
+    one.acquire()
+    first = one.good_from
+    assert one.ttl
+    assert before <= first <= now()
+    before = now()
+    one.renew()
+    assert before <= one.good_from <= now()
+
+
+def test_what_is_renewed_is_kept_and_what_is_not_runs_out(renewing: Store, make: Make) -> None:
+    one, other = make("one", "r"), make("other", "r")
+    one.acquire()
+    waiter = waits(other)
+    end = now() + 2 * (one.ttl or 0)
+    while now() < end:
+        one.renew()
+        assert not ended(waiter)
+        time.sleep(0.1)
+    kept = one.good_from
+    wait_until(lambda: ended(waiter), 20)
+    assert now() > kept + (one.ttl or 0)
+    other.acquire()
+    assert tokens(other)["r"] > tokens(one)["r"]
+    with pytest.raises(interface.Lost):
+        one.renew()
+
+
+def test_a_late_release_does_not_touch_the_next_holder(renewing: Store, make: Make) -> None:
+    one, other = make("one", "r"), make("other", "r")
+    one.acquire()
+    renewing.take_away(one)
+    other.acquire()
+    one.release()
+    other.renew()
+    assert [owner.token for owner in other.owners("r")] == [tokens(other)["r"]]
+    with pytest.raises(interface.Busy):
+        make("third", "r").acquire()
+
+
+def test_what_was_taken_away_is_lost_and_the_store_tells(renewing: Store, make: Make) -> None:
+    one = make("one", "r", "s:shared")
+    one.acquire()
+    one.renew()
+    renewing.take_away(one)
+    if one.lost_fd() >= 0:
+
+        def told() -> bool:
+            try:
+                one.look()
+            except interface.Lost:
+                return True
+            return False
+
+        wait_until(told, 10)
+    with pytest.raises(interface.Lost):
+        one.renew()
+    one.register("t", EXCLUSIVE)
+    with pytest.raises(interface.LeaseError):
+        one.acquire()
+
+
+# -- a store that does not answer
+
+
+@pytest.fixture
+def silent(store: Store) -> Store:
+    if not store.breakable:
+        pytest.skip(f"{store.name} answers or is not there")
+    return store
+
+
+def test_a_silent_store_grants_nothing_in_bounded_time(silent: Store, make: Make) -> None:
+    one = make("one", "r")
+    silent.silence()
+    try:
+        with pytest.raises(interface.StoreUnavailable):
+            one.acquire()
+        assert one.held() == []
+    finally:
+        silent.heal()
+    one.acquire()
+    assert list(tokens(one)) == ["r"]
+
+
+def test_a_renewal_without_an_answer_is_none(silent: Store, make: Make) -> None:
+    one = make("one", "r", ttl=20)
+    one.acquire()
+    before = one.good_from
+    silent.silence()
+    try:
+        with pytest.raises(interface.StoreUnavailable):
+            one.renew()
+        assert one.good_from == before
+        assert list(tokens(one)) == ["r"]
+    finally:
+        silent.heal()
+    one.renew()
+    assert one.good_from > before
+
+
+def test_what_could_not_be_given_back_counts_as_held(silent: Store, make: Make) -> None:
+    one = make("one", "r", ttl=20)
+    one.acquire()
+    silent.silence()
+    try:
+        with pytest.raises(interface.StoreUnavailable):
+            one.release()
+        assert list(tokens(one)) == ["r"]
+    finally:
+        silent.heal()
+    one.release()
+    make("other", "r").acquire()

@@ -1,0 +1,231 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real etcd clusters on this machine's loopback, what can befall them, and a proxy that loses what it is told to lose."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from waiting import wait_until
+
+ETCD = shutil.which("etcd")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(socket.socket()) for _unused in range(count)]
+        for one in made:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in made]
+
+
+class Member:
+    """One etcd process."""
+
+    def __init__(self, cluster: Cluster, name: str, client: int, peer: int) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.url = f"{cluster.scheme}://127.0.0.1:{client}"
+        self.peer_url = f"http://127.0.0.1:{peer}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        cluster = self.cluster
+        everybody = ",".join(f"{one.name}={one.peer_url}" for one in cluster.members)
+        words = {
+            "name": self.name,
+            "data-dir": str(cluster.base / self.name),
+            "listen-client-urls": self.url,
+            "advertise-client-urls": self.url,
+            "listen-peer-urls": self.peer_url,
+            "initial-advertise-peer-urls": self.peer_url,
+            "initial-cluster": everybody,
+            "heartbeat-interval": "50",
+            "election-timeout": "500",
+            **cluster.options,
+        }
+        with (cluster.base / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(ETCD), *(f"--{key}={value}" for key, value in words.items())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "GOMAXPROCS": "2"},
+            )
+
+    def signal(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+
+class Cluster:
+    """A cluster of its own, in memory. options: more of etcd's, such as {"quota-backend-bytes": "…"}."""
+
+    def __init__(self, size: int = 1, options: dict[str, str] | None = None, scheme: str = "http") -> None:
+        shared = Path("/dev/shm")
+        self.base = Path(tempfile.mkdtemp(prefix="hf-etcd-", dir=shared if shared.is_dir() else None))
+        self.options = options or {}
+        self.scheme = scheme
+        self.context: ssl.SSLContext | None = None
+        self.token = ""
+        ports = free_ports(2 * size)
+        self.members = [Member(self, f"m{at}", ports[2 * at], ports[2 * at + 1]) for at in range(size)]
+
+    def start(self) -> Cluster:
+        for member in self.members:
+            member.start()
+        self.until_serving()
+        return self
+
+    def until_serving(self) -> None:
+        def serves() -> bool:
+            try:
+                self.post("/v3/kv/range", {"key": "YQ=="})
+            except urllib.error.HTTPError as error:
+                return error.code in (400, 401)
+            except OSError:
+                return False
+            return True
+
+        wait_until(serves, 30, "etcd does not serve")
+
+    @property
+    def endpoints(self) -> str:
+        return ",".join(member.url for member in self.members)
+
+    def post(self, path: str, body: dict[str, Any], member: int | None = None) -> dict[str, Any]:
+        """Call etcd as an operator would; any member that answers, or the one of that number."""
+        chosen = self.members if member is None else [self.members[member]]
+        for at, one in enumerate(chosen):
+            request = urllib.request.Request(one.url + path, json.dumps(body).encode())
+            if self.token:
+                request.add_header("Authorization", self.token)
+            try:
+                with urllib.request.urlopen(request, timeout=2, context=self.context) as answer:
+                    return dict(json.loads(answer.read()))
+            except urllib.error.HTTPError:
+                raise
+            except OSError:
+                if at == len(chosen) - 1:
+                    raise
+        raise AssertionError("a cluster has members")
+
+    def leases(self) -> list[str]:
+        return [str(one["ID"]) for one in self.post("/v3/lease/leases", {}).get("leases") or ()]
+
+    def revoke_all(self) -> None:
+        for lease in self.leases():
+            with contextlib.suppress(urllib.error.HTTPError):
+                self.post("/v3/lease/revoke", {"ID": lease})
+
+    def leader(self) -> Member:
+        for at in range(len(self.members)):
+            try:
+                status = self.post("/v3/maintenance/status", {}, at)
+            except OSError:
+                continue
+            if status.get("leader") == status["header"]["member_id"]:
+                return self.members[at]
+        raise AssertionError("nobody leads")
+
+    def close(self) -> None:
+        for member in self.members:
+            member.signal(signal.SIGCONT)
+            member.kill()
+        shutil.rmtree(self.base, ignore_errors=True)
+
+
+class Proxy:
+    """Stands before one endpoint. mode: pass, hang (nothing goes through), mute (answers don't), cut (the answer ends it).
+
+    delay: seconds by which answers are late.
+    """
+
+    def __init__(self, target: str) -> None:
+        host, _colon, port = target.rpartition("/")[2].partition(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.mode = "pass"
+        self.delay = 0.0
+        self._open: set[socket.socket] = set()
+        self._ended = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while not self._ended:
+            try:
+                near, _address = self._listener.accept()
+                far = socket.create_connection(self._target, 5)
+            except OSError:
+                if self._ended:
+                    return
+                with contextlib.suppress(UnboundLocalError, OSError):
+                    near.close()
+                continue
+            self._open |= {near, far}
+            threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        try:
+            while True:
+                ready = select.select([near, far], [], [], 0.05)[0]
+                if self.mode == "hang":
+                    time.sleep(0.01)
+                    continue
+                for one in ready:
+                    data = one.recv(65536)
+                    if not data or (one is far and self.mode == "cut"):
+                        return
+                    if one is far and self.mode == "mute":
+                        continue
+                    if one is far and self.delay:
+                        time.sleep(self.delay)
+                    (near if one is far else far).sendall(data)
+        except (OSError, ValueError):
+            pass
+        finally:
+            for one in (near, far):
+                one.close()
+                self._open.discard(one)
+
+    def close(self) -> None:
+        self._ended = True
+        self._listener.close()
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Stores for the conformance suite of lease drivers. A driver's author writes one of these, and the suite is theirs too."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from etcds import ETCD, Cluster
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface
+
+
+class Store:
+    """A store that is empty at first. Overridden: what a test needs of it."""
+
+    name = ""
+    #: Whether the store can be made not to answer, and again to answer.
+    breakable = False
+
+    def driver(self) -> type[interface.Driver]:
+        return drivers.load(self.name)
+
+    def parameters(self) -> dict[str, Any]:
+        """What a driver has to be told in order to share leases with the others of this test."""
+        raise NotImplementedError
+
+    def fresh(self) -> None:
+        """Begin another test: nothing of the last one may be in the way."""
+
+    def silence(self) -> None:
+        """Let the store answer nobody."""
+        raise NotImplementedError
+
+    def heal(self) -> None:
+        """Let it answer again; wait until it does."""
+
+    def take_away(self, driver: interface.Driver) -> None:
+        """Take everything away from a driver that holds it, behind its back."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it."""
+
+
+class FileStore(Store):
+    """A directory on this host."""
+
+    name = "file"
+
+    def fresh(self) -> None:
+        self.close()
+        self._base = Path(tempfile.mkdtemp(prefix="hf-conform-"))
+
+    def parameters(self) -> dict[str, Any]:
+        return {"directory": str(self._base / "leases")}
+
+    def close(self) -> None:
+        if hasattr(self, "_base"):
+            shutil.rmtree(self._base)
+            del self._base
+
+
+class EtcdStore(Store):
+    """One etcd, with a prefix for each test."""
+
+    name = "etcd"
+    breakable = True
+
+    def __init__(self) -> None:
+        self.cluster = Cluster().start()
+
+    def fresh(self) -> None:
+        self._prefix = f"/{uuid.uuid4().hex}"
+
+    def parameters(self) -> dict[str, Any]:
+        return {"endpoints": self.cluster.endpoints, "ttl": 2, "prefix": self._prefix}
+
+    def silence(self) -> None:
+        self.cluster.members[0].signal(19)
+
+    def heal(self) -> None:
+        self.cluster.members[0].signal(18)
+        self.cluster.until_serving()
+
+    def take_away(self, driver: interface.Driver) -> None:
+        self.cluster.revoke_all()
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+class ForeignStore(Store):
+    """A driver from elsewhere: HOLDFAST_LEASE_DRIVER=module:Class, HOLDFAST_LEASE_PARAMETERS=JSON for an empty store."""
+
+    def __init__(self) -> None:
+        module, _colon, self._class = os.environ["HOLDFAST_LEASE_DRIVER"].partition(":")
+        self._module = importlib.import_module(module)
+        self.name = self.driver().name
+
+    def driver(self) -> type[interface.Driver]:
+        return drivers.load("it", {"it": lambda: getattr(self._module, self._class)})
+
+    def parameters(self) -> dict[str, Any]:
+        return dict(json.loads(os.environ.get("HOLDFAST_LEASE_PARAMETERS", "{}")))
+
+
+def stores() -> dict[str, type[Store]]:
+    """The stores that can be had here."""
+    if "HOLDFAST_LEASE_DRIVER" in os.environ:
+        return {"foreign": ForeignStore}
+    found: dict[str, type[Store]] = {"file": FileStore}
+    if ETCD:
+        found["etcd"] = EtcdStore
+    return found
