@@ -186,10 +186,10 @@ def test_what_the_service_leaves_behind_is_gone_before_the_lease_is(guards: Guar
 
 
 def test_a_service_that_ignores_the_stop_signal_is_killed_after_its_time(guards: Guards) -> None:
-    first = guards.start(
-        "a", "--stop-timeout=0.2", command=("/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
-    )
-    guards.until("a", "active")
+    deaf = guards.base / "deaf"
+    script = f"trap '' TERM; : > {deaf}; while :; do sleep 0.05; done"
+    first = guards.start("a", "--stop-timeout=0.2", command=("/bin/sh", "-c", script))
+    wait_until(deaf.exists)
     first.terminate()
     assert first.wait(20) == 128 + signal.SIGKILL
 
