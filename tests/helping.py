@@ -36,6 +36,8 @@ class HelperProcess:
         self.log = base / "log"
         self.errors = base / "errors"
         self.process: subprocess.Popen[bytes] | None = None
+        #: More keys of the file.
+        self.settings: dict[str, Any] = {}
         self.work = base / "work"
         self.work.mkdir()
         self.work.chmod(0o777)
@@ -48,6 +50,7 @@ class HelperProcess:
             "socket": str(self.socket),
             "state_directory": str(self.base / "run"),
             "operations": operations,
+            **self.settings,
         }
         self.file.write_text(json.dumps(document))
 

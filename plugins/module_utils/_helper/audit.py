@@ -22,6 +22,8 @@ def record(event: str, peer: Peer | None = None, **details: object) -> None:
     entry: dict[str, object] = {"audit": event}
     if peer is not None:
         entry.update(uid=peer.uid, gid=peer.gid, pid=peer.pid)
+        if peer.service:
+            entry["service"] = peer.service
     entry.update(details)
     line = json.dumps(entry).encode() + b"\n"
     if len(line) > 4096:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 
 from .._varlink.server import Refused
 from . import audit, interface, journal, worker
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .connections import Client
+    from .limits import Limit
     from .operations import Operation
     from .pool import Pool
 
@@ -52,10 +55,14 @@ class Call:
 class Calls:
     """All calls. drained: called whenever nothing is at work."""
 
-    def __init__(self, pool: Pool, log: journal.Journal, drained: Callable[[], None]) -> None:
+    def __init__(
+        self, pool: Pool, log: journal.Journal, drained: Callable[[], None], rate: Limit | None = None
+    ) -> None:
+        """rate: how often each caller may call operations, all counted together."""
         self._pool = pool
         self._journal = log
         self._drained = drained
+        self._rate = rate
         self._waiting: list[Call] = []
         self._working: list[Call] = []
         self._hanging: list[worker.Run] = []
@@ -82,6 +89,7 @@ class Calls:
             return
         if self._stopping:
             raise Refused(interface.STOPPING)
+        self._count(client, operation)
         self._hanging = [one for one in self._hanging if one.outcome == worker.ABANDONED]
         if len(self._hanging) >= ABANDONED:
             audit.record("call", client.peer, operation=operation.name, outcome="busy")
@@ -91,6 +99,16 @@ class Calls:
             self._named[call.peer.uid, call.id] = call
         self._waiting.append(call)
         self._begin_some()
+
+    def _count(self, client: Client, operation: Operation) -> None:
+        """Count a call that is to begin. Raises Refused when there were too many."""
+        now = time.monotonic()
+        for limit, name in ((operation.rate, operation.name), (self._rate, None)):
+            wait = limit.take(client.name, now) if limit is not None else 0.0
+            if limit is not None and wait:
+                audit.record("call", client.peer, operation=operation.name, outcome="too often")
+                told = {"calls": limit.calls, "seconds": limit.seconds, "retry_after": math.ceil(wait * 1000) / 1000}
+                raise Refused(interface.TOO_OFTEN, operation=name, **told)
 
     def outcome(self, uid: int, id_: str) -> dict[str, Any]:
         """Give what became of the call *id_* of a user, as the method Outcome does."""

@@ -142,6 +142,10 @@ def _translated(error: VarlinkError, id_: str) -> HelperError:
     elif error.name == interface.TIMEOUT:
         end = "hangs in the kernel and was abandoned" if details.get("abandoned") else "was killed"
         text = f"{details.get('operation')}: not done after {details.get('seconds'):g} s, {end}"
+    elif error.name == interface.TOO_OFTEN:
+        what = details.get("operation") or "all operations"
+        text = f"{what}: {details.get('calls')} calls in {details.get('seconds'):g} s are allowed; the next one in "
+        text += f"{details.get('retry_after'):g} s"
     else:
         text = str(details.get("message") or error)
     return HelperError(name, text)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from .._supervise._embedded.loop import READ, WRITE
 from .._varlink import server
+from . import generated, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._supervise._embedded.loop import Loop, Timer
+    from .services import Services
 
 #: Longest request in bytes, and the seconds in which one is to be complete once it has begun.
 REQUEST, PATIENCE = 131072, 10.0
@@ -31,12 +33,14 @@ REST = 1.0
 class Client:
     """A connection. timer: the end of our patience with half a request; gone: whom to tell if it leaves while it waits."""
 
-    __slots__ = ("_connections", "_gone", "_waits", "gids", "oneway", "peer", "timer")
+    __slots__ = ("_connections", "_gone", "_waits", "generated", "gids", "oneway", "peer", "timer")
 
     def __init__(self, peer: server.Peer, connections: Connections) -> None:
         self.peer = peer
         self.gids = peer.groups()
         self.oneway = False
+        #: Whether it asked by the generated interface, and is told the errors of that.
+        self.generated = False
         self.timer: Timer | None = None
         self._connections = connections
         self._gone: Callable[[], None] | None = None
@@ -47,6 +51,18 @@ class Client:
         """Say whether its last request has no answer yet."""
         return self._waits
 
+    @property
+    def name(self) -> str:
+        """Give the name by which its calls are counted: one service, or one user."""
+        return self.peer.service or f"uid {self.peer.uid}"
+
+    def belongs_to(self, service: str) -> bool:
+        """Say whether it is a process of a supervised service now. That is asked anew each time: services end."""
+        if not self._connections.services.has(service, self.peer):
+            return False
+        self.peer.service = service
+        return True
+
     def wait(self, gone: Callable[[], None]) -> None:
         """Have it wait for `done`; *gone* is called instead when the connection ends before that."""
         self._waits, self._gone = True, gone
@@ -56,6 +72,8 @@ class Client:
         if self.oneway:
             return
         if error:
+            if self.generated:
+                error = error.replace(interface.INTERFACE, generated.INTERFACE, 1)
             self.peer.error(error, **parameters)
         else:
             self.peer.reply(parameters)
@@ -80,11 +98,13 @@ class Connections:
         self,
         loop: Loop,
         path: str,
+        services: Services,
         known: Callable[[Client], bool],
         request: Callable[[Client, dict[str, Any]], None],
     ) -> None:
-        """Listen. known: whether a client may call anything; request: called with each message. Raises OSError."""
+        """Listen. services: tells which one a client belongs to; known: whether a client may call anything; request: called with each message. Raises OSError."""
         self._loop = loop
+        self.services = services
         self._known = known
         self._request = request
         self._listener = server.Listener(path, 0o666, longest=REQUEST)

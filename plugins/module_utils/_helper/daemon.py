@@ -21,9 +21,11 @@ import stat
 import sys
 
 from .._supervise._embedded import children, files, loop, spawn
-from . import audit, journal, pool, schema
+from . import audit, journal, operations, pool, schema, services
+from .limits import Limit
 from .operations import Operation, untrusted
 from .server import Api
+from .services import Services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,25 +94,30 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     except files.Busy:
         raise _Fatal(LOCKED, f"{state}: another helper runs here") from None
     definitions = document["operations"]
-    operations = {name: Operation(name, one) for name, one in definitions.items()}
+    known = {name: Operation(name, one) for name, one in definitions.items()}
     spawn.protect()
     log = journal.Journal(state + "/journal")
     _recover(log, state + "/workers")
-    for one in operations.values():
+    told = _services(document)
+    for one in known.values():
+        one.unknown += [f"service {name}: {why}" for name in one.services if (why := told.problem(name))]
         if one.unknown:
             audit.record("operation", operation=one.name, outcome="unknown names", unknown=one.unknown)
     turns = loop.Loop()
     family = children.Children(turns)
     turns.on_signal(signal.SIGCHLD, family.reap)
-    workers = pool.Pool(turns, family, operations, state + "/workers")
-    api = Api(turns, workers, operations, log, path, os.path.basename(os.path.realpath(sys.argv[0])))
+    workers = pool.Pool(turns, family, known, state + "/workers")
+    version = os.path.basename(os.path.realpath(sys.argv[0]))
+    rate = document.get("rate")
+    limit = Limit(rate["calls"], float(rate["seconds"])) if rate else None
+    api = Api(turns, workers, known, log, path, version, told, limit)
     for number in (signal.SIGTERM, signal.SIGINT):
         turns.on_signal(number, api.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # What is there now stays: the collector need not write to it, which after every fork would copy its pages.
     gc.collect()
     gc.freeze()
-    audit.record("start", pid=os.getpid(), operations=sorted(operations))
+    audit.record("start", pid=os.getpid(), operations=sorted(known))
     if notify >= 0:
         os.write(notify, b"\n")
         os.close(notify)
@@ -118,6 +125,17 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     audit.record("stop", pid=os.getpid())
     os.close(lock)
     return 0
+
+
+def _services(document: dict[str, Any]) -> Services:
+    section = document.get("services", {})
+    users = {name: operations.number("user", str(user)) for name, user in section.get("users", {}).items()}
+    return Services(
+        section.get("manager", ""),
+        section.get("scan_directory", ""),
+        section.get("identity", services.AUTO),
+        {name: uid for name, uid in users.items() if uid is not None},
+    )
 
 
 def _make(folder: str) -> None:

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 INTERFACE = "io.holdfast.Helper"
-DESCRIPTION = """\
+_TEXT = """\
 # Operations that need privileges, for callers that have none. Who calls is told by the kernel, never by the message.
 # Times are in seconds.
 interface io.holdfast.Helper
 
-type Parameter (name: string, type: (integer, string, boolean, enum, path), required: bool, description: string)
+type Parameter (name: string, type: (integer, string, boolean, enum, path, address), required: bool, description: string)
 
 # isolation: a process for the call alone, or one that does one call after the other with the same privileges.
 # idempotency says when a call is made again after the helper has died in the middle of it: pure and idempotent ones
@@ -40,7 +40,8 @@ method Operations() -> (operations: []Operation)
 method Outcome(id: string) -> (
   state: (never_began, running, done, unknown), operation: ?string, result: ?Result, error: ?string
 )
-
+"""
+ERRORS = """\
 # There is no such operation, or the caller may not call it.
 error NotAllowed (operation: string)
 error BadParameter (parameter: string, message: string)
@@ -51,6 +52,9 @@ error Failed (operation: string, type: string, message: string)
 error WorkerDied (operation: string, message: string)
 # The worker was killed. abandoned: even that did not end it, and it hangs in the kernel.
 error Timeout (operation: string, seconds: float, abandoned: bool)
+# The caller may make so many calls in so many seconds, of this operation or, with operation null, of all; nothing was
+# done, and will not be before retry_after seconds have passed.
+error TooOften (operation: ?string, calls: int, seconds: float, retry_after: float)
 # Too much at once; nothing was done.
 error Busy (message: string)
 # The id was used for another call, or is none.
@@ -60,6 +64,7 @@ error OutcomeUnknown (operation: string, id: string)
 # The helper is about to end; nothing was done.
 error Stopping ()
 """
+DESCRIPTION = _TEXT + "\n" + ERRORS
 
 NOT_ALLOWED = f"{INTERFACE}.NotAllowed"
 BAD_PARAMETER = f"{INTERFACE}.BadParameter"
@@ -67,6 +72,7 @@ CANNOT_START = f"{INTERFACE}.CannotStart"
 FAILED = f"{INTERFACE}.Failed"
 WORKER_DIED = f"{INTERFACE}.WorkerDied"
 TIMEOUT = f"{INTERFACE}.Timeout"
+TOO_OFTEN = f"{INTERFACE}.TooOften"
 BUSY = f"{INTERFACE}.Busy"
 BAD_ID = f"{INTERFACE}.BadId"
 OUTCOME_UNKNOWN = f"{INTERFACE}.OutcomeUnknown"

@@ -11,13 +11,15 @@ import os
 import pwd
 import stat
 
-from . import schema
+from . import generated, limits, schema
 from .capabilities import NUMBERS
 from .parameters import BadParameter, check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .connections import Client
 
 SECRET = "(secret)"
 #: Characters of a value that are written down.
@@ -56,7 +58,6 @@ class Operation:
     __slots__ = (
         "_argv",
         "_environment",
-        "_parameters",
         "account",
         "capabilities",
         "class_",
@@ -70,7 +71,10 @@ class Operation:
         "memory_max",
         "name",
         "on_disconnect",
+        "parameters",
         "pooled",
+        "rate",
+        "services",
         "timeout",
         "uids",
         "unknown",
@@ -100,9 +104,9 @@ class Operation:
         #: Whether a process of the pool does it.
         self.pooled: bool = definition.get("isolation", "pooled" if function else "fresh") == "pooled"
         self._environment = {key: str(value) for key, value in definition.get("environment", {}).items()}
-        self._parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
-        self.has_paths = any(one["type"] == "path" for one in self._parameters.values())
-        self.has_secrets = any(one.get("no_log") for one in self._parameters.values())
+        self.parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
+        self.has_paths = any(one["type"] == "path" for one in self.parameters.values())
+        self.has_secrets = any(one.get("no_log") for one in self.parameters.values())
         #: Operations that agree in all of this may share a process: none has more there than it declares itself.
         self.class_ = (
             function["file"] if function else "",
@@ -114,19 +118,28 @@ class Operation:
         )
         self.uids: set[int] = {0}
         self.gids: set[int] = set()
+        #: Names of supervised services.
+        self.services: list[str] = []
+        rate = definition.get("rate")
+        self.rate = limits.Limit(rate["calls"], float(rate["seconds"])) if rate else None
         overflow = _overflow()
         for one in definition["allow"]:
             ((kind, value),) = one.items()
-            number = _number(kind, str(value))
+            if kind == "service":
+                self.services.append(value)
+                continue
+            found = number(kind, str(value))
             # The kernel shows everybody whom it can't name here as this one: to allow him is to allow all of them.
-            if number is None or number == overflow[kind]:
+            if found is None or found == overflow[kind]:
                 self.unknown.append(f"{kind} {value}")
             else:
-                (self.uids if kind == "user" else self.gids).add(number)
+                (self.uids if kind == "user" else self.gids).add(found)
 
-    def allows(self, uid: int, gids: set[int]) -> bool:
-        """Say whether a peer may call. Root may: he could do the same without us."""
-        return uid in self.uids or not self.gids.isdisjoint(gids)
+    def allows(self, client: Client) -> bool:
+        """Say whether a client may call. Root may: he could do the same without us."""
+        if client.peer.uid in self.uids or not self.gids.isdisjoint(client.gids):
+            return True
+        return any(client.belongs_to(one) for one in self.services)
 
     def describe(self) -> dict[str, Any]:
         """Give what callers are told."""
@@ -134,10 +147,10 @@ class Operation:
             {
                 "name": name,
                 "type": one["type"],
-                "required": one.get("required", "default" not in one),
+                "required": generated.required(one),
                 "description": one.get("description", ""),
             }
-            for name, one in self._parameters.items()
+            for name, one in self.parameters.items()
         ]
         return {
             "name": self.name,
@@ -151,15 +164,15 @@ class Operation:
 
     def masked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give checked parameters as they may be written down."""
-        return {key: SECRET if self._parameters[key].get("no_log") else _cut(value) for key, value in given.items()}
+        return {key: SECRET if self.parameters[key].get("no_log") else _cut(value) for key, value in given.items()}
 
     def complete(self, given: dict[str, Any]) -> dict[str, Any]:
         """Check what a caller gave, and add the defaults. Raises BadParameter."""
         for key in given:
-            if key not in self._parameters:
+            if key not in self.parameters:
                 raise BadParameter("there is no such parameter", key[:64])
         values = {}
-        for key, one in self._parameters.items():
+        for key, one in self.parameters.items():
             value = given.get(key)
             if value is None:
                 value = one.get("default")
@@ -178,7 +191,7 @@ class Operation:
         """Give what the worker is to do with checked *values*."""
         work = Work(self)
         if self.function is not None:
-            for name, one in self._parameters.items():
+            for name, one in self.parameters.items():
                 if one["type"] == "path" and name in values:
                     work.paths.append(Path(-1, name, values[name], one))
         for word in self._argv:
@@ -188,7 +201,7 @@ class Operation:
                 continue
             if found[1] not in values:
                 continue
-            one, value = self._parameters[found[1]], values[found[1]]
+            one, value = self.parameters[found[1]], values[found[1]]
             if one["type"] == "path":
                 work.paths.append(Path(len(work.argv), found[1], value, one))
                 work.argv.append(value)
@@ -215,7 +228,8 @@ def _word(value: object) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _number(kind: str, value: str) -> int | None:
+def number(kind: str, value: str) -> int | None:
+    """Give the number of a user or group by its name or number, None if there is none."""
     if value.isdecimal():
         return int(value)
     try:

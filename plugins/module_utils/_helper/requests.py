@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import time
+
 from .._varlink import server
-from . import audit, interface, journal
+from . import audit, generated, interface, journal
 from .interface import INTERFACE
+from .limits import Limit
 from .parameters import BadParameter
 
 TYPE_CHECKING = False
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from .connections import Client
     from .operations import Operation
 
+#: Refused calls of one caller that are written down: so many in so many seconds. The log is not his to fill.
+REFUSALS = 200, 60.0
+
 _INFORMATION = dict(server.VENDOR, product="helper")
 
 
@@ -30,6 +36,10 @@ class Requests:
         self._operations = operations
         self._calls = calls
         self._version = version
+        self._refusals = Limit(*REFUSALS)
+        #: Refused calls that were not written down, by caller.
+        self._muted: dict[str, int] = {}
+        self._generated = {generated.method_name(name): name for name in operations}
         self._methods: dict[str, Callable[[Client, dict[str, Any]], dict[str, Any] | None]] = {
             "Call": self._call,
             "Operations": self._list,
@@ -38,57 +48,81 @@ class Requests:
 
     def known(self, client: Client) -> bool:
         """Say whether a client may call anything at all."""
-        return any(one.allows(client.peer.uid, client.gids) for one in self._operations.values())
+        return any(one.allows(client) for one in self._operations.values())
 
     def request(self, client: Client, request: dict[str, Any]) -> None:
         """Answer a request, or have its client wait."""
         client.oneway = bool(request.get("oneway"))
-        standard = server.service_reply(
-            request, dict(_INFORMATION, version=self._version), {INTERFACE: interface.DESCRIPTION}
-        )
-        if standard is not None:
-            client.answer(standard.get("error", ""), standard["parameters"])
-            return
+        client.generated = False
         method, parameters = request.get("method"), request.get("parameters", {})
         own, _dot, name = method.rpartition(".") if isinstance(method, str) else ("", "", "")
-        if own != INTERFACE:
+        if own == "org.varlink.service":
+            self._describe(client, request)
+        elif own not in (INTERFACE, generated.INTERFACE):
             client.answer(server.INTERFACE_NOT_FOUND, {"interface": own[:256]})
         elif not isinstance(parameters, dict):
             client.answer(server.INVALID_PARAMETER, {"parameter": "parameters"})
+        elif own == generated.INTERFACE:
+            client.generated = True
+            # A method that is not there is answered as one that is not for this caller: by the same words.
+            wanted = {"operation": self._generated.get(name), "parameters": parameters}
+            self._run(client, lambda who, asked: self._call(who, asked, name[:64]), wanted)
         elif name not in self._methods:
             client.answer(server.METHOD_NOT_FOUND, {"method": name[:256]})
         else:
-            try:
-                reply = self._methods[name](client, parameters)
-            except server.Refused as refused:
-                client.answer(refused.error, dict(refused.parameters))
-                return
-            if reply is not None:
-                client.answer("", reply)
+            self._run(client, self._methods[name], parameters)
+
+    def _describe(self, client: Client, request: dict[str, Any]) -> None:
+        """Answer what every service answers."""
+        allowed = [one for one in self._operations.values() if one.allows(client)]
+        texts = {INTERFACE: interface.DESCRIPTION}
+        if allowed:
+            texts[generated.INTERFACE] = generated.describe(allowed, interface.ERRORS)
+        reply = server.service_reply(request, dict(_INFORMATION, version=self._version), texts)
+        if reply is None:
+            client.answer(server.METHOD_NOT_FOUND, {"method": str(request.get("method"))[:256]})
+        else:
+            client.answer(reply.get("error", ""), reply["parameters"])
+
+    def _run(
+        self,
+        client: Client,
+        method: Callable[[Client, dict[str, Any]], dict[str, Any] | None],
+        parameters: dict[str, Any],
+    ) -> None:
+        try:
+            reply = method(client, parameters)
+        except server.Refused as refused:
+            client.answer(refused.error, dict(refused.parameters))
+            return
+        if reply is not None:
+            client.answer("", reply)
 
     # Each method gives its reply, or None when it has seen to that itself; it raises Refused.
 
     def _list(self, client: Client, _parameters: dict[str, Any]) -> dict[str, Any]:
-        allowed = [one.describe() for one in self._operations.values() if one.allows(client.peer.uid, client.gids)]
+        allowed = [one.describe() for one in self._operations.values() if one.allows(client)]
         return {"operations": allowed}
 
     def _outcome(self, client: Client, parameters: dict[str, Any]) -> dict[str, Any]:
         return self._calls.outcome(client.peer.uid, _id(parameters.get("id")))
 
-    def _call(self, client: Client, parameters: dict[str, Any]) -> None:
-        operation, values = self._permitted(client, parameters)
+    def _call(self, client: Client, parameters: dict[str, Any], shown: str = "") -> None:
+        operation, values = self._permitted(client, parameters, shown)
         id_ = parameters.get("id")
         self._calls.make(client, operation, values, "" if id_ is None else _id(id_))
 
-    def _permitted(self, client: Client, request: dict[str, Any]) -> tuple[Operation, dict[str, Any]]:
-        """Give the operation that a client asks for, if it may, and its checked parameters. Raises Refused."""
-        peer = client.peer
+    def _permitted(self, client: Client, request: dict[str, Any], shown: str = "") -> tuple[Operation, dict[str, Any]]:
+        """Give the operation that a client asks for, if it may, and its checked parameters. Raises Refused.
+
+        shown: by which name it asked, when that is not the operation's.
+        """
         name, given = request.get("operation"), request.get("parameters")
         operation = self._operations.get(name) if isinstance(name, str) else None
-        if operation is None or not operation.allows(peer.uid, client.gids):
+        if operation is None or not operation.allows(client):
             # The same answer for both: who may not call it need not know that it is there.
-            shown = str(name)[:64] if isinstance(name, str) else ""
-            audit.record("call", peer, operation=shown, outcome="not allowed")
+            shown = shown or (name[:64] if isinstance(name, str) else "")
+            self._note_refusal(client, operation=shown, outcome="not allowed")
             raise server.Refused(interface.NOT_ALLOWED, operation=shown)
         if given is None:
             given = {}
@@ -97,8 +131,21 @@ class Requests:
                 raise BadParameter("is to be an object", "parameters")
             return operation, operation.complete(given)
         except BadParameter as error:
-            audit.record("call", peer, operation=name, outcome="bad parameter", message=f"{error.parameter}: {error}")
+            message = f"{error.parameter}: {error}"
+            self._note_refusal(client, operation=name, outcome="bad parameter", message=message)
             raise server.Refused(interface.BAD_PARAMETER, parameter=error.parameter, message=str(error)) from None
+
+    def _note_refusal(self, client: Client, **details: object) -> None:
+        """Write down that a call is refused. Raises Refused where there were so many that they are only counted."""
+        if self._refusals.take(client.name, time.monotonic()):
+            if client.name not in self._muted:
+                audit.record("call", client.peer, outcome="too many refused calls")
+            self._muted[client.name] = self._muted.get(client.name, 0) + 1
+            raise server.Refused(interface.BUSY, message="too many of your calls were refused")
+        unwritten = self._muted.pop(client.name, 0)
+        if unwritten:
+            details["unwritten"] = unwritten
+        audit.record("call", client.peer, **details)
 
 
 def _id(value: object) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import keyword
 import re
 
+from . import generated
 from .capabilities import NUMBERS
 from .parameters import NAME, Reader, is_absolute, is_integer, is_number, is_text, name, read
 
@@ -28,9 +29,12 @@ TIMEOUT = 30.0
 
 placeholder = re.compile(r"\{([a-z][a-z0-9_]{0,63})\}").fullmatch
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}").fullmatch
+_service = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}").fullmatch
+_WHO = "{user: NAME}, {group: NAME}, {service: NAME}"
 _any_placeholder = re.compile(r"\{[a-z][a-z0-9_]{0,63}\}").search
 
-_DOCUMENT = {"format", "socket", "state_directory", "operations"}
+_DOCUMENT = {"format", "socket", "state_directory", "operations", "rate", "services"}
+_SERVICES = {"manager", "scan_directory", "identity", "users"}
 _OPERATION = {
     "description",
     "argv",
@@ -46,6 +50,7 @@ _OPERATION = {
     "environment",
     "directory",
     "memory_max",
+    "rate",
 }
 
 
@@ -59,6 +64,8 @@ def problems(document: object) -> list[str]:
     for key in ("socket", "state_directory"):
         if not is_absolute(document.get(key)):
             reader.wrong(f"helper.{key}", "an absolute path without '..'", document.get(key))
+    _rate(reader, document, "helper")
+    _services(reader, document.get("services", {}), "helper.services")
     operations = document.get("operations")
     if not isinstance(operations, dict):
         reader.wrong("operations", "is to be a dictionary, name to operation", operations)
@@ -69,7 +76,42 @@ def problems(document: object) -> list[str]:
             reader.wrong(path, NAME)
         elif reader.keys(operation, path, _OPERATION):
             _operation(reader, operation, path)
+            if "services" not in document and any("service" in one for one in _list(operation.get("allow"))):
+                reader.wrong(f"{path}.allow", "allows a service, but nothing says who manages services")
+    for first, second in generated.collisions(key for key in operations if isinstance(key, str)):
+        method = generated.method_name(first)
+        reader.wrong(f"operations.{second}", f"its method would have the name of that of {first}", method)
     return reader.found
+
+
+def _list(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _rate(reader: Reader, section: dict[str, Any], path: str) -> None:
+    rate = section.get("rate")
+    if rate is None or not reader.keys(rate, f"{path}.rate", {"calls", "seconds"}) or not isinstance(rate, dict):
+        return
+    calls: Any = rate.get("calls")
+    seconds: Any = rate.get("seconds")
+    if not is_integer(calls) or not 1 <= calls <= 100000:
+        reader.wrong(f"{path}.rate.calls", "1 to 100000", calls)
+    if not is_number(seconds) or not 0 < seconds <= 86400:
+        reader.wrong(f"{path}.rate.seconds", "seconds above 0, at most 86400", seconds)
+
+
+def _services(reader: Reader, services: object, path: str) -> None:
+    if not reader.keys(services, path, _SERVICES) or not isinstance(services, dict) or not services:
+        return
+    reader.choice(services, "identity", path, ("auto", "pidfd", "user"))
+    if services.get("manager") not in ("embedded", "systemd"):
+        reader.wrong(f"{path}.manager", "embedded or systemd", services.get("manager"))
+    elif services["manager"] == "embedded" and not is_absolute(services.get("scan_directory")):
+        wanted = "the supervisor's directory of services, an absolute path"
+        reader.wrong(f"{path}.scan_directory", wanted, services.get("scan_directory"))
+    users = services.get("users", {})
+    if not isinstance(users, dict) or not all(service_name(key) and _account(one) for key, one in users.items()):
+        reader.wrong(f"{path}.users", "service to user")
 
 
 def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
@@ -80,6 +122,7 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
     timeout = operation.get("timeout", TIMEOUT)
     if not is_number(timeout) or not 0 < timeout <= 86400:
         reader.wrong(f"{path}.timeout", "seconds above 0, at most 86400", timeout)
+    _rate(reader, operation, path)
     memory = operation.get("memory_max")
     if memory is not None and not (is_integer(memory) and memory >= 1048576):
         reader.wrong(f"{path}.memory_max", "bytes, at least 1048576", memory)
@@ -111,11 +154,14 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
 
 def _allow(reader: Reader, allow: object, path: str) -> None:
     if not isinstance(allow, list):
-        reader.wrong(path, "is to be a list of {user: NAME} and {group: NAME}; [] allows root alone", allow)
+        reader.wrong(path, f"is to be a list of {_WHO}; [] allows root alone", allow)
         return
     for number, one in enumerate(allow):
-        if not (isinstance(one, dict) and len(one) == 1 and set(one) <= {"user", "group"}):
-            reader.wrong(f"{path}[{number}]", "is to be {user: NAME} or {group: NAME}")
+        if not (isinstance(one, dict) and len(one) == 1 and set(one) <= {"user", "group", "service"}):
+            reader.wrong(f"{path}[{number}]", f"is to be one of {_WHO}")
+        elif "service" in one:
+            if not service_name(one["service"]):
+                reader.wrong(f"{path}[{number}]", "the name of a service", one["service"])
         elif not _account(next(iter(one.values()))):
             reader.wrong(f"{path}[{number}]", "a name or a number", next(iter(one.values())))
 
@@ -203,3 +249,8 @@ def _placeholder(reader: Reader, word: str, parameters: dict[str, Any], path: st
 
 def _account(value: object) -> bool:
     return (is_text(value) and bool(value)) or (is_integer(value) and 0 <= value < 2**32 - 1)  # type: ignore[operator]
+
+
+def service_name(value: object) -> bool:
+    """Say whether *value* can be the name of a supervised service, and so of its directory."""
+    return isinstance(value, str) and _service(value) is not None

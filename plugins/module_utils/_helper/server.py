@@ -14,22 +14,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._supervise._embedded.loop import Loop
     from .journal import Journal
+    from .limits import Limit
     from .operations import Operation
     from .pool import Pool
+    from .services import Services
 
 
 class Api:
     """Serves *operations* at *path* until `stop` was called and all is done."""
 
     def __init__(
-        self, loop: Loop, pool: Pool, operations: dict[str, Operation], log: Journal, path: str, version: str
+        self,
+        loop: Loop,
+        pool: Pool,
+        operations: dict[str, Operation],
+        log: Journal,
+        path: str,
+        version: str,
+        services: Services,
+        rate: Limit | None = None,
     ) -> None:
-        """Listen. Raises OSError."""
+        """Listen. services: tells whose service a caller is; rate: of all calls of one caller. Raises OSError."""
         self._loop = loop
         self._stopping = False
-        self._calls = Calls(pool, log, self._end_if_done)
+        self._calls = Calls(pool, log, self._end_if_done, rate)
         requests = Requests(operations, self._calls, version)
-        self._connections = Connections(loop, path, requests.known, requests.request)
+        self._connections = Connections(loop, path, services, requests.known, requests.request)
 
     def stop(self) -> None:
         """Begin nothing more, and end the loop when what is at work is done."""

@@ -26,7 +26,7 @@ UNREAD_LIMIT = 64 * 1024 * 1024
 PIPELINE_LIMIT = 64
 
 #: include/uapi/asm-generic/socket.h
-_SO_PEERGROUPS = 59
+_SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
 
 #: What all our services say of themselves.
 VENDOR = {"vendor": "holdfast", "url": "https://example.org/holdfast/supervision"}
@@ -93,7 +93,7 @@ class Listener:
 class Peer:
     """One connected client. `requests` holds what it asked and nobody has taken yet; `dead` says that it is to be closed."""
 
-    __slots__ = ("_in", "_longest", "_out", "_socket", "dead", "gid", "pid", "requests", "uid")
+    __slots__ = ("_in", "_longest", "_out", "_socket", "dead", "gid", "pid", "requests", "service", "uid")
 
     def __init__(self, connection: socket.socket, longest: int = REQUEST_LIMIT) -> None:
         self._socket = connection
@@ -102,6 +102,8 @@ class Peer:
         self._out = bytearray()
         self.requests: list[dict[str, Any]] = []
         self.dead = False
+        #: The service that it was found to belong to, for the records of whoever asked that.
+        self.service = ""
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self.pid, self.uid, self.gid = (int.from_bytes(raw[at : at + 4], "little", signed=True) for at in (0, 4, 8))
 
@@ -124,6 +126,13 @@ class Peer:
         except OSError:
             raw = b""
         return {self.gid, *(int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4))}
+
+    def pidfd(self) -> int:
+        """Give a pidfd of the process that connected, however often its number was used again.
+
+        Raises OSError where the kernel can't say (before Linux 6.5), and for one that is gone.
+        """
+        return peer_pidfd(self._socket)
 
     @property
     def wants_write(self) -> bool:
@@ -196,6 +205,11 @@ class Peer:
             self.dead = True
         elif not waiting:
             self.writable()
+
+
+def peer_pidfd(connection: socket.socket) -> int:
+    """Give a pidfd of the process at the other end. Raises OSError."""
+    return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
 
 
 def service_reply(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,10 +146,14 @@ def test_a_dash_is_let_through_only_where_the_pattern_begins_with_it() -> None:
             check({"type": "string", "pattern": pattern}, "-5")
 
 
+def client(uid: int, gids: set[int]) -> Any:
+    return SimpleNamespace(peer=SimpleNamespace(uid=uid), gids=gids)
+
+
 def test_root_may_call_everything_and_nobody_else_what_is_not_for_him() -> None:
     operation = Operation("one", {"argv": ["/bin/true"], "allow": [{"user": 1000}, {"group": 2000}]})
-    assert operation.allows(0, set()) and operation.allows(1000, {5}) and operation.allows(5, {1, 2000})
-    assert not operation.allows(2000, {1000}) and not operation.allows(-1, set())
+    assert all(operation.allows(client(*one)) for one in ((0, set()), (1000, {5}), (5, {1, 2000})))
+    assert not any(operation.allows(client(*one)) for one in ((2000, {1000}), (-1, set())))
 
 
 def test_users_whom_the_host_does_not_know_and_the_one_who_stands_for_them_are_not_allowed() -> None:
@@ -221,3 +226,47 @@ def test_an_address_stays_within_its_networks(prefix: str, value: str, good: boo
     else:
         with pytest.raises(BadParameter):
             check(parameter, value)
+
+
+def test_methods_of_one_name_are_refused() -> None:
+    content = document()
+    content["operations"].update({"a1": dict(content["operations"]["one"]), "a_1": dict(content["operations"]["one"])})
+    (problem,) = schema.problems(content)
+    assert problem.startswith("operations.a_1: 'A1'") and "a1" in problem
+
+
+@pytest.mark.parametrize("name", ["a__b", "a_", "_a", "A", "1a", "a-b", "a\n", "a" * 65, ""])
+def test_a_name_is_one_in_varlink_too(name: str) -> None:
+    content = document()
+    content["operations"] = {name: content["operations"]["one"]}
+    assert schema.problems(content)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rate": {"calls": 0, "seconds": 1}},
+        {"rate": {"calls": 1}},
+        {"rate": {"calls": 1, "seconds": 0}},
+        {"rate": {"calls": True, "seconds": 1}},
+        {"rate": 5},
+        {"rate": {"calls": 1, "seconds": 1, "burst": 5}},
+        {"services": {"manager": "openrc"}},
+        {"services": {"manager": "embedded"}},
+        {"services": {"manager": "embedded", "scan_directory": "services"}},
+        {"services": {"manager": "systemd", "identity": "name"}},
+        {"services": {"manager": "systemd", "users": {"../x": "root"}}},
+    ],
+)
+def test_wrong_settings_are_found(settings: dict[str, Any]) -> None:
+    assert schema.problems({**document(), **settings})
+    if "rate" in settings:
+        assert problems(**settings)
+
+
+def test_a_service_needs_somebody_who_manages_services() -> None:
+    (problem,) = problems(allow=[{"service": "billing"}])
+    assert "nothing says who manages services" in problem
+    content = document(allow=[{"service": "billing"}], rate={"calls": 5, "seconds": 1.5})
+    assert not schema.problems({**content, "services": {"manager": "embedded", "scan_directory": "/etc/x"}})
+    assert schema.problems({**document(allow=[{"service": "../x"}]), "services": {"manager": "systemd"}})
