@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .._varlink.server import Peer
 
 
+_text = json.JSONEncoder().encode
+
+
 def record(event: str, peer: Peer | None = None, **details: object) -> None:
     """Write one line. Raises OSError: what can't be written down is not to be done.
 
@@ -25,10 +28,10 @@ def record(event: str, peer: Peer | None = None, **details: object) -> None:
         if peer.service:
             entry["service"] = peer.service
     entry.update(details)
-    line = json.dumps(entry).encode() + b"\n"
+    line = _text(entry).encode() + b"\n"
     if len(line) > 4096:
         entry["parameters"] = "(too long)"
         entry.pop("message", None)
-        line = json.dumps(entry).encode() + b"\n"
+        line = _text(entry).encode() + b"\n"
     while line:
         line = line[os.write(1, line) :]

@@ -35,7 +35,7 @@ KEPT_OUTPUT = 8192
 class Call:
     """A call that waits for its turn or is at work. clients: who is to hear of its end; peer: who made it."""
 
-    __slots__ = ("clients", "digest", "id", "operation", "peer", "values", "worker")
+    __slots__ = ("_digest", "clients", "id", "operation", "peer", "values", "worker")
 
     def __init__(self, client: Client, operation: Operation, values: dict[str, Any], id_: str) -> None:
         self.clients: list[Client] = []
@@ -43,8 +43,16 @@ class Call:
         self.operation = operation
         self.values = values
         self.id = id_
-        self.digest = hashlib.sha256(json.dumps([operation.name, values], sort_keys=True).encode()).hexdigest()
+        self._digest = ""
         self.worker: worker.Run | None = None
+
+    @property
+    def digest(self) -> str:
+        """Give what tells this call from another one under the same id."""
+        if not self._digest:
+            text = json.dumps([self.operation.name, self.values], sort_keys=True)
+            self._digest = hashlib.sha256(text.encode()).hexdigest()
+        return self._digest
 
     @property
     def journalled(self) -> bool:
@@ -90,7 +98,8 @@ class Calls:
         if self._stopping:
             raise Refused(interface.STOPPING)
         self._count(client, operation)
-        self._hanging = [one for one in self._hanging if one.outcome == worker.ABANDONED]
+        if self._hanging:
+            self._hanging = [one for one in self._hanging if one.outcome == worker.ABANDONED]
         if len(self._hanging) >= ABANDONED:
             audit.record("call", client.peer, operation=operation.name, outcome="busy")
             raise Refused(interface.BUSY, message=f"{len(self._hanging)} workers hang in the kernel")
@@ -163,7 +172,7 @@ class Calls:
 
     def _begin_some(self) -> None:
         """Begin what waits, in its order, as far as there is room; a user with too much at once holds up nobody else."""
-        if len(self._working) >= AT_WORK:
+        if not self._waiting or len(self._working) >= AT_WORK:
             return
         counts: dict[int, int] = {}
         for call in self._working:
@@ -188,7 +197,8 @@ class Calls:
             call.worker.begin()
             return
         try:
-            self._journal.begin(call.peer.uid, call.id, call.operation.name, call.digest, call.worker.pid)
+            one = call.worker
+            self._journal.begin(call.peer.uid, call.id, call.operation.name, call.digest, one.pid, one.started)
         except OSError as error:
             call.worker.message = f"the journal: {error.strerror}"
             call.worker.kill(worker.CANCELLED)

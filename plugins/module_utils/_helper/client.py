@@ -4,8 +4,8 @@
 
 """Calls operations of the privileged helper. PRIVATE to the collection.
 
-A connection is made for each call: nothing that was opened before a restart of the helper, a fork or in another thread
-is ever used again. A call has an id, made here unless the caller has one; when the connection is lost it is made again
+A connection is kept for the next call of the same process, and used by one thread at a time; one that turns out to be
+from before a restart of the helper is thrown away, and the call made over a new one. A call has an id, made here unless the caller has one; when the connection is lost it is made again
 under the same id, and the helper, which has a journal, decides: it begins what never began, gives the answer of what has
 ended, repeats what may be repeated, and refuses the rest as unknown.
 """
@@ -29,6 +29,8 @@ TRIES, PAUSE = 3, 1.0
 FIRST_LAUNCH = 30.0
 #: Seconds to wait for an answer.
 ANSWER = 300.0
+#: Connections that wait for the next call.
+KEPT = 4
 
 _AGAIN = (interface.STOPPING,)
 
@@ -57,16 +59,29 @@ class Helper:
     """The helper behind *path*. For any number of threads, and over forks.
 
     first_launch: seconds in which a helper that has never been there may come up; pause: seconds between tries; answer:
-    seconds for the answer of a call.
+    seconds for the answer of a call; tries: how often a call is tried.
     """
 
     def __init__(
-        self, path: str = SOCKET, first_launch: float = FIRST_LAUNCH, pause: float = PAUSE, answer: float = ANSWER
+        self,
+        path: str = SOCKET,
+        first_launch: float = FIRST_LAUNCH,
+        pause: float = PAUSE,
+        answer: float = ANSWER,
+        tries: int = TRIES,
     ) -> None:
         self.path = path
         self.first_launch = first_launch
         self.pause = pause
+        self.tries = tries
         self.answer = answer
+        #: Connections that nobody uses now, each with the process that made it. Appending and popping need no lock.
+        self._kept: list[tuple[int, Connection]] = []
+
+    def close(self) -> None:
+        """Close the connections that are kept; the next call makes a new one."""
+        while self._kept:
+            self._kept.pop()[1].close()
 
     def call(self, operation: str, parameters: dict[str, Any] | None = None, id_: str = "") -> dict[str, Any]:
         """Run an operation and give exit, stdout, stderr, truncated, duration and, of a function, result.
@@ -89,31 +104,60 @@ class Helper:
         deadline = time.monotonic() + self.answer
         sent = False
         trouble = ""
-        self._wait_for_first_launch()
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(self.pause)
-            try:
-                connection = Connection(self.path, min(self.answer, 10.0))
-            except ConnectionLost as error:
-                trouble = str(error)
-                continue
-            with connection:
+        left = self.answer
+        tries = 0
+        while tries < self.tries:
+            connection = self._take()
+            if connection is None:
+                tries += 1
+                if tries > 1:
+                    time.sleep(self.pause)
+                else:
+                    self._wait_for_first_launch()
                 try:
-                    left = max(deadline - time.monotonic(), 0.001)
-                    return connection.call(f"{interface.INTERFACE}.{method}", parameters, left)
-                except VarlinkError as error:
-                    if error.name not in _AGAIN:
-                        raise _translated(error, id_) from None
-                    trouble = str(error)
+                    connection = Connection(self.path, min(self.answer, 10.0))
                 except ConnectionLost as error:
-                    sent = True
                     trouble = str(error)
-            if time.monotonic() >= deadline:
+                    continue
+            try:
+                reply = connection.call(f"{interface.INTERFACE}.{method}", parameters, left)
+                self._keep(connection)
+                return reply
+            except VarlinkError as error:
+                if error.name not in _AGAIN:
+                    self._keep(connection)
+                    raise _translated(error, id_) from None
+                trouble = str(error)
+            except ConnectionLost as error:
+                sent = sent or error.sent
+                trouble = str(error)
+            # What else is kept is from the same helper, which is gone or about to go.
+            connection.close()
+            self.close()
+            left = deadline - time.monotonic()
+            if left <= 0:
                 break
         if sent and id_:
             raise OutcomeUnknown(id_, f"{trouble}; ask for the outcome of {id_}")
         raise HelperGone("HelperGone", f"no helper: {trouble}")
+
+    def _take(self) -> Connection | None:
+        """Give a connection of this process that nobody uses."""
+        while True:
+            try:
+                made_by, connection = self._kept.pop()
+            except IndexError:
+                return None
+            if made_by == os.getpid():
+                return connection
+            # Our parent's, which goes on using its own end.
+            connection.close()
+
+    def _keep(self, connection: Connection) -> None:
+        if len(self._kept) < KEPT:
+            self._kept.append((os.getpid(), connection))
+        else:
+            connection.close()
 
     def _wait_for_first_launch(self) -> None:
         """Wait while there is not even a dead helper's socket."""

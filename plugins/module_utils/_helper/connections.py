@@ -33,7 +33,7 @@ REST = 1.0
 class Client:
     """A connection. timer: the end of our patience with half a request; gone: whom to tell if it leaves while it waits."""
 
-    __slots__ = ("_connections", "_gone", "_waits", "generated", "gids", "oneway", "peer", "timer")
+    __slots__ = ("_connections", "_gone", "_waits", "events", "generated", "gids", "oneway", "peer", "timer")
 
     def __init__(self, peer: server.Peer, connections: Connections) -> None:
         self.peer = peer
@@ -41,6 +41,7 @@ class Client:
         self.oneway = False
         #: Whether it asked by the generated interface, and is told the errors of that.
         self.generated = False
+        self.events = READ
         self.timer: Timer | None = None
         self._connections = connections
         self._gone: Callable[[], None] | None = None
@@ -82,7 +83,8 @@ class Client:
         """Answer what it waits for, and read on."""
         self._waits, self._gone = False, None
         self.answer(error, parameters)
-        self._connections.serve_soon(self)
+        if self.peer.requests or self.peer.dead or self.peer.wants_write:
+            self._connections.serve_soon(self)
 
     def left(self) -> None:
         """Tell whom it concerns that it is not there any more."""
@@ -180,7 +182,10 @@ class Connections:
         if peer.dead:
             self._close(client)
         else:
-            self._loop.change(peer.fileno(), READ | WRITE if peer.wants_write else READ)
+            events = READ | WRITE if peer.wants_write else READ
+            if events != client.events:
+                client.events = events
+                self._loop.change(peer.fileno(), events)
 
     def _close(self, client: Client) -> None:
         peer = client.peer

@@ -29,6 +29,9 @@ KEPT_SECONDS, KEPT_CALLS = 3600.0, 256
 is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}").fullmatch
 
 
+_text = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class Journal:
     """The folder *path*, which is made. Raises OSError."""
 
@@ -38,32 +41,41 @@ class Journal:
         os.chmod(path, 0o700)
         self._boot = identity.boot_id().hex()
         self._known: dict[int, dict[str, float]] = {}
+        self._running: dict[tuple[int, str], dict[str, Any]] = {}
         for name in sorted(os.listdir(path)):
             uid, _dash, id_ = name.partition("-")
             if name.endswith(".new") or not uid.isdigit():
                 files.remove(os.path.join(path, name))
                 continue
-            entry = self.read(int(uid), id_)
-            if entry is not None:
+            entry = self._load(int(uid), id_)
+            if entry is None:
+                # Its helper died while it wrote it, and so before the call began.
+                files.remove(os.path.join(path, name))
+            else:
                 self._known.setdefault(int(uid), {})[id_] = entry["at"]
         for uid_, calls in self._known.items():
             self._known[uid_] = dict(sorted(calls.items(), key=lambda item: item[1]))
 
-    def begin(self, uid: int, id_: str, operation: str, digest: str, pid: int) -> None:
-        """Note that a call is about to begin in the waiting worker *pid*.
+    def begin(self, uid: int, id_: str, operation: str, digest: str, pid: int, started: int) -> None:
+        """Note that a call is about to begin in the waiting worker *pid*, which started at *started*.
 
         Raises OSError: what can't be noted must not be done.
         """
         now = time.time()
         self._make_room(uid, now)
         entry = {"state": RUNNING, "operation": operation, "digest": digest, "at": now}
-        entry.update(pid=pid, started=identity.start_time(pid), boot=self._boot)
-        self._write(uid, id_, entry)
+        entry.update(pid=pid, started=started, boot=self._boot)
+        if id_ in self._known.get(uid, ()):
+            self._write(uid, id_, entry)
+        else:
+            # Not beside it first: half a file says what no file says, that the call never began.
+            _create(self._name(uid, id_), _text(entry).encode())
         self._known.setdefault(uid, {})[id_] = now
+        self._running[uid, id_] = entry
 
     def end(self, uid: int, id_: str, result: dict[str, Any]) -> None:
         """Note how a call ended: the reply, or the error with its parameters."""
-        entry = self.read(uid, id_)
+        entry = self._running.pop((uid, id_), None) or self.read(uid, id_)
         if entry is not None:
             entry.update(state=DONE, result=result)
             self._write(uid, id_, entry)
@@ -78,10 +90,14 @@ class Journal:
     def forget(self, uid: int, id_: str) -> None:
         """Take back that a call began."""
         self._known.get(uid, {}).pop(id_, None)
+        self._running.pop((uid, id_), None)
         files.remove(self._name(uid, id_))
 
     def read(self, uid: int, id_: str) -> dict[str, Any] | None:
         """Give what is known of a call, None if it never began."""
+        return self._load(uid, id_) if id_ in self._known.get(uid, ()) else None
+
+    def _load(self, uid: int, id_: str) -> dict[str, Any] | None:
         try:
             with open(self._name(uid, id_), encoding="utf-8") as file:
                 entry = json.load(file)
@@ -116,4 +132,12 @@ class Journal:
         return f"{self._path}/{uid}-{id_}"
 
     def _write(self, uid: int, id_: str, entry: dict[str, Any]) -> None:
-        files.replace(self._name(uid, id_), json.dumps(entry).encode(), 0o600)
+        files.replace(self._name(uid, id_), _text(entry).encode(), 0o600)
+
+
+def _create(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)

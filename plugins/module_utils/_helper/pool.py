@@ -91,7 +91,7 @@ class Pool:
 
     def _new(self) -> Fresh:
         fresh = Fresh(self._loop, self._family, self._operations, self._fresh_gone)
-        self._note(fresh.pid)
+        self._note(fresh.pid, fresh.started)
         return fresh
 
     def _fresh_gone(self, fresh: Fresh) -> None:
@@ -127,7 +127,7 @@ class Pool:
             pooled = Pooled(self._loop, self._family, self._operations, operation, self._done, self._pooled_gone)
             self._members.add(pooled)
             self._counts[class_] = self._counts.get(class_, 0) + 1
-            self._note(pooled.pid)
+            self._note(pooled.pid, pooled.started)
         turn = Turn(pooled, operation, values, ended)
         pooled.reserve(turn)
         self._wake_at(turn.began + operation.timeout)
@@ -189,10 +189,10 @@ class Pool:
 
     # -- what is left when the helper dies -------------------------------------------------------------------------
 
-    def _note(self, pid: int) -> None:
+    def _note(self, pid: int, started: int) -> None:
         """Write down a process before it has any work."""
         try:
-            files.replace(f"{self._folder}/{pid}", str(identity.start_time(pid)).encode(), 0o600)
+            files.replace(f"{self._folder}/{pid}", str(started).encode(), 0o600)
         except OSError:
             kill_group(pid)
             raise

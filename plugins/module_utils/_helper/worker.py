@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 
-from .._supervise._embedded import children
+from .._supervise._embedded import children, identity
 from .._varlink.codec import BadMessage, decode
 from . import child
 
@@ -45,8 +45,11 @@ RAISED, DIED = "raised", "died"
 class Run:
     """What one call has of a worker. *ended* is called once, with what `outcome` says then."""
 
-    def __init__(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None], pid: int) -> None:
+    def __init__(
+        self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None], pid: int, started: int
+    ) -> None:
         self.pid = pid
+        self.started = started
         self.timeout = operation.timeout
         self.outcome = ""
         #: Exit code, or minus the signal that ended it.
@@ -139,11 +142,12 @@ class Fresh(Run):
             self._reading[ours_] = number
             loop.watch(ours_, self._reader(ours_))
         ours.setblocking(False)
+        self.started = identity.start_time(self.pid)
         family.watch(self.pid, self._died, self._dying)
 
     def give(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> None:
         """Say what it is to do at `begin`."""
-        super().__init__(operation, values, ended, self.pid)
+        super().__init__(operation, values, ended, self.pid, self.started)
         self._given = True
         self._is_function = operation.function is not None
 
@@ -239,7 +243,7 @@ class Turn(Run):
     def __init__(
         self, pooled: Pooled, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]
     ) -> None:
-        super().__init__(operation, values, ended, pooled.pid)
+        super().__init__(operation, values, ended, pooled.pid, pooled.started)
         self._pooled = pooled
 
     def begin(self) -> None:
@@ -300,6 +304,7 @@ class Pooled:
             os.close(null)
         ours.setblocking(False)
         loop.watch(ours.fileno(), self._ready)
+        self.started = identity.start_time(self.pid)
         family.watch(self.pid, self._died, self._dying)
 
     @property

@@ -32,7 +32,12 @@ class VarlinkError(Exception):
 
 
 class ConnectionLost(Exception):
-    """No connection, no answer in time, or one that is no Varlink: whether the call was made is unknown."""
+    """No connection, no answer in time, or one that is no Varlink: whether the call was made is unknown.
+
+    Where `sent` is false it was not: the other end never had the whole message.
+    """
+
+    sent = True
 
 
 class Connection:
@@ -47,6 +52,7 @@ class Connection:
         self.path = path
         self.timeout = timeout
         self._buffer = bytearray()
+        self._waits = timeout
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(timeout)
         try:
@@ -95,7 +101,7 @@ class Connection:
         self, method: str, parameters: dict[str, Any] | None = None, timeout: float | None = None
     ) -> dict[str, Any]:
         """Make one call and give the reply's parameters. Raises VarlinkError, ConnectionLost."""
-        self._send({"method": method, "parameters": parameters or {}})
+        self._send({"method": method, "parameters": parameters or {}}, timeout)
         return self._reply(timeout)[0]
 
     def stream(
@@ -108,21 +114,30 @@ class Connection:
             reply, more = self._reply(timeout)
             yield reply
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _patience(self, seconds: float) -> None:
+        """Have the socket wait so long. To say so costs a system call, and calls mostly say the same."""
+        if seconds != self._waits:
+            self._socket.settimeout(seconds)
+            self._waits = seconds
+
+    def _send(self, message: dict[str, Any], timeout: float | None = None) -> None:
         try:
-            self._socket.settimeout(self.timeout)
+            self._patience(self.timeout if timeout is None else timeout)
             self._socket.sendall(encode(message))
         except OSError as error:
-            raise ConnectionLost(f"{self.path}: {error.strerror or error}") from None
+            lost = ConnectionLost(f"{self.path}: {error.strerror or error}")
+            lost.sent = False
+            raise lost from None
 
     def _reply(self, timeout: float | None) -> tuple[dict[str, Any], bool]:
-        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        patience = self.timeout if timeout is None else timeout
+        deadline = time.monotonic() + patience
         end = self._buffer.find(b"\0")
         while end < 0:
             scanned = len(self._buffer)
             try:
-                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-                data = self._socket.recv(262144)
+                self._patience(patience)
+                data = self._socket.recv(65536)
             except socket.timeout:
                 raise ConnectionLost(f"{self.path}: no answer in time") from None
             except OSError as error:
@@ -131,6 +146,8 @@ class Connection:
                 raise ConnectionLost(f"{self.path}: the other end closed the connection")
             self._buffer += data
             end = self._buffer.find(b"\0", scanned)
+            if end < 0:
+                patience = max(deadline - time.monotonic(), 0.001)
         frame = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         try:

@@ -25,9 +25,13 @@ class BadMessage(ValueError):
     """A message that is not a JSON object of the protocol's form; the connection is of no further use."""
 
 
+#: Made once: `json.dumps` makes one for each message whose form is not its own.
+_text = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode(message: dict[str, Any]) -> bytes:
     """Give *message* in its wire form, the NUL included."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\0"
+    return _text(message).encode() + b"\0"
 
 
 def decode(frame: bytes) -> dict[str, Any]:

@@ -290,3 +290,46 @@ def test_a_worker_of_a_dead_helper_that_nobody_asked_to_keep_is_ended(helper: He
     helper.start()
     procs.until_dead(worker)
     assert list(helper.base.glob("run/journal/*")) == []
+
+
+def test_a_client_goes_on_after_restarts_in_threads_and_after_a_fork(helper: HelperProcess) -> None:
+    helper.start(quick={"argv": ["/bin/echo", "hello"]})
+    client = helper.client()
+    assert client.call("quick")["exit"] == 0
+    results: list[int] = []
+
+    def calls() -> None:
+        for _number in range(5):
+            results.append(client.call("quick")["exit"])
+
+    for _round in range(2):
+        threads = [threading.Thread(target=calls) for _number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        helper.kill()
+        helper.start()
+    assert results == [0] * 60
+    assert client.call("quick")["exit"] == 0
+    # Parent and child each get the answers to what they asked.
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(0 if all(client.call("quick", id_=f"child{n}")["exit"] == 0 for n in range(20)) else 1)
+        finally:
+            os._exit(2)
+    for number in range(20):
+        assert client.call("quick", id_=f"parent{number}")["exit"] == 0
+    assert os.waitpid(pid, 0)[1] == 0
+    ids = {line.get("id") for line in helper.calls("exited")}
+    assert {f"child{n}" for n in range(20)} | {f"parent{n}" for n in range(20)} <= ids
+
+
+def test_a_call_that_a_dead_helper_never_got_is_not_unknown(helper: HelperProcess) -> None:
+    helper.start(quick={"argv": ["/bin/echo", "hello"], "idempotency": "once"})
+    client = helper.client(first_launch=1)
+    assert client.call("quick")["exit"] == 0
+    helper.kill()
+    with pytest.raises(HelperGone):
+        client.call("quick")
