@@ -68,6 +68,16 @@ def _exec(lab: Lab, options: argparse.Namespace) -> None:
     host.become(options.command)
 
 
+def _pid(lab: Lab, options: argparse.Namespace) -> None:
+    [host] = lab.existing([options.name])
+    print(host.pid() or "")
+
+
+def _share(lab: Lab, options: argparse.Namespace) -> None:
+    [host] = lab.existing([options.name])
+    host.share(Path(options.path).resolve())
+
+
 def _ssh(lab: Lab, options: argparse.Namespace) -> None:
     lab.existing([options.name])
     ssh = os.fspath(lab.tool("ssh"))
@@ -115,6 +125,8 @@ _VERBS = {
     "down": _down,
     "list": _list,
     "exec": _exec,
+    "pid": _pid,
+    "share": _share,
     "ssh": _ssh,
     "lab": _lab,
     "cut": _cut,
@@ -145,6 +157,11 @@ def _parser() -> argparse.ArgumentParser:
         inside = verbs.add_parser(verb, help=text, usage=f"hosts.py {verb} NAME -- COMMAND [ARGUMENT…]")
         inside.add_argument("name", metavar="NAME")
         inside.add_argument("command", nargs="+" if verb == "exec" else "*", metavar="COMMAND")
+    number = verbs.add_parser("pid", help="print the machine's number of process 1 of a host")
+    number.add_argument("name", metavar="NAME")
+    share = verbs.add_parser("share", help="let a host see a directory of this machine, at the same path")
+    share.add_argument("name", metavar="NAME")
+    share.add_argument("path", metavar="DIRECTORY")
     lab = verbs.add_parser("lab", help="run a command in the network of the lab", usage="hosts.py lab -- COMMAND …")
     lab.add_argument("command", nargs="+", metavar="COMMAND")
     for verb, text in (

@@ -16,7 +16,7 @@ import uuid
 from pathlib import Path
 
 from . import network
-from .system import HostsError, greets, run, wait_until
+from .system import HostsError, greets, run, share_mount, wait_until
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,6 +154,13 @@ class Host:
         clean = ["env", "-i", *(f"{name}={value}" for name, value in _ENVIRONMENT.items())]
         # nsenter changes no capability, so what process 1 gave up must be given up again.
         return ["nsenter", f"--target={pid}", *namespaces, "setpriv", f"--bounding-set={FORBIDDEN}", *clean, *words]
+
+    def share(self, path: Path) -> None:
+        """Let the host see a directory of the machine, at the same path, until it is switched off.
+
+        This process is in the host's mount namespace afterwards.
+        """
+        share_mount(path, Path("/proc", str(self._require_on()), "ns", "mnt"))
 
     def become(self, words: Sequence[str]) -> t.NoReturn:
         """Replace this process by the command inside the host."""

@@ -135,6 +135,30 @@ def _enter_network_here(namespace: Path) -> None:
             raise OSError(number, os.strerror(number), os.fspath(namespace))
 
 
+def share_mount(path: Path, namespace: Path) -> None:
+    """Mount a directory at its own path in another mount namespace, where this process is afterwards."""
+    import ctypes
+
+    # open_tree(2), move_mount(2): the only way to take a mount from one namespace to another.
+    open_tree, move_mount, here = 428, 429, -100
+    clone, recursive, empty_path, clone_newns = 0x1, 0x8000, 0x4, 0x20000
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def check(result: int) -> int:
+        if result < 0:
+            number = ctypes.get_errno()
+            raise HostsError(f"{path} cannot be shared: {os.strerror(number)}")
+        return result
+
+    name = os.fsencode(path)
+    with namespace.open("rb") as file:
+        tree = check(libc.syscall(open_tree, here, ctypes.c_char_p(name), clone | recursive))
+        check(libc.setns(file.fileno(), clone_newns))
+    path.mkdir(parents=True, exist_ok=True)
+    check(libc.syscall(move_mount, tree, ctypes.c_char_p(b""), here, ctypes.c_char_p(name), empty_path))
+    os.close(tree)
+
+
 def mounts_below(directory: Path) -> list[str]:
     """Mount points of this process's mount namespace at or below the directory, the deepest first."""
     found = []
