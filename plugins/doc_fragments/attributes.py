@@ -67,4 +67,5 @@ options:
     choices:
       - auto
       - embedded
+      - systemd
 """

@@ -20,6 +20,7 @@ PACKAGES = (
     "_supervise/__init__.py",
     "_supervise/_embedded",
     "_supervise/_logwriter",
+    "_supervise/_steps",
     "_varlink",
 )
 

@@ -136,6 +136,7 @@ def _parser() -> _Parser:
     verbs.add_parser("helper", help="Run the privileged helper, in the foreground.", add_help=False)
     verbs.add_parser("supervise", help="Run the supervisor of a scan directory, in the foreground.", add_help=False)
     verbs.add_parser("logwriter", help="Run the log writer (the supervisor does that itself).", add_help=False)
+    verbs.add_parser("step", help="Do a step beside a service that another init runs.", add_help=False)
     verbs.add_parser("guard", help="Run a command while it holds leases, in the foreground.", add_help=False)
     verbs.add_parser("help", help="Explain a verb.", add_help=False)
     return parser

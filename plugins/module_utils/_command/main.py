@@ -21,6 +21,10 @@ def main(arguments: list[str]) -> int:
         from .._supervise._logwriter import daemon as log_writer
 
         return log_writer.main(arguments[1:])
+    if verb == "step":
+        from .._supervise._steps import steps
+
+        return steps.main(arguments[1:])
     if verb == "helper":
         from .._helper import daemon as helper
 

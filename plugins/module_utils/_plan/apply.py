@@ -38,15 +38,24 @@ def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: O
     restored = publisher.recover(scan.left)
     published = _publish(plan, backend, publisher, outcome)
     if not request.offline:
-        if published or restored or any(item.status is None and not item.remove for item in plan.items.values()):
+        if published or restored or any(_is_unknown(item) for item in plan.items.values()):
             backend.rescan()
+            for item in plan.items.values():
+                plan.changes.mark(item.name, "register")
         _command(plan, backend, outcome)
         # While the services start there is time for the disk.
         publisher.clean()
         _wait(plan, request, backend, scan, outcome)
     _remove(plan, request, publisher, backend, outcome)
     publisher.clean()
+    if request.offline:
+        backend.offline()
     outcome.notes += [f"what was not ours was kept in {scan.path}/{entry}" for entry in publisher.kept]
+
+
+def _is_unknown(item: Item) -> bool:
+    """Tell whether the supervisor has to be told of a service that was there before."""
+    return not item.remove and (item.status is None or item.status.stale)
 
 
 def _publish(plan: Plan, backend: Backend, publisher: Publisher, outcome: Outcome) -> bool:

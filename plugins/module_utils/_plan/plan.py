@@ -102,6 +102,7 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
         plan.problems += verify.space(scan.path, scan.at, _sizes(plan))
     _check_host(plan, request)
     _check_features(plan, request, backend)
+    plan.problems += backend.problems({wanted.name: wanted.meta for wanted in request.services.values()})
     _check_logs(plan, request, backend)
     if scan.exists:
         _check_supervisors(plan, scan, backend)
@@ -168,6 +169,8 @@ def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, link:
         )
     if request.offline:
         return
+    if item.status is not None and item.status.stale and not difference.publish:
+        plan.changes.add(Change(name, "register"))
     {"started": _plan_started, "stopped": _plan_stopped, "once": _plan_once}[wanted.state](item, wanted)
     if item.command:
         plan.changes.add(Change(name, item.command, before=_state(item, before=True), after=_state(item, before=False)))

@@ -75,8 +75,7 @@ def apply(state: dict[str, Any], environment: dict[str, str], nofile: tuple[int,
         _attempt("oom_score_adjust", _write, "/proc/self/oom_score_adj", str(state["oom_score_adjust"]))
     if state.get("nice") is not None:
         _attempt("nice", os.setpriority, os.PRIO_PROCESS, 0, state["nice"])
-    for folder in state.get("runtime_directories") or ():
-        _attempt(f"runtime_directories: {folder['path']}", _runtime_directory, folder, account, group)
+    _make_directories(state, account, group)
     if state.get("umask") is not None:
         os.umask(state["umask"])
     if account is not None:
@@ -99,6 +98,24 @@ def apply(state: dict[str, Any], environment: dict[str, str], nofile: tuple[int,
             _attempt("group", os.setresgid, group, group, group)
         if account is not None:
             _attempt("user", os.setresuid, account.pw_uid, account.pw_uid, account.pw_uid)
+
+
+def account_of(state: dict[str, Any]) -> tuple[int, int]:
+    """Give uid and gid of the process that *state* describes; -1 where that is the caller's. Raises StateError."""
+    account = _account(state.get("user"))
+    group = _group(state.get("group"), account)
+    return account.pw_uid if account else -1, group if group is not None else -1
+
+
+def make_directories(state: dict[str, Any]) -> None:
+    """Make the runtime directories of *state*, and nothing else. Raises StateError."""
+    account = _account(state.get("user"))
+    _make_directories(state, account, _group(state.get("group"), account))
+
+
+def _make_directories(state: dict[str, Any], account: pwd.struct_passwd | None, group: int | None) -> None:
+    for folder in state.get("runtime_directories") or ():
+        _attempt(f"runtime_directories: {folder['path']}", _runtime_directory, folder, account, group)
 
 
 def _account(user: str | None) -> pwd.struct_passwd | None:

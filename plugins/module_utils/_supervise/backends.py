@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .embedded import Embedded
 from .interface import Backend, Unsupported
+from .systemd import Systemd
 
-BACKENDS: dict[str, type[Backend]] = {Embedded.name: Embedded}
+BACKENDS: dict[str, type[Backend]] = {one.name: one for one in (Embedded, Systemd)}
 #: Not a backend: whichever is there.
 AUTO = "auto"
 

@@ -106,6 +106,7 @@ class Service:
         "ready",
         "reason",
         "since",
+        "stale",
         "state",
         "want",
     )
@@ -126,6 +127,8 @@ class Service:
         self.adopted: bool = bool(get("adopted"))
         self.reason: str = str(get("reason") or "")
         self.paused: bool = bool(get("paused"))
+        #: What the supervisor has been told of it (a unit file, say) is not what its directory says.
+        self.stale = False
 
     @property
     def succeeded(self) -> bool:
@@ -251,6 +254,13 @@ class Backend(ABC):
         except OSError:
             return None
         return state.st_uid, state.st_gid
+
+    def offline(self) -> None:  # noqa: B027 - most supervisors need only the directories
+        """Tell a supervisor that does not run of the scan directory, in what it reads when it starts. Raises OSError."""
+
+    def problems(self, metas: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Say what is in the way of these definitions (name to holdfast.json) beside their features. Changes nothing."""
+        return []
 
     def depends_on_host(self, feature: str) -> bool:
         """Tell whether only a running supervisor can say if a declared feature is possible."""

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 from conforming import EmbeddedHost, EncoreLayoutHost, Supervised
+from conforming_systemd import SystemdHost
 
-CLASSES: tuple[type[Supervised], ...] = (EmbeddedHost, EncoreLayoutHost)
+CLASSES: tuple[type[Supervised], ...] = (EmbeddedHost, EncoreLayoutHost, SystemdHost)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

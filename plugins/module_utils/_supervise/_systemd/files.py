@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Our files among systemd's: units, links that enable them, secret environments. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..interface import BackendError, NotRunning
+from . import unit
+from .unit import LOG_WRITER, Place
+
+#: In the scan directory: what of ours is for systemd alone. Only root may look into it.
+FOLDER = ".systemd"
+SETTINGS = "settings.json"
+#: Taken by the units of the embedded supervisor.
+TAKEN = frozenset(("holdfast-services.service",))
+
+
+class Units:
+    """The units of one scan directory in the folder *units*."""
+
+    def __init__(self, place: Place, units: str) -> None:
+        self.place = place
+        self.units = units
+
+    def wanted(self, metas: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, str]:
+        """Give all units of these services (name to holdfast.json and identity), and the log writer's."""
+        texts = unit.units(list(metas.values()), self.place)
+        if any((meta.get("log") or {}).get("to") in ("directory", "syslog") for meta, _identity in metas.values()):
+            texts[LOG_WRITER] = log_writer_unit(self.place)
+        return texts
+
+    def present(self) -> dict[str, str]:
+        """Give our units of this scan directory as they are on the disk."""
+        found: dict[str, str] = {}
+        try:
+            entries = os.listdir(self.units)
+        except FileNotFoundError:
+            return found
+        start = unit.heading(self.place.scan).partition(";")[0]
+        for entry in entries:
+            if entry.startswith(("holdfast-", "holdfast.")) and entry.endswith((".service", ".timer")):
+                text = _read(f"{self.units}/{entry}")
+                first = (text or "").partition("\n")[0].partition(";")[0]
+                if first == start or first.startswith(start + "/"):
+                    found[entry] = text or ""
+        return found
+
+    def foreign(self, names: Mapping[str, str]) -> list[str]:
+        """Give those of *names* that are there and not ours to change."""
+        ours = self.present()
+        return sorted(
+            name for name in names if name in TAKEN or (name not in ours and os.path.lexists(f"{self.units}/{name}"))
+        )
+
+    def enabled(self, name: str) -> bool:
+        """Tell whether a unit is started at boot."""
+        return os.path.islink(self._link(name))
+
+    def write(self, name: str, text: str) -> None:
+        """Put a unit in place of the one that is there. Raises OSError."""
+        _replace(f"{self.units}/{name}", text, 0o644)
+
+    def remove(self, name: str) -> None:
+        """Remove a unit and what enables it. Raises OSError."""
+        for path in (self._link(name), f"{self.units}/{name}"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def enable(self, name: str, wanted: bool) -> bool:
+        """Have a unit started at boot, or not; gives whether anything was changed. Raises OSError."""
+        link = self._link(name)
+        if os.path.islink(link) == wanted:
+            return False
+        if wanted:
+            os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
+            os.symlink(f"{self.units}/{name}", link)
+        else:
+            os.unlink(link)
+        return True
+
+    def secrets(self, name: str, meta: Mapping[str, Any]) -> str | None:
+        """Give what the file of a service's secret environment has to be, None without one."""
+        if not meta.get("secrets") or meta.get("lease") or not unit.is_native(meta.get("process") or {}):
+            return None
+        values = {}
+        for secret in meta["secrets"]:
+            values[secret] = _read(f"{self.place.directory(name)}/env/{secret}") or ""
+        return unit.environment_file(values)
+
+    def write_secrets(self, name: str, text: str | None) -> bool:
+        """Bring the file of a service's secret environment in line; gives whether it was changed. Raises OSError."""
+        path = self.place.secrets(name)
+        if _read(path) == text:
+            return False
+        if text is None:
+            os.unlink(path)
+        else:
+            _replace(path, text, 0o600)
+        return True
+
+    def secret_names(self) -> list[str]:
+        """Give the services that have a file of secrets."""
+        entries = os.listdir(f"{self.place.scan}/{FOLDER}")
+        return [entry[: -len(".env")] for entry in entries if entry.endswith(".env")]
+
+    def _link(self, name: str) -> str:
+        target = "timers.target" if name.endswith(".timer") else self.place.target
+        return f"{self.units}/{target}.wants/{name}"
+
+
+def log_writer_unit(place: Place) -> str:
+    """Give the unit of the log writer. systemd keeps its FIFOs, so that its death is no service's."""
+    program = ["-I", "-S", place.runtime]
+    logs = unit.words(place.python, *program, "step", "logs", place.scan, place.run)
+    lines = [
+        unit.heading(place.scan),
+        "[Unit]",
+        f"Description=Log writer of the services in {place.scan}",
+        f"RequiresMountsFor={unit.words(place.scan)}",
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        "Type=exec",
+        f"ExecStartPre=+{logs}",
+        f"ExecStart={unit.words(place.python, *program, 'logwriter', f'{place.run}/logs')}",
+        f"ExecReload=+{logs}",
+        *([f"User={place.log_user}"] if place.log_user else []),
+        "# The steps hand systemd the FIFOs.",
+        "NotifyAccess=all",
+        "FileDescriptorStoreMax=16384",
+        "Restart=always",
+        "RestartSec=100ms",
+        "OOMScoreAdjust=-900",
+        "LimitNOFILE=524288",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def read_settings(scan: str) -> dict[str, Any]:
+    """Give what the role supervisor has written for this backend. Raises NotRunning, BackendError."""
+    path = f"{scan}/{FOLDER}/{SETTINGS}"
+    text = _read(path)
+    if text is None:
+        raise NotRunning(f"{scan} is not set up for the backend systemd")
+    try:
+        settings = json.loads(text)
+        return {key: str(settings[key] or "") for key in ("python", "runtime", "run", "log_user")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackendError(
+            f"{path} is damaged ({error}): apply the role holdfast.supervision.supervisor again"
+        ) from None
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _replace(path: str, text: str, mode: int) -> None:
+    beside = f"{os.path.dirname(path)}/.holdfast.{os.path.basename(path)}"
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        os.fchmod(descriptor, mode)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    os.rename(beside, path)

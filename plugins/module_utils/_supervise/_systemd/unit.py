@@ -1,0 +1,335 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A service directory as systemd units. PRIVATE to the collection.
+
+The unit says what systemd does by itself (process state, stopping, restarts, control group) and starts the run script of
+the directory, which holds command, environment and working directory. See systemd.exec(5), systemd.service(5),
+systemd.kill(5), systemd.resource-control(5), systemd.timer(5).
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..._definition.values import UNLIMITED
+
+#: Since this version a pause between restarts can grow.
+GROWING_PAUSE = 254
+LOG_WRITER = "holdfast.logwriter.service"
+#: The exit code of run that gives up, and the time that a guard has for itself (see _directory/files.py).
+GIVES_UP = 100
+
+#: A grace so short is slept by a program that does not notice a death.
+SHORT_GRACE = 1.0
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.-")
+_IO = {"rbps": "IOReadBandwidthMax", "wbps": "IOWriteBandwidthMax", "riops": "IOReadIOPSMax", "wiops": "IOWriteIOPSMax"}
+
+
+class Place:
+    """Where things are on this host. scan: service directories. run: the run directory. python, runtime: our program.
+
+    version: of systemd. target: what starts the services at boot.
+    """
+
+    __slots__ = ("log_user", "python", "run", "runtime", "scan", "target", "version")
+
+    def __init__(
+        self, scan: str, run: str, python: str, runtime: str, version: int, target: str, log_user: str = ""
+    ) -> None:
+        self.scan = scan
+        self.run = run
+        self.python = python
+        self.runtime = runtime
+        self.version = version
+        self.target = target
+        self.log_user = log_user
+
+    def directory(self, name: str) -> str:
+        """Give the directory of a service."""
+        return f"{self.scan}/{name}"
+
+    def state(self, name: str) -> str:
+        """Give the folder of the run directory that is for the steps of a service."""
+        return f"{self.run}/units/{name}"
+
+    def fifo(self, name: str) -> str:
+        """Give the FIFO that the log writer reads the output of a service from."""
+        return f"{self.run}/fifo/{name}"
+
+    def secrets(self, name: str) -> str:
+        """Give the file with the secret environment of a service."""
+        return f"{self.scan}/.systemd/{name}.env"
+
+    def step(self, verb: str, name: str) -> str:
+        """Give the command that does a step beside a service."""
+        return words(self.python, "-I", "-S", self.runtime, "step", verb, self.directory(name), self.state(name))
+
+
+def unit_name(name: str, kind: str = "service") -> str:
+    """Give the unit of a service: what a unit's name may not have is written as systemd-escape(1) does."""
+    return "holdfast-" + "".join(c if c in _PLAIN else f"\\x{ord(c):02x}" for c in name) + f".{kind}"
+
+
+def words(*arguments: str) -> str:
+    """Give a command line on which systemd finds these words again."""
+    return " ".join(_word(argument) for argument in arguments)
+
+
+def _word(text: str) -> str:
+    """Quote a word: specifiers and variables are not to be replaced in it."""
+    text = text.replace("%", "%%").replace("$", "$$")
+    if text and not set(text) & set(" \t\n\"'\\;"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def heading(directory: str) -> str:
+    """Give the first line of our units: what has it is ours to change and remove."""
+    return f"# Made by holdfast.supervision from {directory}; changes are overwritten."
+
+
+def is_native(process: Mapping[str, Any]) -> bool:
+    """Tell whether systemd can apply a process state.
+
+    It adds to the groups of a user and cannot take any away: an exact list is applied by the run script.
+    """
+    return process.get("groups") is None and bool(process.get("user") or not process.get("group"))
+
+
+def service_unit(meta: Mapping[str, Any], identity: str, place: Place) -> str:
+    """Give the text of the service unit for a directory with this holdfast.json."""
+    name = str(meta["name"])
+    leased = bool(meta.get("lease"))
+    process = meta.get("process") or {}
+    applied = not leased and is_native(process)
+    sections = [
+        [heading(place.directory(name)), *_unit(meta, place)],
+        [
+            "[Service]",
+            # A job's start is over when the job is; that of a service when it is ready.
+            "Type=oneshot" if meta.get("type") == "periodic" else "Type=exec",
+            *_start(meta, identity, place, applied),
+            *_process(meta, place, applied),
+            *_resources(process.get("resources") or {}),
+            *_output(meta, place),
+            *_restart(meta, place),
+            *_stop(meta, leased),
+        ],
+    ]
+    if meta.get("type") != "periodic":
+        sections.append(["[Install]", f"WantedBy={place.target}"])
+    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+
+
+def timer_unit(meta: Mapping[str, Any], place: Place) -> str:
+    """Give the text of the timer unit of a periodic service: at once, then one interval after each start."""
+    name = str(meta["name"])
+    return "\n".join(
+        [
+            heading(place.directory(name)),
+            "[Unit]",
+            f"Description=Runs {_text(name)} every {float(meta['interval']):g} s",
+            "",
+            "[Timer]",
+            "OnActiveSec=0",
+            f"OnUnitActiveSec={_seconds(meta['interval'])}",
+            "AccuracySec=10ms",
+            "",
+            "[Install]",
+            "WantedBy=timers.target",
+            "",
+        ]
+    )
+
+
+def environment_file(secrets: Mapping[str, str]) -> str:
+    """Give the content of an EnvironmentFile: values in double quotes, in which only four characters are special."""
+    lines = ["# Made by holdfast.supervision; only root reads this."]
+    for name, value in sorted(secrets.items()):
+        for character in '\\"`$':
+            value = value.replace(character, "\\" + character)
+        lines.append(f'{name}="{value}"')
+    return "\n".join(lines) + "\n"
+
+
+def _unit(meta: Mapping[str, Any], place: Place) -> list[str]:
+    name, description = str(meta["name"]), str(meta.get("description") or "")
+    lines = ["[Unit]", f"Description={_text(f'{name}: {description}' if description else name)}"]
+    lines.append(f"RequiresMountsFor={words(place.scan)}")
+    after = ["network.target"]
+    if _kept(meta):
+        # Wants: a restart of the log writer must not reach the service.
+        lines.append(f"Wants={LOG_WRITER}")
+        after.append(LOG_WRITER)
+    after += [unit_name(need) for need in meta.get("needs") or ()]
+    lines.append(f"After={' '.join(after)}")
+    limit = meta.get("failure_limit") or {}
+    if limit.get("deaths") and meta.get("state") != "once":
+        lines += [f"StartLimitIntervalSec={_seconds(limit['within'])}", f"StartLimitBurst={limit['deaths']}"]
+    else:
+        lines.append("StartLimitIntervalSec=0")
+    return lines
+
+
+def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) -> list[str]:
+    name = str(meta["name"])
+    state, directory = place.state(name), place.directory(name)
+    readiness = meta.get("readiness") or {}
+    note = _note(identity, state)
+    fifo = f"test -p {shlex.quote(place.fifo(name))} && " if _kept(meta) else ""
+    lines = []
+    needs = [unit_name(need) for need in meta.get("needs") or ()]
+    if needs:
+        asked = " && ".join(f"systemctl is-active -q {shlex.quote(need)}" for need in needs)
+        lines += [
+            "# Started once what it needs is ready; After= has nothing to say of what is started later.",
+            f"ExecStartPre=+{words('/bin/sh', '-c', f'until {asked}; do sleep 0.1; done')}",
+        ]
+    lines += [
+        "# Which definition the running process is of.",
+        f"ExecStartPre=+{words('/bin/sh', '-c', fifo + note)}",
+    ]
+    notified = readiness.get("notification_fd") is not None
+    folders = (meta.get("process") or {}).get("runtime_directories")
+    if notified or (folders and applied):
+        lines.append(f"ExecStartPre=+{place.step('prepare', name)}")
+    lines.append(f"ExecStart={place.step('run', name) if notified else words(f'{directory}/run')}")
+    grace = float(readiness.get("grace") or 0.0)
+    if meta.get("type") == "periodic":
+        pass
+    elif notified or readiness.get("check") or grace > SHORT_GRACE:
+        lines.append(f"ExecStartPost={place.step('ready', name)}")
+    elif grace:
+        lines.append(f"ExecStartPost=/bin/sleep {grace:g}")
+    # Who waits for it has a limit of his own; what is slow today is not killed in the middle of its recovery.
+    lines.append("TimeoutStartSec=infinity")
+    signal = meta.get("reload_signal") or "HUP"
+    lines += [f"ExecReload=/bin/kill -{signal} $MAINPID", f"ExecReload=+{words('/bin/sh', '-c', note)}"]
+    if "finish" in (meta.get("files") or {}):
+        lines.append(f"ExecStopPost={place.step('finish', name)}")
+    return lines
+
+
+def _note(identity: str, state: str) -> str:
+    """Give the shell command that notes which definition a service is started with."""
+    folder = shlex.quote(state)
+    return f"mkdir -p {folder} && ln -sfn {shlex.quote(identity)} {folder}/definition"
+
+
+def _process(meta: Mapping[str, Any], place: Place, applied: bool) -> list[str]:
+    process = meta.get("process") or {}
+    lines = [
+        f"WorkingDirectory={_text(place.directory(str(meta['name'])))}",
+        f"Environment={words(f'HOLDFAST_PYTHON={place.python}', f'HOLDFAST_RUNTIME={place.runtime}')}",
+    ]
+    if not applied:
+        # The guard of a leased service, or the run script, gives up privileges itself.
+        return lines
+    lines.append("Environment=HOLDFAST_APPLIED=1")
+    if meta.get("secrets"):
+        lines.append(f"EnvironmentFile={_text(place.secrets(str(meta['name'])))}")
+    for key, directive in (("user", "User"), ("group", "Group"), ("nice", "Nice")):
+        if process.get(key) is not None:
+            lines.append(f"{directive}={process[key]}")
+    if process.get("umask") is not None:
+        lines.append(f"UMask={process['umask']:04o}")
+    if process.get("oom_score_adjust") is not None:
+        lines.append(f"OOMScoreAdjust={process['oom_score_adjust']}")
+    for limit, (soft, hard) in sorted((process.get("limits") or {}).items()):
+        lines.append(f"Limit{limit.upper()}={_limit(soft)}:{_limit(hard)}")
+    context = process.get("security_context") or {}
+    for key, directive in (("selinux", "SELinuxContext"), ("apparmor", "AppArmorProfile")):
+        if context.get(key):
+            lines.append(f"{directive}={_text(context[key])}")
+    return lines
+
+
+def _resources(resources: Mapping[str, Any]) -> list[str]:
+    share = resources.get("cpu_max")
+    values = {
+        "MemoryMax": resources.get("memory_max"),
+        "CPUWeight": resources.get("cpu_weight"),
+        "CPUQuota": None if share is None else f"{share * 100:g}%",
+        "TasksMax": resources.get("pids_max"),
+    }
+    lines = [f"{directive}={value}" for directive, value in values.items() if value is not None]
+    for device, limits in sorted((resources.get("io_max") or {}).items()):
+        lines += [f"{_IO[key]}={words(device)} {value}" for key, value in sorted(limits.items()) if value is not None]
+    return lines
+
+
+def _output(meta: Mapping[str, Any], place: Place) -> list[str]:
+    log = meta.get("log") or {}
+    if _kept(meta):
+        target = f"file:{_text(place.fifo(str(meta['name'])))}"
+        return [f"StandardOutput={target}", f"StandardError={target}"]
+    if log.get("to") == "journald":
+        return ["StandardOutput=journal", "StandardError=journal", f"SyslogIdentifier={_text(str(meta['name']))}"]
+    return ["StandardOutput=null", "StandardError=null"]
+
+
+def _restart(meta: Mapping[str, Any], place: Place) -> list[str]:
+    policy = {"always": "always", "on_failure": "on-failure"}.get(str(meta.get("restart")), "no")
+    if meta.get("state") == "once" or meta.get("type") == "periodic":
+        policy = "no"
+    if policy == "no":
+        return ["Restart=no"]
+    backoff = meta.get("backoff") or {}
+    initial, maximum = float(backoff.get("initial") or 0.0), float(backoff.get("maximum") or 0.0)
+    lines = [f"Restart={policy}", f"RestartSec={_seconds(initial)}", f"RestartPreventExitStatus={GIVES_UP}"]
+    if policy == "on-failure":
+        # To systemd these are a good end, to a definition they are none.
+        lines.append("RestartForceExitStatus=SIGHUP SIGINT SIGTERM SIGPIPE")
+    if place.version >= GROWING_PAUSE and maximum > initial > 0:
+        steps = math.ceil(math.log2(maximum / initial))
+        lines += [f"RestartSteps={steps}", f"RestartMaxDelaySec={_seconds(maximum)}"]
+    return lines
+
+
+def _stop(meta: Mapping[str, Any], leased: bool) -> list[str]:
+    # A guard is asked alone: it stops the service, and then gives the lease back.
+    mode = "mixed" if leased else "process" if meta.get("kill") == "process" else "control-group"
+    timeout = float(meta.get("stop_timeout") or 0.0)
+    lines = [
+        f"KillMode={mode}",
+        f"KillSignal=SIG{meta.get('stop_signal') or 'TERM'}",
+        f"TimeoutStopSec={_seconds(timeout) if timeout else 'infinity'}",
+    ]
+    if leased:
+        lines.append("Delegate=yes")
+    return lines
+
+
+def _kept(meta: Mapping[str, Any]) -> bool:
+    """Tell whether our log writer keeps the output."""
+    return (meta.get("log") or {}).get("to") in ("directory", "syslog")
+
+
+def _text(text: str) -> str:
+    """Give a value that is not split into words."""
+    return " ".join(str(text).replace("%", "%%").split())
+
+
+def _seconds(value: float) -> str:
+    return f"{round(float(value) * 1000)}ms"
+
+
+def _limit(value: int) -> str:
+    return "infinity" if value == UNLIMITED else str(value)
+
+
+def units(metas: Sequence[tuple[Mapping[str, Any], str]], place: Place) -> dict[str, str]:
+    """Give all units (name to text) of these directories, each with the identity of its definition."""
+    texts = {}
+    for meta, identity in metas:
+        name = str(meta["name"])
+        texts[unit_name(name)] = service_unit(meta, identity, place)
+        if meta.get("type") == "periodic":
+            texts[unit_name(name, "timer")] = timer_unit(meta, place)
+    return texts

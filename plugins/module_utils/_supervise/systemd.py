@@ -1,0 +1,422 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""systemd as a backend: one unit for each service directory. PRIVATE to the collection.
+
+A service directory is the same as for any other backend; `rescan` makes units of all of them, with one daemon-reload.
+What became of a unit is read from its properties, never from an exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ._systemd import files, state
+from ._systemd.manager import Manager
+from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, Place, unit_name
+from .embedded import lock_holder
+from .interface import BACKOFF, DEATHS, FEATURES, Backend, BackendError, Service, Snapshot, Unanswered, Verdict
+from .labels import obstacle as label_obstacle
+
+#: Where an administrator's units are; a package's would be below /usr.
+UNITS = "/etc/systemd/system"
+ONCE = "holdfast-once.conf"
+#: Seconds between two looks at what is not decided yet.
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+_SIGNALS = frozenset(("hup", "int", "quit", "kill", "usr1", "usr2", "alrm", "term", "winch"))
+_VERBS = {"start": "start", "once": "start", "stop": "stop", "remove": "stop", "restart": "restart", "reload": "reload"}
+_CONTROLLERS = {"memory_max": "memory", "cpu_weight": "cpu", "cpu_max": "cpu", "io_max": "io", "pids_max": "pids"}
+
+
+class Systemd(Backend):
+    """Talks to systemd by systemctl: process 1 when root deploys, else the user's own."""
+
+    name = "systemd"
+    native = frozenset(
+        (
+            "needs",
+            "periodic",
+            "once",
+            "restart",
+            "backoff",
+            "failure_limit",
+            "stop_signal",
+            "reload",
+            "kill.group",
+            "kill.tree",
+            "process",
+            "resources",
+            "security_context",
+            "log.journald",
+        )
+    )
+    # By our log writer, steps of our runtime beside the service, and the guard.
+    supplied = frozenset(FEATURES) - native - {"health"}
+
+    def __init__(self, scan: str, units: str | None = None) -> None:
+        super().__init__(scan)
+        user = os.geteuid() != 0
+        self._units = units or (os.path.expanduser("~/.config/systemd/user") if user else UNITS)
+        self._manager = Manager(user)
+        self._known: dict[str, tuple[dict[str, Any], str]] = {}
+        self._before: dict[str, str] = {}
+
+    @classmethod
+    def present(cls, scan: str) -> bool:
+        """Tell whether the role has set the scan directory up for systemd."""
+        return os.path.exists(f"{scan}/{files.FOLDER}/{files.SETTINGS}")
+
+    def snapshot(self) -> Snapshot:
+        """Ask for everything, once."""
+        settings = files.read_settings(self.scan)
+        self._manager.require()
+        holder = lock_holder(f"{self.scan}/.holdfast/lock")
+        if holder is not None:
+            raise Unanswered(
+                f"process {holder} holds {self.scan}/.holdfast/lock: the embedded supervisor runs these services; "
+                "stop it first, or switch the backend"
+            )
+        ours = self._files(settings)
+        self._known = self._directories()
+        wanted, present = ours.wanted(self._known), ours.present()
+        shown = self._show(self._known)
+        services = {}
+        for name, (meta, identity) in self._known.items():
+            service = self._service(name, shown)
+            service.loaded = identity
+            service.enabled = "down" not in (meta.get("files") or {}) and not self._is_down(name)
+            service.stale = self._is_stale(ours, name, wanted, present)
+            services[name] = service
+            self._before[name] = state.start_of(shown.get(unit_name(name), {}))
+        supervisor = {
+            "pid": 1,
+            "version": str(ours.place.version),
+            "since": None,
+            "scan": self.scan,
+            "log_writer_pid": None,
+        }
+        return Snapshot(supervisor, services)
+
+    def rescan(self) -> None:
+        """Bring the units in line with the service directories, with one daemon-reload if anything has changed."""
+        settings = files.read_settings(self.scan)
+        self._manager.require()
+        reload, logs, stale = self._write(settings)
+        if reload:
+            self._manager.run("daemon-reload")
+        if stale:
+            self._manager.act("reset-failed", stale)
+        if logs:
+            # Its step makes the FIFOs, which have to be there before a service opens its own.
+            complaint = self._manager.act("reload-or-restart", [LOG_WRITER])
+            if complaint:
+                raise BackendError(f"the log writer: {complaint}; see journalctl -u {LOG_WRITER}")
+
+    def offline(self) -> None:
+        """Write units and what enables them, for a systemd that is not running."""
+        self._write(files.read_settings(self.scan))
+
+    def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
+        """Queue jobs: each run of commands of the same kind is one call. systemd keeps their order."""
+        refused: dict[str, str] = {}
+        batch: list[str] = []
+        previous = ""
+        for name, action in [*commands, ("", "")]:
+            if action != previous and batch:
+                refused.update(self._command(previous, batch))
+                batch = []
+            if name:
+                batch.append(name)
+            previous = action
+        return refused
+
+    def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
+        """Look at what is not decided until all is, or time is up."""
+        verdicts: dict[str, Verdict] = {}
+        open_ = dict(wishes)
+        if not open_:
+            return verdicts
+        self._known = self._directories()
+        deadline = time.monotonic() + timeout
+        first: dict[str, int] = {}
+        endings: dict[str, Any] = {}
+        pause = FIRST_PAUSE
+        while True:
+            shown = self._show({name: self._known[name] for name in open_ if name in self._known})
+            for name in list(open_):
+                if name not in self._known:
+                    verdicts[name] = Verdict(name, "failed" if open_.pop(name) == "ready" else "reached", None)
+                    continue
+                service = self._service(name, shown)
+                endings[name] = service.exit = service.exit or endings.get(name)
+                outcome = self._judge(open_[name], service, shown, first)
+                if outcome:
+                    verdicts[name] = Verdict(name, outcome, service)
+                    del open_[name]
+            late = time.monotonic() >= deadline
+            for name in list(open_) if late else ():
+                verdicts[name] = Verdict(name, "timeout", self._service(name, shown))
+                del open_[name]
+            if not open_:
+                return verdicts
+            time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def close(self) -> None:
+        """There is no connection."""
+
+    def link(self, name: str) -> str:
+        """Give nothing: systemd has no directory for clients of the daemontools family."""
+        return ""
+
+    def log_owner(self) -> tuple[int, int] | None:
+        """Give uid and gid of the log writer."""
+        try:
+            user = files.read_settings(self.scan)["log_user"]
+            account = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
+        except (BackendError, KeyError):
+            return None
+        return account.pw_uid, account.pw_gid
+
+    def depends_on_host(self, feature: str) -> bool:
+        """Tell whether only the host can say."""
+        return feature in ("resources", "security_context", "backoff")
+
+    def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
+        """Say what this systemd, or this kernel, cannot do for this definition."""
+        process = meta.get("process") or {}
+        if feature == "security_context":
+            return label_obstacle(process.get("security_context") or {})
+        if feature == "resources":
+            return _missing_controllers(process.get("resources") or {})
+        if feature == "finish":
+            stop, finish = float(meta.get("stop_timeout") or 0), float(meta.get("finish_timeout") or 0)
+            if stop and (not finish or finish > stop):
+                return "systemd has one time limit for both, so finish_timeout must not exceed stop_timeout"
+        backoff = meta.get("backoff") or BACKOFF
+        version = int(snapshot.supervisor["version"])
+        if feature == "backoff" and backoff["initial"] != backoff["maximum"] and version < GROWING_PAUSE:
+            return (
+                f"the pause does not grow before systemd {GROWING_PAUSE}, and this is {version}: give backoff.initial and "
+                "backoff.maximum the same value"
+            )
+        return ""
+
+    def problems(self, metas: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Find units that are in the way and not ours, and what an ordinary user cannot have."""
+        try:
+            ours = self._files(files.read_settings(self.scan))
+        except BackendError:
+            return []
+        units = {unit_name(name, kind): name for name in metas for kind in ("service", "timer")}
+        found = [
+            f"{units[unit]}: the unit {unit} is there already and is not ours: move it away, or rename the service"
+            for unit in ours.foreign(units)
+        ]
+        for name, meta in metas.items():
+            process = meta.get("process") or {}
+            if self._manager.user and any(process.get(key) is not None for key in ("user", "group", "groups")):
+                found.append(f"{name}: user, group, groups: the systemd of an ordinary user cannot change them")
+        return found
+
+    # -- our files -------------------------------------------------------------------------------------------------
+
+    def _files(self, settings: Mapping[str, str]) -> files.Units:
+        target = "default.target" if self._manager.user else "multi-user.target"
+        try:
+            version = self._manager.version()
+        except BackendError:
+            # An image that is prepared: what every version understands.
+            version = GROWING_PAUSE - 1
+        place = Place(
+            self.scan, settings["run"], settings["python"], settings["runtime"], version, target, settings["log_user"]
+        )
+        return files.Units(place, self._units)
+
+    def _directories(self) -> dict[str, tuple[dict[str, Any], str]]:
+        """Give holdfast.json and identity of each service directory of ours."""
+        found = {}
+        for name in sorted(os.listdir(self.scan)):
+            if name.startswith("."):
+                continue
+            try:
+                with open(f"{self.scan}/{name}/holdfast.json", encoding="utf-8") as file:
+                    meta = json.load(file)
+            except (OSError, ValueError):
+                continue
+            if isinstance(meta, dict) and meta.get("name") == name:
+                found[name] = meta, f"{meta.get('definition', '')}.{meta.get('revision', 1)}"
+        return found
+
+    def _write(self, settings: Mapping[str, str]) -> tuple[bool, bool, list[str]]:
+        """Write what differs. Gives whether systemd has to read it, whether logs have, and the units that have gone."""
+        self._known = self._directories()
+        ours = self._files(settings)
+        wanted, present = ours.wanted(self._known), ours.present()
+        foreign = ours.foreign(wanted)
+        if foreign:
+            raise BackendError(f"{self._units}/{foreign[0]} exists and is not ours: move it away")
+        changed = False
+        for name in ours.secret_names():
+            if name not in self._known:
+                ours.write_secrets(name, None)
+        for name, (meta, _identity) in self._known.items():
+            ours.write_secrets(name, ours.secrets(name, meta))
+        for unit, text in wanted.items():
+            if present.get(unit) != text:
+                ours.write(unit, text)
+                changed = True
+        for name, (meta, _identity) in self._known.items():
+            changed |= ours.enable(self._boot_unit(name, meta), not self._is_down(name))
+        stale = [unit for unit in present if unit not in wanted]
+        for unit in stale:
+            if unit == LOG_WRITER:
+                self._manager.act("stop", [unit])
+            ours.remove(unit)
+        logs = LOG_WRITER in wanted and (changed or bool(stale))
+        return changed or bool(stale), logs, stale
+
+    def _boot_unit(self, name: str, meta: Mapping[str, Any]) -> str:
+        return unit_name(name, "timer" if meta.get("type") == "periodic" else "service")
+
+    def _is_down(self, name: str) -> bool:
+        return os.path.lexists(f"{self.scan}/{name}/down")
+
+    def _is_stale(self, ours: files.Units, name: str, wanted: Mapping[str, str], present: Mapping[str, str]) -> bool:
+        meta = self._known[name][0]
+        mine = [unit_name(name), unit_name(name, "timer")]
+        if any(wanted.get(unit) != present.get(unit) for unit in mine):
+            return True
+        if ours.enabled(self._boot_unit(name, meta)) == self._is_down(name):
+            return True
+        return LOG_WRITER in wanted and wanted[LOG_WRITER] != present.get(LOG_WRITER)
+
+    # -- systemd ---------------------------------------------------------------------------------------------------
+
+    def _show(self, known: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, dict[str, str]]:
+        units = []
+        for name, (meta, _identity) in known.items():
+            units.append(unit_name(name))
+            if meta.get("type") == "periodic":
+                units.append(unit_name(name, "timer"))
+        return self._manager.show(units) if units else {}
+
+    def _service(self, name: str, shown: Mapping[str, Mapping[str, str]]) -> Service:
+        meta = self._known[name][0]
+        folder = f"{self.scan}/.holdfast/units/{name}"
+        timer = shown.get(unit_name(name, "timer")) if meta.get("type") == "periodic" else None
+        return Service(state.record(meta, shown.get(unit_name(name), {}), timer, state.definition_of(folder)))
+
+    def _judge(self, wish: str, service: Service, shown: Mapping[str, Mapping[str, str]], first: dict[str, int]) -> str:
+        """Judge whether a service has reached *wish*: reached, failed, or "" while that is open."""
+        unit = shown.get(unit_name(service.name), {})
+        if wish == "gone":
+            return ""
+        begun = first.setdefault(service.name, service.deaths)
+        if unit.get("Job"):
+            # What the last command asked for has not been done yet. One that fails takes its job along.
+            hopeless = wish == "ready" and service.state == "waiting" and self._is_hopeless(service.name)
+            return "failed" if hopeless or (wish == "ready" and self._is_late(service, unit)) else ""
+        if wish == "down":
+            return "reached" if service.state in ("down", "failed") and not service.pid else ""
+        if service.ready:
+            return "reached"
+        if service.state == "failed" or service.deaths - begun >= DEATHS or self._is_late(service, unit):
+            return "failed"
+        if service.state in ("down", "scheduled"):
+            started = state.start_of(unit) != self._before.get(service.name, "0")
+            if not started and not service.reason:
+                service.reason = f"systemd did not start it; see systemctl status {unit_name(service.name)}"
+            return "reached" if started and service.succeeded and service.state == "down" else "failed"
+        return ""
+
+    def _is_late(self, service: Service, unit: Mapping[str, str]) -> bool:
+        """Tell whether a running service has not become ready in its own time."""
+        limit = float((self._known[service.name][0].get("readiness") or {}).get("timeout") or 0)
+        if service.state != "up" or not limit or state.age(unit) < limit:
+            return False
+        service.reason = f"not ready within {limit:g} s"
+        return True
+
+    def _is_hopeless(self, name: str) -> bool:
+        """Tell whether something that a waiting service needs will not come by itself."""
+        needs = list(self._known[name][0].get("needs") or ())
+        if any(need not in self._known for need in needs):
+            return True
+        shown = self._show({need: self._known[need] for need in needs})
+        return any(
+            not shown[unit_name(need)].get("Job") and self._service(need, shown).state in ("failed", "down")
+            for need in needs
+        )
+
+    def _command(self, action: str, names: list[str]) -> dict[str, str]:
+        """Give one command to some services; the answer has a message for each that refused."""
+        known = [name for name in names if name in self._known or name in self._directories()]
+        refused = dict.fromkeys(set(names) - set(known), "systemd has no unit for it")
+        if not known:
+            return refused
+        units = [self._steered(name, action) for name in known]
+        if action in ("pause", "continue"):
+            leased = [name for name in known if action == "pause" and self._known[name][0].get("lease")]
+            refused.update(dict.fromkeys(leased, "a leased service is not paused"))
+            units = [unit_name(name) for name in known if name not in leased]
+            signal = "SIGSTOP" if action == "pause" else "SIGCONT"
+            complaint = self._manager.act("kill", units, f"--signal={signal}", "--kill-who=main") if units else ""
+        elif action in _SIGNALS:
+            complaint = self._manager.act("kill", units, f"--signal=SIG{action.upper()}", "--kill-who=main")
+        elif action in _VERBS:
+            self._once(known, wanted=action == "once")
+            if action in ("start", "once", "restart"):
+                # Deaths of the past do not count, and a unit that was given up is tried again.
+                self._manager.act("reset-failed", units)
+            complaint = self._manager.act(_VERBS[action], units, "--no-block")
+        else:
+            complaint = f"there is no action {action!r}"
+        if complaint:
+            refused.update(dict.fromkeys(known, complaint))
+        return refused
+
+    def _steered(self, name: str, action: str) -> str:
+        """Give the unit that an action is for: a periodic service is started and stopped by its timer."""
+        meta = self._known[name][0]
+        return self._boot_unit(name, meta) if action in ("start", "stop", "remove", "restart") else unit_name(name)
+
+    def _once(self, names: list[str], *, wanted: bool) -> None:
+        """Have services not restarted after their next end, or as their definitions say again."""
+        changed = False
+        for name in names:
+            folder = f"{self._runtime_units()}/{unit_name(name)}.d"
+            path = f"{folder}/{ONCE}"
+            if wanted and not os.path.exists(path):
+                os.makedirs(folder, 0o755, exist_ok=True)
+                with open(path, "w", encoding="ascii") as file:
+                    file.write("[Service]\nRestart=no\n")
+                changed = True
+            elif not wanted and os.path.exists(path):
+                os.unlink(path)
+                changed = True
+        if changed:
+            self._manager.run("daemon-reload")
+
+    def _runtime_units(self) -> str:
+        return f"/run/user/{os.geteuid()}/systemd/user" if self._manager.user else "/run/systemd/system"
+
+
+def _missing_controllers(resources: Mapping[str, Any], root: str = "/sys/fs/cgroup") -> str:
+    """Say which limit the control groups of this host cannot set; nothing if they can set all."""
+    try:
+        with open(f"{root}/cgroup.controllers", encoding="ascii") as file:
+            there = set(file.read().split())
+    except OSError:
+        # The first version: each controller has a hierarchy of its own.
+        there = {name.replace("blkio", "io") for name in os.listdir(root)} if os.path.isdir(root) else set()
+    for key, value in resources.items():
+        if value is not None and _CONTROLLERS.get(key) not in there:
+            return f"resources.{key}: the control groups of this host have no controller {_CONTROLLERS.get(key)}"
+    return ""

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is particular to systemd as a backend; what it has in common with others is in tests/conformance."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import procs
+from conforming import sh
+from conforming_systemd import SystemdHost
+from converging import SLEEP
+from waiting import wait_until
+
+LINES = sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); echo line $i; sleep 0.001; done; exec sleep 100000")
+
+
+def show(host: SystemdHost, unit: str, *properties: str) -> dict[str, str]:
+    words = [f"--property={name}" for name in properties]
+    lines = host.machine.do("systemctl", "show", *words, unit).splitlines()
+    return {key: value for key, _unused, value in (line.partition("=") for line in lines)}
+
+
+def unit(host: SystemdHost, name: str) -> str:
+    return host.machine.do("cat", f"/etc/systemd/system/{name}")
+
+
+def test_process_state_is_said_in_the_unit_and_holds_for_the_process(systemd: SystemdHost) -> None:
+    definition = {
+        "command": SLEEP,
+        "user": "ordinary",
+        "nice": 3,
+        "umask": "0027",
+        "limits": {"nofile": [100, 200]},
+        "oom_score_adjust": 300,
+        "environment": {"GREETING": "a 'b' $c"},
+        "secret_environment": {"PASSWORD": 'two\nlines "quoted" $HOME `x` \\ 100%'},
+        "kill": "process",
+        "stop_signal": "INT",
+    }
+    systemd.good({"one": definition})
+    pid = systemd.service("one").pid
+    assert pid
+    status = procs.status(pid)
+    ordinary = systemd.machine.do("id", "-u", "ordinary").strip()
+    assert set(status["Uid"].split()) == {ordinary}
+    assert status["Umask"] == "0027"
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 3
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "300"
+    assert re.search(r"Max open files +100 +200 ", Path(f"/proc/{pid}/limits").read_text())
+    environment = procs.environment(pid)
+    assert environment["GREETING"] == definition["environment"]["GREETING"]
+    assert environment["PASSWORD"] == definition["secret_environment"]["PASSWORD"]
+    text = unit(systemd, "holdfast-one.service")
+    for line in (
+        "User=ordinary",
+        "Nice=3",
+        "UMask=0027",
+        "LimitNOFILE=100:200",
+        "KillMode=process",
+        "KillSignal=SIGINT",
+    ):
+        assert f"\n{line}\n" in text
+    assert "quoted" not in text
+    secrets = systemd.scan / ".systemd" / "one.env"
+    assert (secrets.stat().st_mode & 0o777, secrets.stat().st_uid) == (0o600, 0)
+
+
+def test_an_exact_list_of_groups_is_applied_by_the_run_script(systemd: SystemdHost) -> None:
+    systemd.good({"one": {"command": SLEEP, "user": "ordinary", "groups": []}})
+    pid = systemd.service("one").pid
+    assert pid
+    assert procs.status(pid)["Groups"] == ""
+    assert procs.status(pid)["Uid"].split()[0] == systemd.machine.do("id", "-u", "ordinary").strip()
+
+
+def test_killing_the_log_writer_loses_no_line_and_stops_no_service(systemd: SystemdHost) -> None:
+    systemd.good({"one": {"command": LINES, "log": {"format": "none", "size": "1G"}}})
+    pid = systemd.service("one").pid
+    log = systemd.logs / "one" / "current"
+    for _round in range(3):
+        before = int(show(systemd, "holdfast.logwriter.service", "MainPID")["MainPID"])
+        size = log.stat().st_size
+        os.kill(systemd.machine.numbers()[before], signal.SIGKILL)
+        wait_until(lambda: show(systemd, "holdfast.logwriter.service", "MainPID")["MainPID"] not in ("0", str(before)))  # noqa: B023
+        wait_until(lambda: log.stat().st_size > size)  # noqa: B023
+    assert systemd.service("one").pid == pid
+    numbers = [int(line.split()[1]) for line in log.read_text().splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_restart_of_the_log_writer_restarts_no_service(systemd: SystemdHost) -> None:
+    systemd.good({"one": {"command": LINES}})
+    pid = systemd.service("one").pid
+    systemd.machine.do("systemctl", "restart", "holdfast.logwriter.service")
+    assert systemd.service("one").pid == pid
+
+
+def test_a_unit_that_somebody_edited_is_put_right_without_a_restart(systemd: SystemdHost) -> None:
+    definition = {"one": {"command": SLEEP}}
+    systemd.good(definition)
+    pid, text = systemd.service("one").pid, unit(systemd, "holdfast-one.service")
+    path = "/etc/systemd/system/holdfast-one.service"
+    systemd.machine.do("sh", "-c", f"echo Nice=19 >>{path}; rm /etc/systemd/system/*.wants/holdfast-one.service")
+    assert systemd.good(definition, check=True)["actions"] == ["one: register"]
+    assert systemd.good(definition)["actions"] == ["one: register"]
+    assert unit(systemd, "holdfast-one.service") == text
+    assert systemd.service("one").pid == pid
+    assert not systemd.good(definition)["changed"]
+
+
+def test_a_unit_of_somebody_else_is_not_touched(systemd: SystemdHost) -> None:
+    path = "/etc/systemd/system/holdfast-one.service"
+    systemd.machine.do("sh", "-c", f"echo '[Service]\nExecStart=/bin/true' >{path}")
+    try:
+        result = systemd.task({"one": {"command": SLEEP}})
+        assert result["failed"] and not result["changed"]
+        assert "one: the unit holdfast-one.service is there already and is not ours" in result["msg"]
+        assert "/bin/true" in unit(systemd, "holdfast-one.service")
+        assert not (systemd.scan / "one").exists()
+    finally:
+        systemd.machine.do("rm", path)
+
+
+def test_a_stop_by_hand_is_seen_and_undone(systemd: SystemdHost) -> None:
+    definition = {"one": {"command": SLEEP}}
+    systemd.good(definition)
+    systemd.machine.do("systemctl", "stop", "holdfast-one.service")
+    assert systemd.service("one").want == "down"
+    assert systemd.good(definition)["actions"] == ["one: start"]
+
+
+def test_systemctl_start_waits_until_the_service_is_ready_and_tells_the_truth(systemd: SystemdHost) -> None:
+    systemd.good(
+        {
+            "good": {"command": SLEEP, "state": "stopped", "readiness": {"grace": "300ms"}},
+            "bad": {"command": sh("exit 3"), "state": "stopped", "restart": "never", "readiness": {"grace": "5s"}},
+        }
+    )
+    systemd.machine.do("systemctl", "start", "holdfast-good.service")
+    assert systemd.service("good").state == "ready"
+    told = systemd.machine.do("sh", "-c", "systemctl start holdfast-bad.service 2>&1 || echo failed")
+    assert "failed" in told
+    bad = systemd.service("bad")
+    assert bad.state == "down" and bad.exit is not None and bad.exit["code"] == 3
+
+
+def test_the_guard_of_a_leased_service_starts_with_all_privileges(systemd: SystemdHost) -> None:
+    lease = {"containment": "pid_namespace", "safety": "standard", "directory": str(systemd.base / "leases")}
+    systemd.good({"one": {"command": SLEEP, "user": "ordinary", "lease": lease}}, timeout=60)
+    guard = systemd.service("one").pid
+    assert guard
+    assert procs.status(guard)["Uid"].split()[0] == "0"
+    ordinary = systemd.machine.do("id", "-u", "ordinary").strip()
+    [service] = [pid for pid in systemd.pids("100000") if procs.status(pid)["Uid"].split()[0] == ordinary]
+    text = unit(systemd, "holdfast-one.service")
+    assert "KillMode=mixed" in text and "User=" not in text
+    systemd.good({"one": {"command": SLEEP, "state": "absent"}})
+    wait_until(lambda: not procs.alive(guard) and not procs.alive(service))
+
+
+def test_removal_leaves_nothing(systemd: SystemdHost) -> None:
+    definitions = {
+        "one": {"command": SLEEP, "secret_environment": {"A": "b"}},
+        "two": {"command": ["/bin/true"], "type": "periodic", "interval": "1h"},
+    }
+    systemd.good(definitions)
+    assert systemd.service("two").state == "scheduled"
+    assert not systemd.good(definitions)["changed"]
+    systemd.good({}, prune=True)
+    left = systemd.machine.do(
+        "sh", "-c", "ls -d /etc/systemd/system/holdfast* /etc/systemd/system/*.wants/holdfast* || true"
+    )
+    assert left == ""
+    assert sorted(path.name for path in (systemd.scan / ".systemd").iterdir()) == ["settings.json"]
+    assert "holdfast" not in systemd.machine.do("systemctl", "list-units", "--all", "--no-legend", "holdfast*")

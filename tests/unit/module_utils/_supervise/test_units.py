@@ -1,0 +1,126 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A definition as systemd units, and systemd's words as ours."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.normalise import normalise
+from ansible_collections.holdfast.supervision.plugins.module_utils._directory.files import build
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._systemd import state, unit
+
+
+def made(definition: dict[str, Any], version: int = 252) -> str:
+    """The unit of a definition, as a run would write it."""
+    service = normalise("one", {"command": ["/bin/true"], **definition}, {"log_directory": "/var/log/holdfast"})
+    meta = build(service, "#!/bin/sh\n")["holdfast"]
+    place = unit.Place("/etc/services", "/run/holdfast", "/usr/bin/python3", "/lib/rt", version, "multi-user.target")
+    return unit.service_unit(meta, "abc.1", place)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("web", "holdfast-web.service"),
+        ("a.b_c-d:e", "holdfast-a.b_c-d:e.service"),
+        ("a@b+c", "holdfast-a\\x40b\\x2bc.service"),
+    ],
+)
+def test_names_are_escaped_as_systemd_does(name: str, expected: str) -> None:
+    assert unit.unit_name(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("/bin/x", "-a"), "/bin/x -a"),
+        (("a b", ""), '"a b" ""'),
+        (("100%", "$HOME"), "100%% $$HOME"),
+        (('say "x\\y"\n',), '"say \\"x\\\\y\\"\\n"'),
+    ],
+)
+def test_words_reach_the_program_as_they_are(arguments: tuple[str, ...], expected: str) -> None:
+    assert unit.words(*arguments) == expected
+
+
+def test_a_secret_keeps_its_quotes_dollars_and_lines() -> None:
+    text = unit.environment_file({"B": "x", "A": 'a"b\\c$d`e\nf'})
+    assert text.splitlines()[1:] == ['A="a\\"b\\\\c\\$d\\`e', 'f"', 'B="x"']
+
+
+@pytest.mark.parametrize(
+    ("definition", "lines"),
+    [
+        ({}, ["Type=exec", "Restart=always", "RestartSec=1000ms", "KillMode=control-group", "StartLimitIntervalSec=0"]),
+        ({"failure_limit": {"deaths": 5, "within": "5m"}}, ["StartLimitBurst=5", "StartLimitIntervalSec=300000ms"]),
+        ({"restart": "on_failure"}, ["Restart=on-failure", "RestartForceExitStatus=SIGHUP SIGINT SIGTERM SIGPIPE"]),
+        ({"restart": "never"}, ["Restart=no"]),
+        ({"state": "once"}, ["Restart=no"]),
+        ({"kill": "process", "stop_signal": "INT", "stop_timeout": 0}, ["KillMode=process", "TimeoutStopSec=infinity"]),
+        ({"readiness": {"grace": "200ms"}}, ["ExecStartPost=/bin/sleep 0.2"]),
+        ({"resources": {"memory_max": "1M", "cpu_max": "50%", "pids_max": 7}}, ["MemoryMax=1048576", "CPUQuota=50%"]),
+        ({"limits": {"core": "unlimited", "nofile": [1, 2]}}, ["LimitCORE=infinity:infinity", "LimitNOFILE=1:2"]),
+        ({"log": "journald"}, ["StandardOutput=journal", "SyslogIdentifier=one"]),
+        ({"log": False}, ["StandardOutput=null"]),
+        ({"type": "periodic", "interval": "1h"}, ["Type=oneshot", "Restart=no"]),
+    ],
+)
+def test_what_a_definition_says_is_said_in_the_unit(definition: dict[str, Any], lines: list[str]) -> None:
+    text = made(definition)
+    for line in lines:
+        assert line in text.splitlines()
+
+
+def test_the_pause_grows_where_systemd_can_do_that() -> None:
+    definition = {"backoff": {"initial": "500ms", "maximum": "4s"}}
+    assert "RestartSteps" not in made(definition, 253)
+    lines = made(definition, 254).splitlines()
+    assert "RestartSteps=3" in lines and "RestartMaxDelaySec=4000ms" in lines
+
+
+def test_what_systemd_cannot_apply_the_run_script_does() -> None:
+    text = made({"user": "app", "groups": ["adm"]})
+    assert "User=" not in text and "HOLDFAST_APPLIED" not in text
+    assert "User=app" in made({"user": "app"}) and "HOLDFAST_APPLIED=1" in made({"user": "app"})
+
+
+def shown(active: str, sub: str = "", **properties: str) -> dict[str, str]:
+    return {"ActiveState": active, "SubState": sub, "Result": "success", "LoadState": "loaded", **properties}
+
+
+EXITED = {"ExecMainCode": "1", "ExecMainExitTimestampMonotonic": "5"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "meta", "expected"),
+    [
+        (shown("active", "running", MainPID="7"), {}, ("ready", "up", 7)),
+        (shown("activating", "start-post", MainPID="7"), {}, ("up", "up", 7)),
+        (shown("activating", "start-pre"), {}, ("starting", "up", None)),
+        (shown("activating", "start-pre"), {"needs": ["db"]}, ("waiting", "up", None)),
+        (shown("activating", "auto-restart", NRestarts="3"), {}, ("backoff", "up", None)),
+        (shown("deactivating", "stop-sigterm", MainPID="7"), {}, ("stopping", "down", 7)),
+        (shown("inactive", "dead"), {}, ("down", "down", None)),
+        (shown("failed", "failed", Result="start-limit-hit"), {}, ("failed", "up", None)),
+        (shown("failed", "failed", Result="exit-code", ExecMainStatus="100", **EXITED), {}, ("failed", "up", None)),
+        (shown("inactive", "dead", ExecMainStatus="0", **EXITED), {"restart": "on_failure"}, ("down", "up", None)),
+        (shown("failed", "failed", Result="timeout", ExecMainStatus="9", **EXITED), {}, ("down", "down", None)),
+    ],
+)
+def test_states(properties: dict[str, str], meta: dict[str, Any], expected: tuple[str, str, int | None]) -> None:
+    found = state.record({"name": "one", "state": "started", "restart": "always", **meta}, properties, None, None)
+    assert (found["state"], found["want"], found["pid"]) == expected
+
+
+def test_how_it_ended() -> None:
+    at = str(int((time.monotonic() - 1) * 1e6))
+    properties = shown("failed", "failed", ExecMainCode="2", ExecMainStatus="9", ExecMainExitTimestampMonotonic=at)
+    found = state.record({"name": "one"}, properties, None, None)["exit"]
+    assert (found["kind"], found["code"]) == ("signal", 9)
+    assert abs(found["at"] - (time.time() - 1)) < 5
