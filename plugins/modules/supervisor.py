@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: supervisor
-short_description: Run, stop or remove the embedded supervisor of a scan directory
+short_description: Run, stop or remove the supervisor of a scan directory
 version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
@@ -16,6 +16,8 @@ description:
     version of the runtime that M(holdfast.supervision.runtime) has made current.
   - A running supervisor of another version becomes the new one. Its services do not notice. If the new version does not answer
     in time, the previous one is made current again, runs again, and the task fails.
+  - With O(backend=systemd) nothing of ours supervises; the directories and the settings are made from which
+    M(holdfast.supervision.services) makes units.
   - Where systemd is not the init, or an ordinary user deploys, the supervisor is started detached; the result RV(boot) then says
     that nothing will start it at boot.
   - Hosts need Linux 5.4 and Python 3.9, and nothing else.
@@ -42,6 +44,13 @@ options:
     type: str
     choices: [started, stopped, absent]
     default: started
+  backend:
+    description:
+      - What supervises the services.
+      - V(systemd) needs systemd as the init; no supervisor of this collection runs then.
+    type: str
+    choices: [embedded, systemd]
+    default: embedded
   scan_directory:
     description: Where the service directories are. Absolute.
     type: path
@@ -150,11 +159,14 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control, host
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control, host, roots
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import UnitError
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd_root import SystemdRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.talk import TalkError
+
+ROOTS = {root.name: root for root in (SystemdRoot,)}
 
 
 def main() -> None:
@@ -162,6 +174,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+            "backend": {"type": "str", "choices": ["embedded", *ROOTS], "default": "embedded"},
             "scan_directory": {"type": "path", "required": True},
             "run_directory": {"type": "path", "required": True},
             "log_directory": {"type": "path", "required": True},
@@ -177,9 +190,21 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = dict(module.params)
-    act = {"started": control.started, "stopped": control.stopped, "absent": control.absent}[options.pop("state")]
+    state, backend = options.pop("state"), options.pop("backend")
     try:
-        result = act(host.Host(host.Wanted(**options), module.run_command), module.check_mode)
+        found = host.Host(host.Wanted(**options), module.run_command)
+        for other in ROOTS.values():
+            if state == "started" and other.name != backend and other(found).running():
+                raise host.Failed(
+                    f"{found.wanted.scan_directory} is supervised by {other.name}: remove that first "
+                    "(supervisor_state: absent with the former supervisor_backend), or each service would run twice"
+                )
+        if backend == "embedded":
+            act = {"started": control.started, "stopped": control.stopped, "absent": control.absent}[state]
+            result = act(found, module.check_mode)
+        else:
+            of_root = {"started": roots.started, "stopped": roots.stopped, "absent": roots.absent}[state]
+            result = of_root(ROOTS[backend](found), module.check_mode)
     except (host.Failed, InstallError, TalkError, UnitError, Unsafe) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
