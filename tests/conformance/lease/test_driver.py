@@ -15,7 +15,7 @@ import pytest
 from leasing import Store
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import interface
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import handover, interface
 
 Make = Callable[..., interface.Driver]
 
@@ -467,3 +467,107 @@ def test_what_could_not_be_given_back_counts_as_held(silent: Store, make: Make) 
         silent.heal()
     one.release()
     make("other", "r").acquire()
+
+
+# -- handing over, and notes
+
+
+@pytest.fixture
+def handing(store: Store) -> Store:
+    if interface.HANDOVER not in store.driver().capabilities:
+        pytest.skip(f"{store.name} cannot hand over")
+    return store
+
+
+def test_what_is_handed_over_is_granted_to_nobody_else_and_with_the_next_token(handing: Store, make: Make) -> None:
+    source, target, third = make("s", "r", "x:shared"), make("t", "r"), make("x", "r")
+    source.acquire()
+    token = tokens(source)["r"]
+    state = source.prepare_out("h", target.identity, 60)
+    assert (state.tokens, state.stage) == ({"r": token}, handover.PREPARED)
+    with pytest.raises(interface.Busy):
+        target.complete_in(state)
+    state = source.complete_out("h")
+    assert source.held() == []
+    for other in (third, make("s", "r"), target):
+        with pytest.raises(interface.Busy, match="kept for"):
+            other.acquire()
+    with pytest.raises(interface.Busy):
+        third.complete_in(handover.Handover("another", "s", third.identity, {"r": token}, handover.OUT))
+    assert [grant.token for grant in target.complete_in(state)] == [token + 1]
+    assert target.handed_over("r") is None
+
+
+def test_a_hand_over_in_which_somebody_got_in_between_is_refused(handing: Store, make: Make) -> None:
+    source, target, third = make("s", "r"), make("t", "r"), make("x", "r")
+    source.acquire()
+    state = source.prepare_out("h", target.identity, 60)
+    source.release()
+    third.acquire()
+    third.release()
+    with pytest.raises(handover.Overtaken):
+        target.complete_in(state)
+    assert target.held() == []
+
+
+def test_a_second_hand_over_is_refused_until_the_first_was_cancelled(handing: Store, make: Make) -> None:
+    source = make("s", "r")
+    source.acquire()
+    source.prepare_out("h", "t", 60)
+    source.prepare_out("h", "t", 60)
+    with pytest.raises(handover.UnderWay, match="hand-over h"):
+        source.prepare_out("other", "t", 60)
+    assert source.cancel("h") == handover.DROPPED
+    assert source.cancel("h") == handover.UNKNOWN
+    source.prepare_out("other", "t", 60)
+
+
+def test_a_cancelled_hand_over_gives_the_resource_back_to_its_source_alone(handing: Store, make: Make) -> None:
+    source, target, again = make("s", "r"), make("t", "r"), make("s", "r")
+    source.acquire()
+    token = tokens(source)["r"]
+    source.prepare_out("h", target.identity, 60)
+    state = source.complete_out("h")
+    assert again.cancel("h") == handover.RETURNING
+    with pytest.raises(interface.Busy):
+        target.complete_in(state)
+    assert [grant.token for grant in again.acquire()] == [token + 1]
+
+
+def test_the_next_guard_of_a_source_finishes_what_the_last_one_had_prepared(handing: Store, make: Make) -> None:
+    source, again, target = make("s", "r"), make("s", "r"), make("t", "r")
+    source.acquire()
+    token = tokens(source)["r"]
+    source.prepare_out("h", target.identity, 60)
+    with pytest.raises(interface.Busy):
+        again.complete_out("h")
+    done = source.complete_out("h")
+    state = again.complete_out("h")
+    assert (state.tokens, state.stage, state.target) == (done.tokens, handover.OUT, target.identity)
+    assert [grant.token for grant in target.complete_in(state)] == [token + 1]
+
+
+def test_a_mark_ends_with_its_time(handing: Store, make: Make) -> None:
+    source, third = make("s", "r"), make("x", "r")
+    source.acquire()
+    source.prepare_out("h", "t", 1)
+    source.complete_out("h")
+    with pytest.raises(interface.Busy):
+        third.acquire()
+    wait_until(lambda: third.handed_over("r") is None, 20)
+    third.acquire()
+
+
+def test_a_note_stands_beside_what_is_held(store: Store, make: Make) -> None:
+    if interface.NOTE not in store.driver().capabilities:
+        pytest.skip(f"{store.name} keeps no notes")
+    one = make("one", "r")
+    one.annotate({"place": "first"})
+    one.acquire()
+    assert [owner.note for owner in one.owners("r")] == [{"place": "first"}]
+    one.annotate({"place": "second"})
+    assert [owner.note for owner in one.owners("r")] == [{"place": "second"}]
+    with pytest.raises(interface.LeaseError):
+        one.annotate({"much": "x" * 100_000})
+    one.release()
+    assert one.owners("r") == []

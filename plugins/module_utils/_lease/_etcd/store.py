@@ -8,7 +8,8 @@
                                           tenure that was not given back. Belongs to no lease: it stays
     PREFIX/RESOURCE/holder/exclusive      the tenure, belongs to its holder's lease
     PREFIX/RESOURCE/holder/shared/LEASE   the same for each of several
-    PREFIX/RESOURCE/handover              {"id", "to", "lease"}: who is to get it next; belongs to that one's lease
+    PREFIX/RESOURCE/handover              the mark of a hand-over, see ../handover.py, and the token that it is about;
+                                          belongs to a lease of its own, which is its time
     PREFIX/never                          does not exist; deleting it is a write that changes nothing
 
 Every grant changes `epoch` and compares that nobody else has: so grants of one resource are in one order, whatever
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 
+from ..handover import Handover
 from ..interface import SHARED_MODE, StoreUnavailable
 from .client import plain, text64
 
@@ -29,16 +31,18 @@ if TYPE_CHECKING:
 
     from .client import Client
 
-#: etcd takes 128 operations in a transaction, two comparisons are made for each resource.
-MOST = 60
+#: etcd takes 128 operations in a transaction, three comparisons are made for each resource.
+MOST = 40
 
 
 class Keys:
     """The keys of one resource."""
 
-    __slots__ = ("base", "epoch", "exclusive", "handover", "holders", "holders_end")
+    __slots__ = ("base", "end", "epoch", "exclusive", "handover", "holders", "holders_end", "name")
 
     def __init__(self, prefix: str, resource: str) -> None:
+        self.name = resource
+        self.end = f"{prefix}{resource}0"
         self.base = f"{prefix}{resource}/"
         self.epoch = self.base + "epoch"
         self.handover = self.base + "handover"
@@ -52,9 +56,13 @@ class Keys:
 
 
 class View:
-    """A resource as the store had it at one moment. revision: the store's. tenures: those in `open`."""
+    """A resource as the store had it at one moment. revision: the store's. tenures: those in `open`.
 
-    __slots__ = ("epoch", "handover", "holders", "revision", "tenures", "token")
+    epoch, marked: when those keys were changed last, 0 if they are not there. mark: of a hand-over that means something;
+    mark_lease: the lease that the mark belongs to.
+    """
+
+    __slots__ = ("epoch", "holders", "mark", "mark_lease", "marked", "revision", "tenures", "token")
 
     def __init__(self, keys: Keys, found: Iterable[dict[str, Any]], revision: int) -> None:
         self.revision = revision
@@ -63,7 +71,10 @@ class View:
         self.tenures: list[dict[str, Any]] = []
         #: key -> (lease, create_revision, tenure)
         self.holders: dict[str, tuple[str, int, dict[str, Any]]] = {}
-        self.handover: dict[str, Any] = {}
+        self.mark: Handover | None = None
+        self.mark_lease = "0"
+        self.marked = 0
+        mark: dict[str, Any] = {}
         for one in found:
             key, value = plain(one["key"]), _record(one)
             if key == keys.epoch:
@@ -71,9 +82,18 @@ class View:
                 self.token = int(value.get("token", 0))
                 self.tenures = [tenure for tenure in value.get("open", ()) if isinstance(tenure, dict)]
             elif key == keys.handover:
-                self.handover = value
+                mark, self.mark_lease, self.marked = value, str(one.get("lease", "0")), int(one["mod_revision"])
             elif key.startswith(keys.holders):
                 self.holders[key] = (str(one.get("lease", "0")), int(one["create_revision"]), value)
+        # With another number it is about a tenure that is over.
+        if mark and mark.get("token") == self.token:
+            self.mark = Handover(
+                str(mark.get("id")),
+                str(mark.get("source")),
+                str(mark.get("target")),
+                {keys.name: self.token},
+                str(mark.get("stage")),
+            )
 
     def conflicts(self, mode: str, lease: str) -> list[dict[str, Any]]:
         """Give the tenures of others that live and that a holder of this mode can't be beside."""
@@ -103,11 +123,7 @@ def _record(one: dict[str, Any]) -> dict[str, Any]:
 
 def read(client: Client, keys: list[Keys], deadline: float) -> list[View]:
     """Read what there is of some resources, all at one moment. Raises EtcdError, StoreUnavailable."""
-    request = {
-        "success": [
-            {"request_range": {"key": text64(one.base), "range_end": text64(one.base[:-1] + "0")}} for one in keys
-        ]
-    }
+    request = {"success": [{"request_range": {"key": text64(one.base), "range_end": text64(one.end)}} for one in keys]}
     reply = client.call("/v3/kv/txn", request, deadline)
     revision = revision_of(reply)
     answers = reply.get("responses") or []
