@@ -175,11 +175,11 @@ class Proxy:
     delay: seconds by which answers are late.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, address: str = "127.0.0.1") -> None:
         host, _colon, port = target.rpartition("/")[2].partition(":")
         self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((address, 0))
+        self.url = f"http://{address}:{self._listener.getsockname()[1]}"
         self.mode = "pass"
         self.delay = 0.0
         self._open: set[socket.socket] = set()

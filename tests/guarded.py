@@ -51,6 +51,7 @@ class Guards:
         self.base = base
         self.leases = base / "leases"
         self.state = base / "guards"
+        self.driver: tuple[str, ...] = (f"--directory={self.leases}",)
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, name: str, *words: str, command: tuple[str, ...] = ("sleep", "1000")) -> subprocess.Popen[str]:
@@ -58,7 +59,7 @@ class Guards:
         resources = () if any(word.startswith("--resource") for word in words) else ("--resource=r",)
         errors = (self.base / f"{name}.err").open("ab")
         guard = subprocess.Popen(
-            [PYTHON, "-I", "-S", str(self.runtime), "guard", f"--name={name}", f"--directory={self.leases}"]
+            [PYTHON, "-I", "-S", str(self.runtime), "guard", f"--name={name}", *self.driver]
             + [f"--state={self.state}", *resources, *words, "--", *command],
             stdin=subprocess.DEVNULL,
             stdout=errors,
@@ -69,6 +70,15 @@ class Guards:
         errors.close()
         self.started.append(guard)
         return guard
+
+    def use_etcd(self, endpoints: str, ttl: float = 2) -> None:
+        """Let guards that are started from now on have their leases in an etcd, with a prefix of these guards' own."""
+        self.driver = (
+            "--driver=etcd",
+            f"--ttl={ttl}",
+            f"--parameter=endpoints={endpoints}",
+            f"--parameter=prefix={self.base}",
+        )
 
     def complaints(self, name: str) -> str:
         return (self.base / f"{name}.err").read_text()

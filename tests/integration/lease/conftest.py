@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from etcds import ETCD, Cluster
 from guarded import Guards
 
 
@@ -24,3 +25,20 @@ def guards(runtime: Path) -> Iterator[Guards]:
     yield made
     made.close()
     shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[Cluster]:
+    """One etcd of one member, for all tests; nobody stops it for long."""
+    if not ETCD:
+        pytest.skip("there is no etcd")
+    made = Cluster().start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def remote(guards: Guards, etcd: Cluster) -> Guards:
+    """Guards whose leases are in etcd, with a prefix of the test's own."""
+    guards.use_etcd(etcd.endpoints)
+    return guards

@@ -290,7 +290,9 @@ class Guard:
             if not core.may_start(self.state, time.clock_gettime(time.CLOCK_BOOTTIME)):
                 raise LeaseError("the grant is too old by now")
             self.tree.go()
-            self.renewals.watch()
+            if self.driver.ttl is not None:
+                # At once, so that the store's word is listened to from the beginning.
+                self.renewals.ask()
         except (LeaseError, OSError) as error:
             self.say(f"cannot start: {error}")
             self.tree.kill()

@@ -59,15 +59,16 @@ class Renewals:
         self.worst = max(self.worst, self.last)
         self._since = None
         self.count += 1
-        if guard.driver.ttl is not None and self.last > SLOW * guard.driver.ttl:
-            self.slow += 1
-            self._tell(f"a renewal took {self.last:.2f} s of the {guard.driver.ttl:g} s that a grant is good for")
+        slow = guard.driver.ttl is not None and self.last > SLOW * guard.driver.ttl
+        self.slow += slow
         if error is None:
+            if slow:
+                self._tell(f"a renewal took {self.last:.2f} s of the {guard.driver.ttl:g} s that a grant is good for")
             self.watch()
             guard.event(core.RENEWED, sent=guard.driver.good_from)
             return
         self.failed += 1
-        self._tell(f"not renewed: {error}")
+        self._tell(f"not renewed after {self.last:.2f} s: {error}")
         if isinstance(error, Lost):
             guard.event(core.LOST, str(error))
         else:

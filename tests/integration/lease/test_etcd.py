@@ -1,0 +1,456 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Guards with leases that run out, on real etcds: what befalls guard, service and store, and what becomes of the service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import procs
+import pytest
+from etcds import ETCD, Cluster, Proxy
+from guarded import PYTHON, STUBBORN, Guards, overlaps
+from waiting import wait_until
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root"),
+    pytest.mark.skipif(not ETCD, reason="there is no etcd"),
+]
+
+LONG = 30
+
+
+def stubborn(guards: Guards, name: str, *words: str) -> subprocess.Popen[str]:
+    """Start a guard of a service that nobody gets rid of but by force, and that beats."""
+    history = guards.base / "history"
+    history.touch()
+    return guards.start(name, *words, command=(PYTHON, "-I", "-S", "-c", STUBBORN, str(history), name))
+
+
+def beats(guards: Guards, name: str) -> Callable[[], bool]:
+    """Whether anybody of that name has beaten."""
+    history = guards.base / "history"
+    return lambda: f" {name} " in history.read_text()
+
+
+def last_beat(guards: Guards) -> float:
+    return int((guards.base / "history").read_text().splitlines()[-1].split()[2]) / 1e9
+
+
+def now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@pytest.fixture
+def proxy(etcd: Cluster) -> Iterator[Proxy]:
+    made = Proxy(etcd.members[0].url)
+    yield made
+    made.close()
+
+
+# -- the guard
+
+
+def test_the_second_takes_over_after_a_clean_stop_long_before_the_lease_would_have_ended(
+    remote: Guards, etcd: Cluster
+) -> None:
+    remote.use_etcd(etcd.endpoints, ttl=600)
+    first = remote.start("a")
+    remote.until("a", "active")
+    remote.start("b")
+    remote.until("b", "standby")
+    token = remote.token("a")
+    first.terminate()
+    assert first.wait(LONG) == 0
+    remote.until("b", "active")
+    assert remote.token("b") > token
+
+
+def test_a_killed_guard_takes_its_tree_along_and_the_next_comes_when_the_lease_has_ended(remote: Guards) -> None:
+    first = stubborn(remote, "a")
+    wait_until(beats(remote, "a"), LONG)
+    stubborn(remote, "b")
+    remote.until("b", "standby")
+    first.kill()
+    wait_until(beats(remote, "b"), LONG)
+    assert overlaps(remote.base / "history") == (2, [])
+
+
+def test_a_guard_that_is_stopped_dies_with_its_service_before_the_lease_has_ended(remote: Guards) -> None:
+    first = stubborn(remote, "a")
+    wait_until(beats(remote, "a"), LONG)
+    stubborn(remote, "b")
+    remote.until("b", "standby")
+    status = remote.call("a", "Status")
+    assert 0 < status["valid_for"] <= status["ttl"] == 2
+    first.send_signal(signal.SIGSTOP)
+    stopped = now()
+    assert first.wait(LONG) == -signal.SIGKILL
+    # One renewal may have been under way when it was stopped.
+    assert last_beat(remote) < stopped + 2
+    wait_until(beats(remote, "b"), LONG)
+    assert overlaps(remote.base / "history") == (2, [])
+
+
+def test_guard_init_and_service_stopped_are_no_different(remote: Guards) -> None:
+    first = stubborn(remote, "a")
+    wait_until(beats(remote, "a"), LONG)
+    stubborn(remote, "b")
+    init = remote.until("a", "active")["tree"]
+    for pid in (first.pid, init, *procs.children(init)):
+        procs.kill(pid, signal.SIGSTOP)
+    assert first.wait(LONG) == -signal.SIGKILL
+    wait_until(beats(remote, "b"), LONG)
+    assert overlaps(remote.base / "history") == (2, [])
+
+
+def test_a_deaf_service_is_killed_before_its_lease_is_given_back(remote: Guards) -> None:
+    first = stubborn(remote, "a", "--stop-timeout=0.2")
+    wait_until(beats(remote, "a"), LONG)
+    stubborn(remote, "b")
+    remote.until("b", "standby")
+    first.terminate()
+    first.wait(LONG)
+    wait_until(beats(remote, "b"), LONG)
+    assert overlaps(remote.base / "history") == (2, [])
+
+
+def test_status_tells_how_long_the_lease_is_good_and_how_renewing_goes(remote: Guards) -> None:
+    remote.start("a")
+    remote.until("a", "active")
+    first = remote.call("a", "Status")["valid_until"]
+    wait_until(lambda: remote.call("a", "Status")["valid_until"] > first, LONG)
+    status = remote.call("a", "Status")
+    assert status["renewals"]["count"] >= 1
+    assert 0 < status["renewals"]["last"] <= status["renewals"]["worst"]
+    assert status["facts"]["members"] == "1"
+
+
+def test_resources_are_added_and_given_back_while_the_service_runs(remote: Guards) -> None:
+    remote.start("a", "--resource=r")
+    remote.until("a", "active")
+    remote.start("b", "--resource=s")
+    remote.until("b", "active")
+    assert remote.call("a", "Acquire", resource="t")["token"] == 1
+    remote.call("a", "Release", resource="r")
+    remote.start("c", "--resource=r")
+    remote.until("c", "active")
+    assert [one["name"] for one in remote.report("a")["resources"]] == ["t"]
+
+
+# -- the store
+
+
+def test_a_lease_that_is_revoked_behind_its_back_ends_the_service_at_once(remote: Guards, etcd: Cluster) -> None:
+    # So long that no renewal would find out in time: it is the watch that tells.
+    remote.use_etcd(etcd.endpoints, ttl=900)
+    first = stubborn(remote, "a")
+    wait_until(beats(remote, "a"), LONG)
+    holder = _holder(remote, etcd)
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] >= 1, LONG)
+    etcd.post("/v3/lease/revoke", {"ID": holder["lease"]})
+    assert first.wait(LONG) == 128 + signal.SIGKILL
+    assert "revoked" in remote.complaints("a")
+
+
+def _holder(guards: Guards, etcd: Cluster, resource: str = "r") -> dict[str, str]:
+    import base64
+
+    key = base64.b64encode(f"{guards.base}/{resource}/holder/exclusive".encode()).decode()
+    return dict(etcd.post("/v3/kv/range", {"key": key})["kvs"][0])
+
+
+def test_a_store_that_hangs_ends_the_service_before_the_lease_and_the_guard_says_so(
+    remote: Guards, proxy: Proxy
+) -> None:
+    remote.use_etcd(proxy.url)
+    first = stubborn(remote, "a")
+    wait_until(beats(remote, "a"), LONG)
+    valid = remote.call("a", "Status")["valid_until"]
+    proxy.mode = "hang"
+    wait_until(lambda: first.poll() is not None, LONG)
+    # What was under way may have been renewed once more.
+    assert last_beat(remote) < valid + 2 / 3 + 0.5
+    assert "not renewed" in remote.complaints("a")
+
+
+def test_a_store_whose_answers_are_lost_is_no_store(remote: Guards, proxy: Proxy) -> None:
+    remote.use_etcd(proxy.url)
+    first = stubborn(remote, "a")
+    wait_until(beats(remote, "a"), LONG)
+    proxy.mode = "cut"
+    assert first.wait(LONG) == 128 + signal.SIGKILL
+
+
+def test_a_store_that_is_away_for_a_moment_ends_nobody(remote: Guards, proxy: Proxy) -> None:
+    remote.use_etcd(proxy.url, ttl=6)
+    first = remote.start("a")
+    remote.until("a", "active")
+    proxy.mode = "cut"
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["failed"] > 0, LONG)
+    proxy.mode = "pass"
+    failed = remote.call("a", "Status")["valid_until"]
+    wait_until(lambda: remote.call("a", "Status")["valid_until"] > failed, LONG)
+    assert first.poll() is None
+
+
+def test_a_slow_store_is_told_of(remote: Guards, proxy: Proxy) -> None:
+    remote.use_etcd(proxy.url, ttl=4)
+    remote.start("a")
+    remote.until("a", "active")
+    proxy.delay = 0.3
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["slow"] > 0, LONG)
+    assert "a renewal took" in remote.complaints("a")
+    assert remote.report("a")["phase"] == "active"
+
+
+def test_a_guard_waits_for_a_store_that_is_not_there_yet(guards: Guards) -> None:
+    cluster = Cluster()
+    try:
+        guards.use_etcd(cluster.endpoints)
+        guards.start("a")
+        wait_until(lambda: "no answer" in guards.errors("a") or "refused" in guards.errors("a"), LONG)
+        assert guards.report("a")["phase"] == "standby"
+        assert guards.start("b", "--no-wait").wait(LONG) == 111
+        cluster.start()
+        guards.until("a", "active")
+    finally:
+        cluster.close()
+
+
+def test_a_full_store_keeps_holders_and_says_why_nobody_starts(guards: Guards) -> None:
+    cluster = Cluster(options={"quota-backend-bytes": str(300_000)}).start()
+    try:
+        guards.use_etcd(cluster.endpoints)
+        first = guards.start("a")
+        guards.until("a", "active")
+        _fill(cluster)
+        valid = guards.call("a", "Status")["valid_until"]
+        wait_until(lambda: guards.call("a", "Status")["valid_until"] > valid, LONG)
+        assert guards.start("b", "--resource=s", "--no-wait").wait(LONG) == 111
+        assert "NOSPACE" in guards.complaints("b")
+        first.terminate()
+        assert first.wait(LONG) == 0
+        assert cluster.post("/v3/kv/range", {"key": "AA==", "range_end": "AA=="}).get("kvs") is not None
+        assert not cluster.leases()
+    finally:
+        cluster.close()
+
+
+def _fill(cluster: Cluster) -> None:
+    import base64
+    import urllib.error
+
+    value = base64.b64encode(b"x" * 100_000).decode()
+
+    def full() -> bool:
+        try:
+            cluster.post("/v3/kv/put", {"key": "Zg==", "value": value})
+        except urllib.error.HTTPError:
+            return True
+        return False
+
+    wait_until(full, LONG)
+
+
+# -- several members
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Cluster]:
+    made = Cluster(3).start()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+def test_the_loss_of_the_leader_ends_no_service(guards: Guards, three: Cluster, fault: str) -> None:
+    guards.use_etcd(three.endpoints, ttl=8)
+    first = guards.start("a")
+    guards.until("a", "active")
+    leader = three.leader()
+    valid = guards.call("a", "Status")["valid_until"]
+    if fault == "killed":
+        leader.kill()
+    else:
+        leader.signal(signal.SIGSTOP)
+    try:
+        # Well beyond the end that the grant had before: it was renewed elsewhere.
+        wait_until(lambda: guards.call("a", "Status")["valid_until"] > valid + 8, 60)
+        assert first.poll() is None
+        assert len(guards.call("a", "Status")["facts"]) > 3
+    finally:
+        if fault == "killed":
+            leader.start()
+        leader.signal(signal.SIGCONT)
+        three.until_serving()
+
+
+def test_who_vanished_under_a_store_that_ends_leases_early_is_waited_for_once_more(
+    guards: Guards, three: Cluster
+) -> None:
+    version = three.post("/v3/maintenance/status", {})["version"].split(".")
+    if not (version[:2] == ["3", "4"] and int(version[2]) < 31):
+        pytest.skip("this etcd does not end leases early")
+    guards.use_etcd(three.endpoints)
+    first = guards.start("a")
+    guards.until("a", "active")
+    assert "waited for" in guards.call("a", "Status")["facts"]["early_revoke"]
+    guards.start("b")
+    guards.until("b", "standby")
+    valid = guards.call("a", "Status")["valid_until"]
+    first.kill()
+    guards.until("b", "active")
+    assert now() > valid + 2
+    guards.driver = (*guards.driver, "--parameter=early_revoke=ignore")
+    assert guards.start("c").wait(LONG) == 111
+    assert "early_revoke" in guards.complaints("c")
+
+
+# -- TLS, users, and what is refused
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Path]]:
+    """An etcd that wants certificates and passwords, with a user who may touch /ours only."""
+    import ssl
+
+    folder = tmp_path_factory.mktemp("pki")
+    _certificates(folder)
+    pki = {"cert-file": "server.pem", "key-file": "server.key", "trusted-ca-file": "ca.pem"}
+    options = {name: str(folder / file) for name, file in pki.items()}
+    cluster = Cluster(options={**options, "client-cert-auth": "true", "bcrypt-cost": "4"}, scheme="https")
+    cluster.context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    cluster.context.load_cert_chain(str(folder / "client.pem"), str(folder / "client.key"))
+    cluster.start()
+    for user, role in (("root", "root"), ("guard", "leases")):
+        cluster.post("/v3/auth/user/add", {"name": user, "password": f"{user}-geheim"})
+        cluster.post("/v3/auth/role/add", {"name": role})
+        cluster.post("/v3/auth/user/grant", {"user": user, "role": role})
+    cluster.post(
+        "/v3/auth/role/grant",
+        {"name": "leases", "perm": {"permType": "READWRITE", "key": "L291cnMv", "range_end": "L291cnMw"}},
+    )
+    cluster.post("/v3/auth/enable", {})
+    (folder / "password").write_text("guard-geheim\n")
+    (folder / "password").chmod(0o600)
+    yield cluster, folder
+    cluster.close()
+
+
+def _certificates(folder: Path) -> None:
+    """A CA, a server for 127.0.0.1, and a client; neither has a CN, which the gateway would take for a user."""
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], check=True, cwd=folder, capture_output=True)
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2")
+    for name in ("server", "client"):
+        openssl("req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/O=holdfast")
+        (folder / "ext").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
+        (folder / f"{name}.key").chmod(0o600)
+
+
+def _words(cluster: Cluster, folder: Path, prefix: str = "/ours/x") -> tuple[str, ...]:
+    files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key", "password_file": "password"}
+    return (
+        "--driver=etcd",
+        "--ttl=3",
+        f"--parameter=endpoints={cluster.endpoints}",
+        f"--parameter=prefix={prefix}",
+        "--parameter=user=guard",
+        *(f"--parameter={name}={folder / file}" for name, file in files.items()),
+    )
+
+
+def test_certificates_and_a_password_are_enough_and_a_forgotten_token_is_no_harm(
+    guards: Guards, secured: tuple[Cluster, Path]
+) -> None:
+    cluster, folder = secured
+    guards.driver = _words(cluster, folder)
+    first = guards.start("a")
+    guards.until("a", "active")
+    assert not any("geheim" in word for word in procs.arguments(first.pid))
+    # Tokens are in the member's memory.
+    cluster.members[0].kill()
+    cluster.members[0].start()
+    valid = guards.call("a", "Status")["valid_until"]
+    wait_until(lambda: guards.call("a", "Status")["valid_until"] > valid + 1, LONG)
+    guards.start("b")
+    guards.until("b", "standby")
+    first.terminate()
+    guards.until("b", "active")
+
+
+def test_what_a_user_may_not_and_who_is_no_user_are_told(guards: Guards, secured: tuple[Cluster, Path]) -> None:
+    cluster, folder = secured
+    guards.driver = _words(cluster, folder, "/theirs")
+    assert guards.start("a").wait(LONG) == 111
+    assert "permission denied" in guards.complaints("a")
+    other = folder / "wrong"
+    other.write_text("falsch")
+    other.chmod(0o600)
+    guards.driver = (*_words(cluster, folder), f"--parameter=password_file={other}")
+    assert guards.start("b").wait(LONG) == 111
+    assert "user guard is refused" in guards.complaints("b")
+    other.chmod(0o644)
+    assert guards.start("c").wait(LONG) == 111
+    assert "chmod 0600" in guards.complaints("c")
+
+
+def test_a_server_that_the_ca_does_not_know_gets_nothing(guards: Guards, secured: tuple[Cluster, Path]) -> None:
+    cluster, folder = secured
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    _certificates(elsewhere)
+    guards.driver = (*_words(cluster, folder), f"--parameter=ca_file={elsewhere / 'ca.pem'}")
+    assert guards.start("a", "--no-wait").wait(LONG) == 111
+    assert "CERTIFICATE_VERIFY_FAILED" in guards.complaints("a")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--parameter=colour=blue",), "unknown parameter colour"),
+        (("--parameter=endpoints=ftp://x",), "not like https://"),
+        (("--ttl=1",), "not between 2 and 3600"),
+        (("--parameter=cert_file=/x",), "belong together"),
+        (("--parameter=user=x",), "belong together"),
+        (("--parameter=ca_file=/x",), "no endpoint begins with https"),
+        (("--parameter=ca_file=x",), "not an absolute path"),
+        (("--parameter=early_revoke=maybe",), "is none of"),
+    ],
+)
+def test_wrong_parameters_are_refused_with_their_names(remote: Guards, words: tuple[str, ...], text: str) -> None:
+    assert remote.start("a", *words).wait(LONG) == 111
+    assert text in remote.complaints("a")
+
+
+def test_a_password_has_no_place_on_the_command_line(remote: Guards) -> None:
+    assert remote.start("a", "--parameter=password=geheim").wait(LONG) == 2
+    assert "geheim" not in remote.complaints("a")
+
+
+def test_plain_text_over_a_network_is_a_hole(guards: Guards, etcd: Cluster) -> None:
+    address = subprocess.run(["hostname", "-I"], check=True, capture_output=True, text=True).stdout.split()
+    if not address:
+        pytest.skip("there is no address but loopback")
+    proxy = Proxy(etcd.members[0].url, address[0])
+    try:
+        guards.use_etcd(proxy.url)
+        assert guards.start("a").wait(LONG) == 111
+        assert "plaintext" in guards.complaints("a")
+        guards.start("b", "--safety=standard")
+        assert [hole["name"] for hole in guards.until("b", "active")["holes"]] == ["plaintext"]
+    finally:
+        proxy.close()
