@@ -46,8 +46,11 @@ class ActionModule(ActionBase):
         problems += merged.problems
         defaults, found = self._defaults(arguments.pop("defaults", None), task_vars)
         problems += found
+        leases, found = self._leases(task_vars)
+        problems += found
         try:
             context = {
+                "lease": leases,
                 "command_check": boolean(arguments.get("command_check", True)),
                 "log_directory": _absolute(arguments.get("log_directory")),
             }
@@ -108,6 +111,17 @@ class ActionModule(ActionBase):
         if defaults is None:
             return {}, problems
         usable, found = validate.read_defaults(plain(defaults), where)
+        return usable, problems + found
+
+    def _leases(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+        """Return what the inventory says for all leases."""
+        problems: list[Problem] = []
+        given = {
+            name: plain(resolve(self._templar, task_vars[name], name, problems))
+            for name in validate.LEASE_VARIABLES
+            if task_vars.get(name) is not None
+        }
+        usable, found = validate.read_lease_defaults(given)
         return usable, problems + found
 
     def _from_template(self, service: dict[str, Any], task_vars: dict[str, Any]) -> str:

@@ -32,7 +32,8 @@ def normalise(name: str, definition: Mapping[str, Any], context: Mapping[str, An
     """Return the normalised definition: canonical values, all keys of the schema, and the name.
 
     The definition must be free of problems; ValueError otherwise. context may have log_directory (absolute), under
-    which the logs of services are. Without it log.directory may be None, and the host decides.
+    which the logs of services are, and lease, what all leases have in common. Without log_directory log.directory may
+    be None, and the host decides.
     """
     given, problems = validate.read(name, definition, name)
     if problems:
@@ -49,7 +50,7 @@ def complete(name: str, given: Mapping[str, Any], context: Mapping[str, Any]) ->
     if "health" in given:
         result["health"] = {**_HEALTH, **given["health"]}
     if "lease" in given:
-        result["lease"] = {**_LEASE, **given["lease"]}
+        result["lease"] = _lease(given["lease"], context.get("lease") or {})
         result["lease"]["resources"] = result["lease"]["resources"] or [name]
     if "runtime_directories" in given:
         result["runtime_directories"] = [_runtime_directory(item, result) for item in given["runtime_directories"]]
@@ -59,6 +60,15 @@ def complete(name: str, given: Mapping[str, Any], context: Mapping[str, Any]) ->
     if result["log"]["directory"] is None and log_directory:
         result["log"] = {**result["log"], "directory": f"{log_directory}/{name}"}
     return result
+
+
+def _lease(given: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    usual = common.get("driver", _LEASE["driver"])
+    if given.get("driver", usual) != usual:
+        # Time and parameters are for the driver that the others have.
+        common = {}
+    parameters = {**common.get("parameters", {}), **given.get("parameters", {})}
+    return {**_LEASE, **common, **given, "parameters": parameters}
 
 
 def _runtime_directory(given: Mapping[str, Any], service: Mapping[str, Any]) -> dict[str, Any]:

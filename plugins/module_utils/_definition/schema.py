@@ -31,6 +31,7 @@ KINDS = {
     "line": "text, one line",
     "log": "dictionary, destination or false",
     "mode": "octal text",
+    "parameters": "dictionary: name, text, number or list",
     "path": "absolute path",
     "leased": "list of resources",
     "percentage": "text such as 50%",
@@ -188,11 +189,36 @@ _LEASE = (
         default=[],
         example=["billing-database", "rates:shared"],
     ),
-    Key("driver", "choice", "Who keeps the leases.", default="file", choices=("file",), example="file"),
+    Key(
+        "driver",
+        "choice",
+        "Who keeps the leases: file for processes of one host, etcd for several hosts. The variable leases_driver says "
+        "it for all services.",
+        default="file",
+        choices=("file", "etcd"),
+        example="etcd",
+    ),
+    Key(
+        "ttl",
+        "duration",
+        "With etcd: a lease that is not renewed ends after this time, and with it the service; a host that died is "
+        "followed by the next one then. The variable leases_ttl says it for all services. Default: that of the driver, 10s.",
+        minimum=2,
+        maximum=3600,
+        example="15s",
+    ),
+    Key(
+        "parameters",
+        "parameters",
+        "What else the driver is told, see leases.md. Secrets are in files, which this names. The variable "
+        "leases_parameters says it for all services that do not name a driver of their own.",
+        default={},
+        example={"endpoints": ["https://etcd1.example.com:2379"], "ca_file": "/etc/holdfast/etcd/ca.pem"},
+    ),
     Key(
         "directory",
         "path",
-        "Directory of the locks; the same for all who are to exclude each other. On a file system of this host.",
+        "With file: directory of the locks; the same for all who are to exclude each other. On a file system of this host.",
         default="/run/holdfast/leases",
         example="/run/leases",
     ),

@@ -19,8 +19,12 @@ from .problem import SECRET, Problem, nearest, shown
 from .schema import BY_NAME, FORWARDED, KEYS, LIMITS, Key
 from .values import Wrong
 
+#: Variables of the inventory that say for all services what their leases don't say.
+LEASE_VARIABLES = ("leases_driver", "leases_ttl", "leases_parameters")
+
 _BAD = object()
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+_PARAMETER = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII).fullmatch
 _RESERVED = re.compile(r"HOLDFAST_").match
 # A shell that is asked to set one of these refuses, ends, or changes its own behaviour.
 _OF_THE_SHELL = frozenset(
@@ -77,6 +81,20 @@ def read_defaults(defaults: Any, where: str) -> tuple[dict[str, Any], Problems]:
         if len(found) == before:
             usable[key] = value
     return usable, found
+
+
+def read_lease_defaults(variables: Mapping[str, Any]) -> tuple[dict[str, Any], Problems]:
+    """Return what leases_driver, leases_ttl and leases_parameters say for all leases, and what is wrong with them."""
+    found: Problems = []
+    keys = _KEYS_OF[id(BY_NAME["lease"])]
+    given = {}
+    for name in LEASE_VARIABLES:
+        key = keys[name[len("leases_") :]]
+        if variables.get(name) is not None:
+            value = READERS[key.kind](variables[name], key, name, found)
+            if value is not _BAD:
+                given[key.name] = value
+    return given, found
 
 
 def _definition_advice(definition: Any) -> str:
@@ -170,6 +188,12 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
 
 def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
     """What a guarded service can't have yet: it would run outside of the time in which the lease is held."""
+    lease = given["lease"]
+    for key, only in (("ttl", "etcd"), ("directory", "file")):
+        if key in lease and lease.get("driver", only) != only:
+            found.append(
+                Problem(f"{where}.lease.{key}", shown(lease[key]), f"means nothing to driver {lease['driver']}")
+            )
     readiness = given.get("readiness", {})
     for place, there in (
         ("readiness.check", "check" in readiness),
@@ -489,6 +513,38 @@ def _leased(value: Any, key: Key, path: str, found: Problems) -> Any:
     return list(value) if len(found) == before else _BAD
 
 
+def _parameters(value: Any, key: Key, path: str, found: Problems) -> Any:
+    if not isinstance(value, Mapping):
+        found.append(_shape(path, value, "must be a dictionary: name of the parameter, then its value", ""))
+        return _BAD
+    before = len(found)
+    result: dict[str, str] = {}
+    for name, given in value.items():
+        where = f"{path}.{name}"
+        if not isinstance(name, str) or not _PARAMETER(name):
+            found.append(Problem(path, shown(name), "must be a parameter's name: small letters, digits and _"))
+        elif re.search(r"password|secret|token", name) and not name.endswith("_file"):
+            found.append(Problem(where, SECRET, "a secret has no place here", f"name a file that has it: {name}_file"))
+        elif given is not None:
+            text = _parameter(given)
+            if text is None:
+                found.append(Problem(where, shown(given), "must be text in one line, a number, or a list of texts"))
+            else:
+                result[name] = text
+    return result if len(found) == before else _BAD
+
+
+def _parameter(given: Any) -> str | None:
+    """Return the text that a driver is given, None if there is none."""
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if isinstance(given, list):
+        given = ",".join(given) if all(isinstance(item, str) and "," not in item for item in given) else None
+    if isinstance(given, (str, int, float)) and str(given).isprintable():
+        return str(given)
+    return None
+
+
 READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "account": _scalar(values.account),
     "accounts": _accounts,
@@ -504,6 +560,7 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "line": _scalar(values.line),
     "log": _log,
     "mode": _octal,
+    "parameters": _parameters,
     "path": _scalar(values.path),
     "percentage": _scalar(values.percentage),
     "secret_environment": _environment,

@@ -112,6 +112,22 @@ def test_every_example_of_the_schema_is_valid() -> None:
                 ), inner.name
 
 
+def test_a_lease_has_what_all_have_in_common_unless_it_has_a_driver_of_its_own() -> None:
+    context = {"lease": {"driver": "etcd", "ttl": 15.0, "parameters": {"endpoints": "a", "prefix": "/p"}}}
+
+    def lease(**given: object) -> dict[str, object]:
+        return dict(normalise("billing", {"command": ["/bin/x"], "lease": given}, context)["lease"])
+
+    assert (lease()["driver"], lease()["ttl"], lease()["resources"]) == ("etcd", 15.0, ["billing"])
+    assert lease(parameters={"prefix": "/q"})["parameters"] == {"endpoints": "a", "prefix": "/q"}
+    own = lease(driver="file")
+    assert (own["ttl"], own["parameters"]) == (None, {})
+    assert (
+        "lease" not in normalise("billing", {"command": ["/bin/x"]}, context)
+        or not normalise("billing", {"command": ["/bin/x"]}, context)["lease"]
+    )
+
+
 def test_every_key_is_described() -> None:
     def check(keys: tuple[schema.Key, ...]) -> None:
         for key in keys:

@@ -40,6 +40,40 @@ def test_a_resource_named_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lease", "text"),
+    [
+        ({"driver": "zookeeper"}, "driver"),
+        ({"ttl": "1s"}, "ttl"),
+        ({"driver": "file", "ttl": "10s"}, "means nothing to driver file"),
+        ({"driver": "etcd", "directory": "/x"}, "means nothing to driver etcd"),
+        ({"parameters": []}, "must be a dictionary"),
+        ({"parameters": {"Endpoints": "x"}}, "small letters"),
+        ({"parameters": {"endpoints": {"a": 1}}}, "list of texts"),
+        ({"parameters": {"endpoints": ["a,b"]}}, "list of texts"),
+        ({"parameters": {"prefix": "a\nb"}}, "in one line"),
+    ],
+)
+def test_what_a_driver_cannot_be_told(lease: dict[str, Any], text: str) -> None:
+    assert text in only({"lease": lease})
+
+
+def test_a_password_is_refused_unseen_and_its_file_is_not() -> None:
+    problem = only({"lease": {"driver": "etcd", "parameters": {"password": "geheim"}}})
+    assert "password_file" in problem
+    assert "geheim" not in problem
+    assert texts({**COMMAND, "lease": {"driver": "etcd", "parameters": {"password_file": "/x", "user": "y"}}}) == []
+
+
+def test_what_all_leases_have_in_common_is_read_and_faults_name_their_variable() -> None:
+    given = {"leases_driver": "etcd", "leases_ttl": "15s", "leases_parameters": {"endpoints": ["a", "b"]}, "other": 1}
+    common, problems = validate.read_lease_defaults(given)
+    assert (common, problems) == ({"driver": "etcd", "ttl": 15.0, "parameters": {"endpoints": "a,b"}}, [])
+    common, problems = validate.read_lease_defaults({"leases_driver": "nfs", "leases_ttl": 20})
+    assert common == {"ttl": 20.0}
+    assert [problem.path for problem in problems] == ["leases_driver"]
+
+
+@pytest.mark.parametrize(
     "also",
     [
         {"finish": ["/bin/true"]},
