@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import procs
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import Helper
+from ansible_collections.holdfast.supervision.plugins.module_utils._jobs import tree
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import identity
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
 
@@ -102,6 +104,12 @@ class HelperProcess:
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
+        for file in self.base.glob("run/jobs/*/begun.json"):
+            begun = json.loads(file.read_text())
+            token = json.loads((file.parent / "job.json").read_text())["token"]
+            if begun["pid"] != os.getpid() and identity.alive(begun["pid"], begun["started"]):
+                procs.kill(begun["pid"])
+            tree.kill_marked(token)
         for file in self.base.glob("run/workers/*"):
             if file.name.isdecimal() and identity.alive(int(file.name), int(file.read_text() or 0)):
                 procs.kill(int(file.name))

@@ -45,6 +45,12 @@ options:
     description:
       - The name of this call, 1 to 64 letters, digits, C(_) and C(-). The same call with the same name is not made twice.
     type: str
+  asynchronous:
+    description:
+      - Begin the operation as a job and do not wait for its end. It must be declared as one that may be.
+      - An operation that always is a job is waited for unless this is true; it then survives a restart of the helper meanwhile.
+    type: bool
+    default: false
   socket:
     description:
       - Where the helper listens.
@@ -56,6 +62,7 @@ options:
     type: float
     default: 30
 seealso:
+  - module: holdfast.supervision.job_info
   - module: holdfast.supervision.services
 """
 
@@ -69,6 +76,20 @@ EXAMPLES = r"""
     operation: mount_share
     parameters:
       share: backup
+
+- name: Begin a long one
+  holdfast.supervision.helper_call:
+    operation: check_disk
+    id: "check-{{ ansible_date_time.date }}"
+    asynchronous: true
+
+- name: Wait for its end
+  holdfast.supervision.job_info:
+    id: "check-{{ ansible_date_time.date }}"
+    until_ended: true
+    timeout: 3600
+  register: check
+  failed_when: check.jobs[0].state != 'done'
 """
 
 RETURN = r"""
@@ -96,6 +117,10 @@ duration:
   description: How long it ran, in seconds.
   returned: when it was run
   type: float
+job:
+  description: The job that was begun, see M(holdfast.supervision.job_info).
+  returned: with O(asynchronous=true)
+  type: dict
 error:
   description: The kind of the failure, such as V(NotAllowed), V(BadParameter), V(Timeout), V(HelperGone) or V(OutcomeUnknown).
   returned: when the helper did not run it to its end
@@ -119,6 +144,7 @@ def main() -> None:
             "parameters": {"type": "dict"},
             "secret_parameters": {"type": "dict", "no_log": True},
             "id": {"type": "str"},
+            "asynchronous": {"type": "bool", "default": False},
             "socket": {"type": "path", "default": "/run/holdfast-helper/socket"},
             "wait": {"type": "float", "default": 30},
         },

@@ -25,6 +25,7 @@ DAEMONS = (
     "_process_state/",
     "_varlink/",
     "_helper/",
+    "_jobs/",
     "_command/main.py",
 )
 HEAVY = {"asyncio", "concurrent", "dataclasses", "enum", "inspect", "logging", "pathlib", "subprocess", "typing"}

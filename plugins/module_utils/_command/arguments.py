@@ -126,10 +126,16 @@ def _parser() -> _Parser:
     call.add_argument("operation", metavar="OPERATION")
     call.add_argument("parameters", metavar="NAME=VALUE", nargs="*")
     call.add_argument("--id", help="the name of this call: the same again is not done twice")
+    call.add_argument("--job", action="store_true", help="do not wait for its end: print the name of the job")
+    jobs = add("jobs", "Show, wait for or end your jobs; exits with 0 if the one asked for has not failed.")
+    jobs.add_argument("id", metavar="ID", nargs="?")
+    jobs.add_argument("--follow", action="store_true", help="wait until it has ended, and show its progress")
+    jobs.add_argument("--cancel", action="store_true", help="end it, with all that belongs to it")
+    jobs.add_argument("--user", type=_count, metavar="UID", help="whose it is (for root)")
     operations = add("operations", "Show the operations of the privileged helper that you may call.")
     outcome = add("outcome", "Tell what became of a call whose connection was lost.")
     outcome.add_argument("id", metavar="ID")
-    for one in (call, operations, outcome):
+    for one in (call, jobs, operations, outcome):
         one.add_argument("--json", action="store_true", help="for programs")
         one.add_argument("--socket", default=HELPER, metavar="PATH", help=f"where the helper listens ({HELPER})")
         one.add_argument("--wait", type=_seconds, default=5.0, metavar="SECONDS", help="for its first launch (5)")

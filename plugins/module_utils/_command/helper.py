@@ -25,7 +25,12 @@ def call(options: Namespace) -> int:
     try:
         known = {one["name"]: one for one in helper.operations()}
         kinds = {one["name"]: one["type"] for one in known.get(options.operation, {}).get("parameters", ())}
-        result = helper.call(options.operation, _parameters(options.parameters, kinds), options.id or "")
+        parameters = _parameters(options.parameters, kinds)
+        if options.job:
+            job = helper.start(options.operation, parameters, options.id or "")
+            write(json.dumps(job) if options.json else job["id"])
+            return OK
+        result = helper.call(options.operation, parameters, options.id or "")
     except OutcomeUnknown as error:
         raise CommandError(FAILED, f"{error} (holdfast outcome {error.id})") from None
     except HelperError as error:

@@ -70,6 +70,10 @@ def _verb(options: Namespace) -> int:
         from .selftest import selftest
 
         return selftest(options)
+    if verb == "jobs":
+        from .jobs import jobs
+
+        return jobs(options)
     if verb in ("call", "operations", "outcome"):
         from . import helper
 

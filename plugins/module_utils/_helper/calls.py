@@ -50,8 +50,7 @@ class Call:
     def digest(self) -> str:
         """Give what tells this call from another one under the same id."""
         if not self._digest:
-            text = json.dumps([self.operation.name, self.values], sort_keys=True)
-            self._digest = hashlib.sha256(text.encode()).hexdigest()
+            self._digest = digest(self.operation, self.values)
         return self._digest
 
     @property
@@ -97,7 +96,7 @@ class Calls:
             return
         if self._stopping:
             raise Refused(interface.STOPPING)
-        self._count(client, operation)
+        self.count(client, operation)
         if self._hanging:
             self._hanging = [one for one in self._hanging if one.outcome == worker.ABANDONED]
         if len(self._hanging) >= ABANDONED:
@@ -109,7 +108,7 @@ class Calls:
         self._waiting.append(call)
         self._begin_some()
 
-    def _count(self, client: Client, operation: Operation) -> None:
+    def count(self, client: Client, operation: Operation) -> None:
         """Count a call that is to begin. Raises Refused when there were too many."""
         now = time.monotonic()
         for limit, name in ((operation.rate, operation.name), (self._rate, None)):
@@ -118,6 +117,10 @@ class Calls:
                 audit.record("call", client.peer, operation=operation.name, outcome="too often")
                 told = {"calls": limit.calls, "seconds": limit.seconds, "retry_after": math.ceil(wait * 1000) / 1000}
                 raise Refused(interface.TOO_OFTEN, operation=name, **told)
+
+    def known(self, uid: int, id_: str) -> bool:
+        """Say whether a user has made a call of this name."""
+        return (uid, id_) in self._named or self._journal.read(uid, id_) is not None
 
     def outcome(self, uid: int, id_: str) -> dict[str, Any]:
         """Give what became of the call *id_* of a user, as the method Outcome does."""
@@ -259,6 +262,11 @@ class Calls:
             self._named.pop((call.peer.uid, call.id), None)
         for client in call.clients:
             client.done(error, parameters)
+
+
+def digest(operation: Operation, values: dict[str, Any]) -> str:
+    """Give what tells a call from every other one."""
+    return hashlib.sha256(json.dumps([operation.name, values], sort_keys=True).encode()).hexdigest()
 
 
 def _result(one: worker.Run, limit: int) -> dict[str, Any]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The descriptor on which a child hears from the helper, and answers.
 CONTROL = 3
+#: First descriptor of what a child is passed for its program.
+PASSED = 4
 #: First descriptor of the files that a worker gets for its path parameters.
 _PATHS = 10
 #: Descriptors that a worker may have.
@@ -52,14 +54,14 @@ class Refused(Exception):
     """A path parameter leads elsewhere."""
 
 
-def settle(out: int, err: int, control: int) -> None:
-    """Have standard input, the outputs and the control socket, and nothing else of the helper's."""
-    lifted = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 64) for one in (out, err, control)]
+def settle(out: int, err: int, control: int, *passed: int) -> None:
+    """Have standard input, the outputs, the control socket and what is *passed*, and nothing else of the helper's."""
+    lifted = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 64) for one in (out, err, control, *passed)]
     lifted.insert(0, fcntl.fcntl(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), fcntl.F_DUPFD_CLOEXEC, 64))
-    for number, descriptor in zip((0, 1, 2, CONTROL), lifted):
-        # The control socket ends with an exec: a program has its outputs and the paths.
-        os.dup2(descriptor, number, inheritable=number <= 2)
-    os.closerange(CONTROL + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    for number, descriptor in enumerate(lifted):
+        # The control socket ends with an exec: a program has its outputs, what is passed and the paths.
+        os.dup2(descriptor, number, inheritable=number != CONTROL)
+    os.closerange(len(lifted), max(map(int, os.listdir("/proc/self/fd"))) + 1)
     signal.set_wakeup_fd(-1)
     for number in _DEFAULTS:
         signal.signal(number, signal.SIG_DFL)
@@ -71,17 +73,19 @@ def settle(out: int, err: int, control: int) -> None:
     capabilities.no_new_privileges()
 
 
-def fresh(operations: dict[str, Operation], parent: int) -> None:
-    """Wait for one piece of work and do it."""
+def fresh(operations: dict[str, Operation], parent: int, more: dict[str, str] | None = None) -> None:
+    """Wait for one piece of work and do it, with *more* in its environment."""
     work = os.read(CONTROL, _LONGEST)
     if not work:
         return
     name, values = marshal.loads(work)
     operation = operations[name]
     if operation.function is None:
-        os.write(CONTROL, _cannot(_become(operation.work(values))))
+        task = operation.work(values)
+        task.environment.update(more or {})
+        os.write(CONTROL, _cannot(_become(task)))
         return
-    called = _prepared(operation, parent)
+    called = _prepared(operation, parent, more)
     answer = _cannot(called) if isinstance(called, str) else _called(operation, called, values)[0]
     for output in (sys.stdout, sys.stderr):
         output.flush()
@@ -112,7 +116,7 @@ def _cannot(reason: str, last: bool = False) -> bytes:
 # --- Functions ---------------------------------------------------------------------------------------------------
 
 
-def _prepared(operation: Operation, parent: int) -> types.ModuleType | str:
+def _prepared(operation: Operation, parent: int, more: dict[str, str] | None = None) -> types.ModuleType | str:
     """Give up what the operation does not declare and load its file: the module, or why there is none."""
     declared = operation.function
     if declared is None:
@@ -122,6 +126,7 @@ def _prepared(operation: Operation, parent: int) -> types.ModuleType | str:
         text = function.read(declared[0])
         os.environ.clear()
         os.environ.update(operation.work({}).environment)
+        os.environ.update(more or {})
         _privileges(operation)
         capabilities.die_with(parent)
         os.chdir(operation.directory)

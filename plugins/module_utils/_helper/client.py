@@ -20,6 +20,7 @@ from . import interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 SOCKET = "/run/holdfast-helper/socket"
@@ -91,6 +92,49 @@ class Helper:
         """
         id_ = id_ or os.urandom(16).hex()
         return self._ask("Call", {"operation": operation, "parameters": parameters or {}, "id": id_}, id_)
+
+    def start(self, operation: str, parameters: dict[str, Any] | None = None, id_: str = "") -> dict[str, Any]:
+        """Begin an operation as a job and give that, without waiting for its end. The same id again is the same job.
+
+        Raises HelperGone, and HelperError for what the helper refused.
+        """
+        id_ = id_ or os.urandom(16).hex()
+        parameters = {"operation": operation, "parameters": parameters or {}, "id": id_}
+        return dict(self._ask("Start", parameters, id_)["job"])
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Give the jobs of this user, of everybody to root; without their outputs. Raises HelperError."""
+        return list(self._ask("Jobs", {}, "")["jobs"])
+
+    def job(self, id_: str, wait: bool = False, user: int | None = None) -> dict[str, Any]:
+        """Give a job, with *wait* when it has ended, which may be `answer` seconds away. Raises HelperError."""
+        return dict(self._ask("Job", {"id": id_, "wait": wait, "user": user}, "")["job"])
+
+    def follow(self, id_: str, user: int | None = None) -> Iterator[dict[str, Any]]:
+        """Give a job at each change until it has ended. A restart of the helper is not noticed. Raises HelperError."""
+        tries = TRIES
+        while True:
+            try:
+                with Connection(self.path, min(self.answer, 10.0)) as connection:
+                    parameters = {"id": id_, "user": user}
+                    for reply in connection.stream(f"{interface.INTERFACE}.Job", parameters, self.answer):
+                        tries = TRIES
+                        yield dict(reply["job"])
+                    return
+            except VarlinkError as error:
+                if error.name not in _AGAIN:
+                    raise _translated(error, id_) from None
+                trouble = str(error)
+            except ConnectionLost as error:
+                trouble = str(error)
+            tries -= 1
+            if not tries:
+                raise HelperGone("HelperGone", f"no helper: {trouble}")
+            time.sleep(self.pause)
+
+    def cancel(self, id_: str, user: int | None = None) -> dict[str, Any]:
+        """End a job with all that belongs to it, and give it when it has ended. Raises HelperError."""
+        return dict(self._ask("Cancel", {"id": id_, "user": user}, "")["job"])
 
     def operations(self) -> list[dict[str, Any]]:
         """Give the operations that this process may call. Raises HelperError."""
@@ -183,6 +227,12 @@ def _translated(error: VarlinkError, id_: str) -> HelperError:
         text = f"{details.get('type')}: {details.get('message')}"
     elif error.name == interface.WORKER_DIED:
         text = f"{details.get('operation')}: its process died ({details.get('message')}) before it had an answer"
+    elif error.name == interface.NO_SUCH_JOB:
+        text = f"{details.get('id')}: there is no such job of this user"
+    elif error.name == interface.NOT_ASYNCHRONOUS:
+        text = f"{details.get('operation')}: can't be a job; its definition does not allow that"
+    elif error.name == interface.CANCELLED:
+        text = f"{details.get('operation')}: the job {details.get('id')} was cancelled"
     elif error.name == interface.TIMEOUT:
         end = "hangs in the kernel and was abandoned" if details.get("abandoned") else "was killed"
         text = f"{details.get('operation')}: not done after {details.get('seconds'):g} s, {end}"

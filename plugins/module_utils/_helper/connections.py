@@ -33,12 +33,13 @@ REST = 1.0
 class Client:
     """A connection. timer: the end of our patience with half a request; gone: whom to tell if it leaves while it waits."""
 
-    __slots__ = ("_connections", "_gone", "_waits", "events", "generated", "gids", "oneway", "peer", "timer")
+    __slots__ = ("_connections", "_gone", "_waits", "events", "generated", "gids", "more", "oneway", "peer", "timer")
 
     def __init__(self, peer: server.Peer, connections: Connections) -> None:
         self.peer = peer
         self.gids = peer.groups()
-        self.oneway = False
+        #: Of its last request: it wants no answer, or more than one.
+        self.oneway = self.more = False
         #: Whether it asked by the generated interface, and is told the errors of that.
         self.generated = False
         self.events = READ
@@ -78,6 +79,11 @@ class Client:
             self.peer.error(error, **parameters)
         else:
             self.peer.reply(parameters)
+
+    def tell(self, parameters: dict[str, Any]) -> None:
+        """Answer what it waits for, with more to come."""
+        self.peer.reply(parameters, continues=True)
+        self._connections.serve_soon(self)
 
     def done(self, error: str, parameters: dict[str, Any]) -> None:
         """Answer what it waits for, and read on."""

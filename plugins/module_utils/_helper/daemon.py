@@ -20,6 +20,7 @@ import signal
 import stat
 import sys
 
+from .._jobs import store
 from .._supervise._embedded import children, files, loop, spawn
 from . import audit, journal, operations, pool, schema, services
 from .limits import Limit
@@ -107,10 +108,13 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     family = children.Children(turns)
     turns.on_signal(signal.SIGCHLD, family.reap)
     workers = pool.Pool(turns, family, known, state + "/workers")
+    jobs = str(document.get("jobs_directory", state + "/jobs"))
+    _make(os.path.dirname(jobs))
+    kept = store.Store(jobs)
     version = os.path.basename(os.path.realpath(sys.argv[0]))
     rate = document.get("rate")
     limit = Limit(rate["calls"], float(rate["seconds"])) if rate else None
-    api = Api(turns, workers, known, log, path, version, told, limit)
+    api = Api(turns, family, workers, known, log, kept, path, version, told, limit)
     for number in (signal.SIGTERM, signal.SIGINT):
         turns.on_signal(number, api.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

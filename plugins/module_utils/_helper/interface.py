@@ -16,15 +16,28 @@ type Parameter (name: string, type: (integer, string, boolean, enum, path, addre
 
 # isolation: a process for the call alone, or one that does one call after the other with the same privileges.
 # idempotency says when a call is made again after the helper has died in the middle of it: pure and idempotent ones
-# are, once never. on_disconnect says what happens to a call whose caller goes away.
+# are, once never. on_disconnect says what happens to a call whose caller goes away. asynchronous: whether it can be
+# begun by Start; one that always is so is a job also when it is called.
 type Operation (
   name: string, description: string, idempotency: (pure, idempotent, once), on_disconnect: (finish, cancel),
-  timeout: float, isolation: (pooled, fresh), parameters: []Parameter
+  timeout: float, isolation: (pooled, fresh), asynchronous: (never, allowed, always), parameters: []Parameter
 )
 
 # exit: the exit code, or minus the signal that ended it. truncated: there was more output than is kept. result: what a
 # function returned; any JSON.
 type Result (exit: int, stdout: string, stderr: string, truncated: bool, duration: float, result: ?object)
+
+# A job: a call that goes on when its caller leaves, and when the helper does. user: whose it is. Times are seconds since
+# 1970. percent and text of progress are what it said last. stdout and stderr: the end of what it wrote so far; a list of
+# jobs has neither these nor the result. lost: it began, and nobody knows how it ended. error says why it did not end by itself: cancelled,
+# lost, timeout, cannot_start, raised, abandoned (it hangs in the kernel).
+type Progress (percent: ?float, text: string)
+type Job (
+  id: string, user: int, operation: string, parameters: object,
+  state: (queued, running, done, failed, cancelled, lost),
+  created: float, began: ?float, ended: ?float, progress: ?Progress, stdout: ?string, stderr: ?string, truncated: bool,
+  exit: ?int, result: ?object, error: ?string, message: ?string
+)
 
 # Runs an operation, and answers when it has ended. id is the caller's own name for the call; the same id again is the
 # same call: it gets the same answer and does not begin a second time.
@@ -40,6 +53,19 @@ method Operations() -> (operations: []Operation)
 method Outcome(id: string) -> (
   state: (never_began, running, done, unknown), operation: ?string, result: ?Result, error: ?string
 )
+
+# Begins an operation that may be asynchronous, and answers when it has begun or waits for its turn. The same id again is
+# the same job. Without an id it gets one.
+method Start(operation: string, parameters: ?object, id: ?string) -> (job: Job)
+
+# The jobs of the caller, and of everybody when root asks.
+method Jobs() -> (jobs: []Job)
+
+# A job. wait: answer when it has ended. With more, at each change until then. user: whose it is; for root only.
+method Job(id: string, wait: ?bool, user: ?int) -> (job: Job)
+
+# Ends a job with all that belongs to it, and answers when it has ended: SIGTERM, and after five seconds SIGKILL.
+method Cancel(id: string, user: ?int) -> (job: Job)
 """
 ERRORS = """\
 # There is no such operation, or the caller may not call it.
@@ -61,6 +87,11 @@ error Busy (message: string)
 error BadId (id: string, message: string)
 # The call began, and nobody knows how it ended. It was not begun again.
 error OutcomeUnknown (operation: string, id: string)
+# The job was cancelled.
+error Cancelled (operation: string, id: string)
+error NoSuchJob (id: string)
+# The operation can't be begun by Start.
+error NotAsynchronous (operation: string)
 # The helper is about to end; nothing was done.
 error Stopping ()
 """
@@ -76,4 +107,7 @@ TOO_OFTEN = f"{INTERFACE}.TooOften"
 BUSY = f"{INTERFACE}.Busy"
 BAD_ID = f"{INTERFACE}.BadId"
 OUTCOME_UNKNOWN = f"{INTERFACE}.OutcomeUnknown"
+CANCELLED = f"{INTERFACE}.Cancelled"
+NO_SUCH_JOB = f"{INTERFACE}.NoSuchJob"
+NOT_ASYNCHRONOUS = f"{INTERFACE}.NotAsynchronous"
 STOPPING = f"{INTERFACE}.Stopping"

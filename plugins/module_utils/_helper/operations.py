@@ -59,6 +59,7 @@ class Operation:
         "_argv",
         "_environment",
         "account",
+        "asynchronous",
         "capabilities",
         "class_",
         "description",
@@ -68,6 +69,7 @@ class Operation:
         "has_paths",
         "has_secrets",
         "idempotency",
+        "long_lived",
         "memory_max",
         "name",
         "on_disconnect",
@@ -88,6 +90,10 @@ class Operation:
         self.description: str = definition.get("description", "")
         self.timeout = float(definition.get("timeout", schema.TIMEOUT))
         self.idempotency: str = definition.get("idempotency", "once")
+        #: Whether it can be, or always is, a job.
+        self.asynchronous: str = definition.get("asynchronous", "never")
+        #: Whether what it leaves running when it ends is meant to go on.
+        self.long_lived: bool = definition.get("long_lived", False)
         self.on_disconnect: str = definition.get("on_disconnect", "finish")
         self.capabilities = sorted({NUMBERS[one] for one in definition.get("capabilities", [])})
         self.user = str(definition.get("user", "root"))
@@ -159,6 +165,7 @@ class Operation:
             "on_disconnect": self.on_disconnect,
             "timeout": self.timeout,
             "isolation": "pooled" if self.pooled else "fresh",
+            "asynchronous": self.asynchronous,
             "parameters": parameters,
         }
 

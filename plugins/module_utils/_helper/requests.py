@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from .._varlink import server
 from . import audit, generated, interface, journal
+from .calls import digest
 from .interface import INTERFACE
 from .limits import Limit
 from .parameters import BadParameter
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from .calls import Calls
     from .connections import Client
+    from .jobs import Jobs
     from .operations import Operation
 
 #: Refused calls of one caller that are written down: so many in so many seconds. The log is not his to fill.
@@ -30,11 +33,12 @@ _INFORMATION = dict(server.VENDOR, product="helper")
 
 
 class Requests:
-    """Answers requests for *operations*; what takes time goes to *calls*."""
+    """Answers requests for *operations*; what takes time goes to *calls* and *jobs*."""
 
-    def __init__(self, operations: dict[str, Operation], calls: Calls, version: str) -> None:
+    def __init__(self, operations: dict[str, Operation], calls: Calls, jobs: Jobs, version: str) -> None:
         self._operations = operations
         self._calls = calls
+        self._jobs = jobs
         self._version = version
         self._refusals = Limit(*REFUSALS)
         #: Refused calls that were not written down, by caller.
@@ -42,8 +46,12 @@ class Requests:
         self._generated = {generated.method_name(name): name for name in operations}
         self._methods: dict[str, Callable[[Client, dict[str, Any]], dict[str, Any] | None]] = {
             "Call": self._call,
+            "Cancel": self._cancel,
+            "Job": self._job,
+            "Jobs": self._list_jobs,
             "Operations": self._list,
             "Outcome": self._outcome,
+            "Start": self._start,
         }
 
     def known(self, client: Client) -> bool:
@@ -52,7 +60,7 @@ class Requests:
 
     def request(self, client: Client, request: dict[str, Any]) -> None:
         """Answer a request, or have its client wait."""
-        client.oneway = bool(request.get("oneway"))
+        client.oneway, client.more = bool(request.get("oneway")), request.get("more") is True
         client.generated = False
         method, parameters = request.get("method"), request.get("parameters", {})
         own, _dot, name = method.rpartition(".") if isinstance(method, str) else ("", "", "")
@@ -105,12 +113,58 @@ class Requests:
         return {"operations": allowed}
 
     def _outcome(self, client: Client, parameters: dict[str, Any]) -> dict[str, Any]:
-        return self._calls.outcome(client.peer.uid, _id(parameters.get("id")))
+        uid, id_ = client.peer.uid, _id(parameters.get("id"))
+        return self._jobs.outcome(uid, id_) or self._calls.outcome(uid, id_)
 
     def _call(self, client: Client, parameters: dict[str, Any], shown: str = "") -> None:
         operation, values = self._permitted(client, parameters, shown)
-        id_ = parameters.get("id")
-        self._calls.make(client, operation, values, "" if id_ is None else _id(id_))
+        id_ = "" if parameters.get("id") is None else _id(parameters["id"])
+        uid = client.peer.uid
+        if operation.asynchronous == "always":
+            id_ = id_ or _new_id()
+            self._new_job(client, operation, id_)
+            self._jobs.call(client, operation, values, id_, digest(operation, values))
+        elif id_ and self._jobs.known(uid, id_):
+            raise server.Refused(interface.BAD_ID, id=id_, message="was used for a job")
+        else:
+            self._calls.make(client, operation, values, id_)
+
+    def _start(self, client: Client, parameters: dict[str, Any]) -> None:
+        operation, values = self._permitted(client, parameters)
+        if operation.asynchronous == "never":
+            raise server.Refused(interface.NOT_ASYNCHRONOUS, operation=operation.name)
+        id_ = _new_id() if parameters.get("id") is None else _id(parameters["id"])
+        self._new_job(client, operation, id_)
+        self._jobs.start(client, operation, values, id_, digest(operation, values))
+
+    def _new_job(self, client: Client, operation: Operation, id_: str) -> None:
+        """Judge whether a client may have another job; one that it has already it may. Raises Refused."""
+        uid = client.peer.uid
+        if self._calls.known(uid, id_):
+            raise server.Refused(interface.BAD_ID, id=id_, message="was used for a call that is no job")
+        if not self._jobs.known(uid, id_):
+            self._calls.count(client, operation)
+
+    def _list_jobs(self, client: Client, _parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"jobs": self._jobs.of(client.peer.uid)}
+
+    def _job(self, client: Client, parameters: dict[str, Any]) -> None:
+        uid, id_ = self._whose(client, parameters)
+        self._jobs.show(client, uid, id_, parameters.get("wait") is True, client.more)
+
+    def _cancel(self, client: Client, parameters: dict[str, Any]) -> None:
+        self._jobs.cancel(client, *self._whose(client, parameters))
+
+    @staticmethod
+    def _whose(client: Client, parameters: dict[str, Any]) -> tuple[int, str]:
+        """Give the user and the id of the job that is asked for. Raises Refused."""
+        uid, id_ = parameters.get("user"), _id(parameters.get("id"))
+        if uid is None:
+            return client.peer.uid, id_
+        # What is of others is not there, except for root.
+        if client.peer.uid not in (0, uid) or not isinstance(uid, int):
+            raise server.Refused(interface.NO_SUCH_JOB, id=id_)
+        return uid, id_
 
     def _permitted(self, client: Client, request: dict[str, Any], shown: str = "") -> tuple[Operation, dict[str, Any]]:
         """Give the operation that a client asks for, if it may, and its checked parameters. Raises Refused.
@@ -146,6 +200,10 @@ class Requests:
         if unwritten:
             details["unwritten"] = unwritten
         audit.record("call", client.peer, **details)
+
+
+def _new_id() -> str:
+    return os.urandom(16).hex()
 
 
 def _id(value: object) -> str:

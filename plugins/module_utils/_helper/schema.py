@@ -25,7 +25,10 @@ FORMAT = 1
 IDEMPOTENCY = ("pure", "idempotent", "once")
 ON_DISCONNECT = ("finish", "cancel")
 ISOLATION = ("pooled", "fresh")
+ASYNCHRONOUS = ("never", "allowed", "always")
 TIMEOUT = 30.0
+#: Longest timeout, and that of an operation that always is a job; in seconds.
+LONGEST, LONGEST_JOB = 86400, 2592000
 
 placeholder = re.compile(r"\{([a-z][a-z0-9_]{0,63})\}").fullmatch
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}").fullmatch
@@ -33,7 +36,7 @@ _service = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}").fullmatch
 _WHO = "{user: NAME}, {group: NAME}, {service: NAME}"
 _any_placeholder = re.compile(r"\{[a-z][a-z0-9_]{0,63}\}").search
 
-_DOCUMENT = {"format", "socket", "state_directory", "operations", "rate", "services"}
+_DOCUMENT = {"format", "socket", "state_directory", "jobs_directory", "operations", "rate", "services"}
 _SERVICES = {"manager", "scan_directory", "identity", "users"}
 _OPERATION = {
     "description",
@@ -51,6 +54,8 @@ _OPERATION = {
     "directory",
     "memory_max",
     "rate",
+    "asynchronous",
+    "long_lived",
 }
 
 
@@ -61,7 +66,9 @@ def problems(document: object) -> list[str]:
         return reader.found
     if document.get("format") != FORMAT:
         reader.wrong("helper.format", f"is to be {FORMAT}", document.get("format"))
-    for key in ("socket", "state_directory"):
+    for key in ("socket", "state_directory", "jobs_directory"):
+        if key == "jobs_directory" and key not in document:
+            continue
         if not is_absolute(document.get(key)):
             reader.wrong(f"helper.{key}", "an absolute path without '..'", document.get(key))
     _rate(reader, document, "helper")
@@ -119,9 +126,16 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
     reader.choice(operation, "idempotency", path, IDEMPOTENCY)
     reader.choice(operation, "on_disconnect", path, ON_DISCONNECT)
     reader.choice(operation, "isolation", path, ISOLATION)
+    reader.choice(operation, "asynchronous", path, ASYNCHRONOUS)
+    reader.boolean(operation, "long_lived", path)
+    if operation.get("long_lived") is True and operation.get("asynchronous") != "always":
+        reader.wrong(f"{path}.long_lived", "only a job outlives the helper: say asynchronous: always")
+    if operation.get("asynchronous", "never") != "never" and operation.get("isolation") == "pooled":
+        reader.wrong(f"{path}.isolation", "a job has a process of its own")
     timeout = operation.get("timeout", TIMEOUT)
-    if not is_number(timeout) or not 0 < timeout <= 86400:
-        reader.wrong(f"{path}.timeout", "seconds above 0, at most 86400", timeout)
+    longest = LONGEST_JOB if operation.get("asynchronous") == "always" else LONGEST
+    if not is_number(timeout) or not 0 < timeout <= longest:
+        reader.wrong(f"{path}.timeout", f"seconds above 0, at most {longest}", timeout)
     _rate(reader, operation, path)
     memory = operation.get("memory_max")
     if memory is not None and not (is_integer(memory) and memory >= 1048576):

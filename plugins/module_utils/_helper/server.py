@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from .calls import Calls
 from .connections import Connections
+from .jobs import Jobs
 from .requests import Requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._jobs.store import Store
+    from .._supervise._embedded.children import Children
     from .._supervise._embedded.loop import Loop
     from .journal import Journal
     from .limits import Limit
@@ -26,9 +29,11 @@ class Api:
     def __init__(
         self,
         loop: Loop,
+        family: Children,
         pool: Pool,
         operations: dict[str, Operation],
         log: Journal,
+        kept: Store,
         path: str,
         version: str,
         services: Services,
@@ -38,7 +43,8 @@ class Api:
         self._loop = loop
         self._stopping = False
         self._calls = Calls(pool, log, self._end_if_done, rate)
-        requests = Requests(operations, self._calls, version)
+        self._jobs = Jobs(loop, family, operations, kept)
+        requests = Requests(operations, self._calls, self._jobs, version)
         self._connections = Connections(loop, path, services, requests.known, requests.request)
 
     def stop(self) -> None:
@@ -46,6 +52,7 @@ class Api:
         self._stopping = True
         self._connections.stop()
         self._calls.stop()
+        self._jobs.stop()
         self._end_if_done()
 
     def _end_if_done(self) -> None:

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The body of the module helper_call. PRIVATE to the collection."""
+"""The bodies of the modules helper_call and job_info. PRIVATE to the collection."""
 
 from __future__ import annotations
 
-from .client import Helper, HelperError, OutcomeUnknown
+from .client import Helper, HelperError, HelperGone, OutcomeUnknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         pure = operation["idempotency"] == "pure"
         if check_mode and not pure:
             return {"changed": True, "skipped": True, "msg": f"{operation['name']} would be called"}
+        if options["asynchronous"]:
+            job = helper.start(operation["name"], parameters, options["id"] or "")
+            return {"changed": not pure, "job": job}
         result = helper.call(operation["name"], parameters, options["id"] or "")
     except OutcomeUnknown as error:
         return {"failed": True, "changed": True, "msg": str(error), "error": error.name, "id": error.id}
@@ -50,6 +53,26 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     if result["exit"] != 0:
         done.update(failed=True, msg=f"{operation['name']}: {_ending(result['exit'])}")
     return done
+
+
+def jobs(options: dict[str, Any]) -> dict[str, Any]:
+    """Do the task of job_info: give the jobs, or the one that is asked for."""
+    helper = Helper(options["socket"], first_launch=options["wait"], answer=options["timeout"])
+    try:
+        if options["id"] is None:
+            return {"changed": False, "jobs": helper.jobs()}
+        try:
+            job = helper.job(options["id"], wait=options["until_ended"], user=options["user"])
+        except HelperGone:
+            # Told apart from a helper that is not there: the job goes on.
+            job = helper.job(options["id"], user=options["user"])
+            if job["state"] not in ("queued", "running"):
+                return {"changed": False, "jobs": [job]}
+            text = f"{options['id']}: still {job['state']} after {options['timeout']:g} s"
+            return {"failed": True, "msg": text, "jobs": [job]}
+    except HelperError as error:
+        return {"failed": True, "msg": str(error), "error": error.name}
+    return {"changed": False, "jobs": [job]}
 
 
 def _ending(code: int) -> str:

@@ -60,6 +60,7 @@ class Play:
                 "helper_operations": operations,
                 "helper_file": str(base / "helper.json"),
                 "helper_directory": str(base / "helper"),
+                "helper_jobs_directory": str(base / "jobs" / "kept"),
                 "helper_command": str(base / "holdfast"),
                 "services_scan_directory": str(self._host.scan),
                 "services_log_directory": str(self._host.logs),
