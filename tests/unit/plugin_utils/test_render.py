@@ -330,3 +330,14 @@ def test_unlimited() -> None:
 def test_no_run_script_where_the_user_has_a_template() -> None:
     service = normalise("billing", {"template": "mine.j2", "finish": ["/bin/true"]}, {})
     assert set(render.scripts(service)) == {"finish"}
+
+
+def test_the_guard_of_a_lease_is_told_what_its_driver_needs() -> None:
+    lease = {"driver": "etcd", "ttl": "15s", "parameters": {"endpoints": ["https://a:2379", "https://b:2379"]}}
+    run = render.scripts(normalise("billing", {"command": ["/bin/x"], "lease": lease}, {}))["run"]
+    for word in ("--driver=etcd", "--ttl=15", "--parameter=endpoints=https://a:2379,https://b:2379"):
+        assert word in run
+    assert "--directory" not in run
+    run = render.scripts(normalise("billing", {"command": ["/bin/x"], "lease": {}}, {}))["run"]
+    assert "--directory=/run/holdfast/leases" in run
+    assert "--ttl" not in run
