@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 
-from . import capabilities, function, paths
+from . import capabilities, function, paths, seccomp
 from .operations import untrusted
 
 TYPE_CHECKING = False
@@ -222,6 +222,8 @@ def _privileges(operation: Operation) -> None:
         raise Refused("only a helper that runs as root can give capabilities or be another user")
     if operation.memory_max is not None:
         _lower(resource.RLIMIT_AS, operation.memory_max)
+    if operation.filter:
+        seccomp.install(operation.filter)
 
 
 def _lower(limit: int, value: int) -> None:

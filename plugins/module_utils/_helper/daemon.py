@@ -22,7 +22,7 @@ import sys
 
 from .._jobs import store
 from .._supervise._embedded import children, files, loop, spawn
-from . import audit, journal, operations, pool, schema, services
+from . import audit, journal, operations, pool, schema, seccomp, services
 from .limits import Limit
 from .operations import Operation, untrusted
 from .server import Api
@@ -121,7 +121,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     # What is there now stays: the collector need not write to it, which after every fork would copy its pages.
     gc.collect()
     gc.freeze()
-    audit.record("start", pid=os.getpid(), operations=sorted(known))
+    audit.record("start", pid=os.getpid(), operations=sorted(known), seccomp=seccomp.available())
     if notify >= 0:
         os.write(notify, b"\n")
         os.close(notify)

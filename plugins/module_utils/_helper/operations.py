@@ -11,7 +11,7 @@ import os
 import pwd
 import stat
 
-from . import generated, limits, schema
+from . import generated, limits, schema, seccomp
 from .capabilities import NUMBERS
 from .parameters import BadParameter, check
 
@@ -64,6 +64,7 @@ class Operation:
         "class_",
         "description",
         "directory",
+        "filter",
         "function",
         "gids",
         "has_paths",
@@ -113,6 +114,10 @@ class Operation:
         self.parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
         self.has_paths = any(one["type"] == "path" for one in self.parameters.values())
         self.has_secrets = any(one.get("no_log") for one in self.parameters.values())
+        #: The filter of system calls; none where the inventory or this host has none.
+        self.filter = b""
+        if definition.get("seccomp", True) and seccomp.available():
+            self.filter = seccomp.compiled(self.capabilities, tuple(definition.get("forbid", ())))
         #: Operations that agree in all of this may share a process: none has more there than it declares itself.
         self.class_ = (
             function["file"] if function else "",
@@ -121,6 +126,7 @@ class Operation:
             self.memory_max,
             self.directory,
             tuple(sorted(self._environment.items())),
+            self.filter,
         )
         self.uids: set[int] = {0}
         self.gids: set[int] = set()
@@ -166,6 +172,7 @@ class Operation:
             "timeout": self.timeout,
             "isolation": "pooled" if self.pooled else "fresh",
             "asynchronous": self.asynchronous,
+            "seccomp": bool(self.filter),
             "parameters": parameters,
         }
 

@@ -26,6 +26,8 @@ IDEMPOTENCY = ("pure", "idempotent", "once")
 ON_DISCONNECT = ("finish", "cancel")
 ISOLATION = ("pooled", "fresh")
 ASYNCHRONOUS = ("never", "allowed", "always")
+#: What an operation may do without.
+FORBID = ("network", "programs")
 TIMEOUT = 30.0
 #: Longest timeout, and that of an operation that always is a job; in seconds.
 LONGEST, LONGEST_JOB = 86400, 2592000
@@ -43,6 +45,8 @@ _OPERATION = {
     "argv",
     "function",
     "isolation",
+    "seccomp",
+    "forbid",
     "parameters",
     "allow",
     "timeout",
@@ -132,6 +136,8 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
         reader.wrong(f"{path}.long_lived", "only a job outlives the helper: say asynchronous: always")
     if operation.get("asynchronous", "never") != "never" and operation.get("isolation") == "pooled":
         reader.wrong(f"{path}.isolation", "a job has a process of its own")
+    reader.boolean(operation, "seccomp", path)
+    _forbid(reader, operation, path)
     timeout = operation.get("timeout", TIMEOUT)
     longest = LONGEST_JOB if operation.get("asynchronous") == "always" else LONGEST
     if not is_number(timeout) or not 0 < timeout <= longest:
@@ -164,6 +170,17 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
         else:
             read(reader, parameter, below)
     _templates(reader, operation, parameters, path)
+
+
+def _forbid(reader: Reader, operation: dict[str, Any], path: str) -> None:
+    forbid = operation.get("forbid", [])
+    if not (isinstance(forbid, list) and all(isinstance(one, str) and one in FORBID for one in forbid)):
+        reader.wrong(f"{path}.forbid", f"a list of {' and '.join(FORBID)}", forbid)
+        return
+    if "programs" in forbid and "function" not in operation:
+        reader.wrong(f"{path}.forbid", "the operation is a program itself", "programs")
+    if forbid and operation.get("seccomp") is False:
+        reader.wrong(f"{path}.forbid", "is for the filter that `seccomp: false` leaves out")
 
 
 def _allow(reader: Reader, allow: object, path: str) -> None:

@@ -371,3 +371,50 @@ def test_an_unprivileged_caller_calls_a_function_by_the_command_line(helper: Hel
     assert helper.as_user(CALLER, "call", "give", "text=x")[:2] == (0, '{"text": "x"}\n')
     code, _out, err = helper.as_user(CALLER, "call", "fail", "text=x")
     assert code == 1 and "KeyError: 'x'" in err
+
+
+def test_system_calls_are_filtered_as_declared(helper: HelperProcess) -> None:
+    code = """
+import ctypes, os, socket, subprocess
+libc = ctypes.CDLL(None, use_errno=True)
+
+def attempt(what):
+    try:
+        if what == "unshare":
+            done = libc.unshare(0x10000000)
+            return 0 if done == 0 else ctypes.get_errno()
+        if what == "network":
+            socket.socket(socket.AF_INET).close()
+        if what == "alg":
+            socket.socket(38, socket.SOCK_SEQPACKET).close()
+        if what == "program":
+            subprocess.run(["/bin/true"], check=True)
+    except OSError as error:
+        return error.errno
+    return 0
+
+def mode():
+    with open("/proc/self/status") as file:
+        return [line.split()[1] for line in file if line.startswith("Seccomp:")][0]
+"""
+    source = helper.base / "calls.py"
+    source.write_text(code)
+    source.chmod(0o644)
+    helper.start(
+        mode=function(source, "mode"),
+        unfiltered=function(source, "mode", seccomp=False),
+        attempt=function(source, "attempt", "what"),
+        admin=function(source, "attempt", "what", capabilities=["sys_admin"]),
+        hermit=function(source, "attempt", "what", forbid=["network", "programs"]),
+        program={"argv": ["/bin/grep", "-w", "Seccomp:", "/proc/self/status"]},
+        unshare={"argv": ["/usr/bin/unshare", "-U", "/bin/true"]},
+    )
+    described = {one["name"]: one["seccomp"] for one in helper.client().operations()}
+    assert described == {**dict.fromkeys(described, True), "unfiltered": False}
+    assert helper.call("mode")["result"] == "2" and helper.call("unfiltered")["result"] == "0"
+    assert helper.call("program")["stdout"].split() == ["Seccomp:", "2"]
+    assert helper.call("unshare")["exit"] == 1
+    permitted = {what: helper.call("attempt", what=what)["result"] for what in ("unshare", "network", "alg", "program")}
+    assert permitted == {"unshare": 1, "network": 0, "alg": 97, "program": 0}
+    assert helper.call("admin", what="unshare")["result"] == 0
+    assert [helper.call("hermit", what=what)["result"] for what in ("network", "program")] == [97, 1]

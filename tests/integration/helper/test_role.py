@@ -50,6 +50,8 @@ class Play:
         self._folder = folder
         self._collections = collections
         self._host = host
+        #: The files of functions, path to content.
+        self.files: dict[str, str] = {}
 
     def run(self, operations: dict[str, Any], *options: str, tasks: list[Any] | None = None) -> tuple[int, str]:
         base = self._host.base
@@ -58,6 +60,7 @@ class Play:
             "gather_facts": False,
             "vars": {
                 "helper_operations": operations,
+                "helper_files": self.files,
                 "helper_file": str(base / "helper.json"),
                 "helper_directory": str(base / "helper"),
                 "helper_jobs_directory": str(base / "jobs" / "kept"),
@@ -91,9 +94,14 @@ def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host)
     echo = {"argv": ["/bin/echo", "{text}"], "parameters": {"text": {"type": "string"}}, "allow": []}
     operations = {"echo": echo, "look": {"argv": ["/bin/echo", "seen"], "allow": [], "idempotency": "pure"}}
     socket = str(host.base / "helper" / "socket")
+    source = host.base / "functions" / "numbers.py"
+    play.files = {str(source): "def number():\n    return 1\n"}
+    operations["number"] = {"function": {"file": str(source), "name": "number"}, "allow": [], "idempotency": "pure"}
 
     code, output = play.run(operations)
     assert code == 0, output
+    assert Helper(socket).call("number")["result"] == 1
+    assert source.stat().st_mode & 0o777 == 0o600 and source.parent.stat().st_mode & 0o777 == 0o755
     assert host.status()["helper"]["state"] == "ready"
     assert (host.base / "helper.json").stat().st_mode & 0o777 == 0o600
     assert Helper(socket).call("echo", {"text": "hello"})["stdout"] == "hello\n"
@@ -103,9 +111,13 @@ def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host)
     tasks = [
         {call: {"operation": "look", "socket": socket}, "register": "looked"},
         {call: {"operation": "echo", "socket": socket, "parameters": {"text": "x"}}, "register": "echoed"},
+        {call: {"operation": "number", "socket": socket}, "register": "numbered"},
         {call: {"operation": "absent", "socket": socket}, "register": "absent", "ignore_errors": True},
         {
-            "ansible.builtin.copy": {"dest": str(host.base / "results"), "content": "{{ [looked, echoed, absent] }}"},
+            "ansible.builtin.copy": {
+                "dest": str(host.base / "results"),
+                "content": "{{ [looked, echoed, numbered, absent] }}",
+            },
             "check_mode": False,
         },
     ]
@@ -113,10 +125,11 @@ def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host)
     assert code == 0 and "changed=0" in output, output
     code, output = play.run(operations, "--check", tasks=tasks)
     assert code == 0, output
-    looked, echoed, absent = json.loads((host.base / "results").read_text())
+    looked, echoed, numbered, absent = json.loads((host.base / "results").read_text())
     assert looked["stdout"] == "seen\n" and not looked["changed"]
     assert echoed["skipped"] and echoed["changed"] and "stdout" not in echoed
-    assert absent["failed"] and "those are: echo, look" in absent["msg"]
+    assert numbered["result"] == 1
+    assert absent["failed"] and "those are: echo, look, number" in absent["msg"]
 
     # What is wrong leaves everything as it is.
     code, output = play.run({"echo": {**echo, "timeout": -1, "shell": True}})
@@ -124,10 +137,17 @@ def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host)
     assert Helper(socket).call("look")["stdout"] == "seen\n"
 
     before = host.status()["helper"]["pid"]
-    code, output = play.run({"look": operations["look"]})
+    del operations["echo"]
+    code, output = play.run(operations)
     assert code == 0, output
     assert host.status()["helper"]["pid"] != before
-    assert [one["name"] for one in Helper(socket).operations()] == ["look"]
+    assert [one["name"] for one in Helper(socket).operations()] == ["look", "number"]
+
+    # What a function does has changed, and so has the service.
+    play.files = {str(source): "def number():\n    return 2\n"}
+    code, output = play.run(operations)
+    assert code == 0, output
+    assert Helper(socket).call("number")["result"] == 2
 
     code, output = play.run({})
     assert code == 0, output
