@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.values import UNLIMITED
+from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import PREFIX, guarding
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "roles" / "services" / "templates" / "run.j2"
 
@@ -81,14 +82,15 @@ def script(service: Mapping[str, Any], name: str, argv: list[str], state: list[s
         state=state,
         login=f"$(id -un {user})" if user and user.isdigit() else word(user or ""),
         secrets=service["secret_environment"],
-        guard=_guard(service) if service["lease"] and name == "run" else (),
+        file=name if name == "run" or not guarding(service) else PREFIX + name,
+        guard=_guard(service) if guarding(service) and name == "run" else (),
         folders=service["runtime_directories"] if name == "run" else (),
     )
 
 
 def _guard(service: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of the guard of a leased service, which is started in the service directory."""
-    lease = service["lease"]
+    """Return the arguments of the guard of a service, which is started in the service directory."""
+    lease = guarding(service) or {}
     return [
         f"--name={service['name']}",
         "--state=../.holdfast/guards",

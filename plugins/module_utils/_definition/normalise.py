@@ -24,6 +24,7 @@ def _default(key: Key) -> Any:
 
 _ALL = _defaults(KEYS)
 _HEALTH = _defaults(BY_NAME["health"].keys)
+_HOOKS = _defaults(BY_NAME["hooks"].keys)
 _LEASE = _defaults(BY_NAME["lease"].keys)
 _RUNTIME_DIRECTORY = _defaults(BY_NAME["runtime_directories"].keys)
 
@@ -49,6 +50,8 @@ def complete(name: str, given: Mapping[str, Any], context: Mapping[str, Any]) ->
             result[section] = {**_ALL[section], **given[section]}
     if "health" in given:
         result["health"] = {**_HEALTH, **given["health"]}
+    if "hooks" in given:
+        result["hooks"] = {**_HOOKS, **given["hooks"]}
     if "lease" in given:
         result["lease"] = _lease(given["lease"], context.get("lease") or {})
         result["lease"]["resources"] = result["lease"]["resources"] or [name]

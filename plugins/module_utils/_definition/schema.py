@@ -240,6 +240,24 @@ _LEASE = (
     ),
 )
 
+_HOOKS = (
+    Key(
+        "directory",
+        "path",
+        "Directory with a folder for each point. Nobody but root may write to it, or to what leads to it.",
+        default="/etc/holdfast/hooks.d",
+        example="/etc/billing/hooks.d",
+    ),
+    Key(
+        "timeout",
+        "duration",
+        "The hooks of one point have so long together; one that runs then is killed and has failed.",
+        default=30.0,
+        above=0,
+        example="2m",
+    ),
+)
+
 _LOG = (
     Key(
         "to",
@@ -495,6 +513,14 @@ KEYS = (
         "How to tell that the running service is still alive. One that is not is restarted.",
         keys=_HEALTH,
         example={"check": ["/usr/local/bin/billing-health"], "interval": "30s"},
+    ),
+    Key(
+        "hooks",
+        "section",
+        "Have the host's hooks run around the start and the stop of the service; {} means those of the usual directory. "
+        "See hooks.md.",
+        keys=_HOOKS,
+        example={},
     ),
     Key(
         "lease",

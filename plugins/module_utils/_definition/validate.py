@@ -174,6 +174,8 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
         wrong(Problem(f"{where}.backoff", shown(definition["backoff"]), "initial must not exceed maximum"))
     if "lease" in given:
         _with_lease(given, where, found)
+    if "lease" in given or "hooks" in given:
+        _with_guard(given, where, found)
     context = given.get("security_context", {})
     if len(context) > 1:
         wrong(Problem(f"{where}.security_context", "", "selinux and apparmor exclude each other", "keep one of them"))
@@ -187,23 +189,24 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
 
 
 def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
-    """What a guarded service can't have yet: it would run outside of the time in which the lease is held."""
+    """What a leased service can't have: it would run outside of the time in which the lease is held."""
     lease = given["lease"]
     for key, only in (("ttl", "etcd"), ("directory", "file")):
         if key in lease and lease.get("driver", only) != only:
             found.append(
                 Problem(f"{where}.lease.{key}", shown(lease[key]), f"means nothing to driver {lease['driver']}")
             )
-    readiness = given.get("readiness", {})
-    for place, there in (
-        ("readiness.check", "check" in readiness),
-        ("readiness.notification_fd", "notification_fd" in readiness),
-        ("health", "health" in given),
-        ("finish", "finish" in given),
-        ("template", "template" in given),
-    ):
-        if there:
-            found.append(Problem(f"{where}.{place}", "", "not possible together with lease in this version"))
+    if lease.get("containment") == "process_group":
+        for key in ("finish", "hooks"):
+            if key in given:
+                found.append(
+                    Problem(
+                        f"{where}.{key}",
+                        "",
+                        "is not possible together with lease.containment process_group",
+                        "leave the containment at pid_namespace",
+                    )
+                )
     if given.get("on_change") == "reload":
         found.append(
             Problem(
@@ -213,11 +216,26 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
                 "write restart or nothing",
             )
         )
+
+
+def _with_guard(given: Mapping[str, Any], where: str, found: Problems) -> None:
+    """What a guard between supervisor and service takes away."""
+    if "template" in given:
+        found.append(
+            Problem(
+                f"{where}.template",
+                "",
+                "is not possible together with lease or hooks: run begins with the guard",
+                "leave the template out",
+            )
+        )
     signal = given.get("reload_signal", "HUP")
     if signal not in FORWARDED:
         found.append(
             Problem(
-                f"{where}.reload_signal", signal, f"the guard of a service with lease passes on: {', '.join(FORWARDED)}"
+                f"{where}.reload_signal",
+                signal,
+                f"the guard of a service with lease or hooks passes on: {', '.join(FORWARDED)}",
             )
         )
 

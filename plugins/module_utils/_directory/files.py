@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .guarding import HEALTH, PREFIX, beside, guarding, stop_timeout, without
+
 FORMAT = 1
-#: Seconds that a guard has beyond its service's stop_timeout before it is killed too.
-GUARD_TIME = 10.0
 EXECUTABLE = 0o755
 PLAIN = 0o644
 
@@ -46,7 +46,6 @@ _PROCESS_STATE = (
     "security_context",
     "runtime_directories",
 )
-_HEALTH = ("heartbeat_fd", "interval", "timeout", "failures")
 _SUPERVISION = (
     "state",
     "type",
@@ -71,8 +70,9 @@ def build(service: Mapping[str, Any], run_text: str, scripts: Mapping[str, str] 
     """
     inner, service = service, _seen_by_the_supervisor(service)
     files = {"run": _script(run_text)}
+    prefix = PREFIX if guarding(inner) else ""
     for name, text in (scripts or {}).items():
-        files[name] = _script(text)
+        files[prefix + name] = _script(text)
     if service["state"] in ("stopped", "once"):
         files["down"] = _file("")
     readiness = service["readiness"]
@@ -105,8 +105,10 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
     if service["health"] and service["health"]["heartbeat_fd"] is not None:
         content["heartbeat_fd"] = service["health"]["heartbeat_fd"]
     content["output"] = service["log"]["to"] != "none"
-    if service["lease"]:
+    if guarding(service):
+        # The guard reads all of it once, when it is started.
         content["lease"] = [service[key] for key in ("lease", "stop_signal", "stop_timeout")]
+        content["beside"] = beside(service)
     if service["template"]:
         content["run"] = _hash(run_text)
     return _hash(json.dumps(content, sort_keys=True, separators=(",", ":")))
@@ -118,16 +120,16 @@ def _seen_by_the_supervisor(service: Mapping[str, Any]) -> Mapping[str, Any]:
     The guard keeps the supervisor's privileges and gives them up for the service. It needs some time after the
     service's own end, and nobody but it may kill the service: that would leave the lease for others to find.
     """
-    if not service["lease"]:
+    if not guarding(service):
         return service
-    timeout = service["stop_timeout"]
     return {
         **service,
         **dict.fromkeys(_PROCESS_STATE),
+        **without(service),
         "limits": {},
         "runtime_directories": [],
         "stop_signal": "TERM",
-        "stop_timeout": timeout + GUARD_TIME if timeout else timeout,
+        "stop_timeout": stop_timeout(service),
         "kill": "group",
     }
 
@@ -154,15 +156,16 @@ def _record(
             "grace": readiness["grace"],
             "timeout": readiness["timeout"],
         },
-        "health": None if health is None else {key: health[key] for key in _HEALTH},
+        "health": None if health is None else {key: health[key] for key in HEALTH},
         "needs": service["needs"],
         "log": service["log"],
     }
     for key in _SUPERVISION:
         record[key] = service[key]
-    if inner["lease"]:
+    lease = guarding(inner)
+    if lease:
         process = {key: inner[key] for key in _PROCESS_STATE if key != "resources"}
-        record["lease"] = {**inner["lease"], "process": process}
+        record["lease"] = {**lease, **beside(inner), "process": process}
     return record
 
 

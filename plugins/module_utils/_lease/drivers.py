@@ -27,8 +27,14 @@ def _etcd() -> type[Driver]:
     return Etcd
 
 
+def _none() -> type[Driver]:
+    from .none import Nothing
+
+    return Nothing
+
+
 #: By name, what gives the driver: a guard imports only the one that it needs.
-DRIVERS: dict[str, Callable[[], type[Driver]]] = {"file": _file, "etcd": _etcd}
+DRIVERS: dict[str, Callable[[], type[Driver]]] = {"file": _file, "etcd": _etcd, "none": _none}
 
 
 def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] = DRIVERS) -> type[Driver]:

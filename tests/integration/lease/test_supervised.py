@@ -11,16 +11,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import procs
 import pytest
+from leased import add_leased as add
+from leased import phase
 from supervised import Scan, make_base
 from waiting import wait_until
-
-from ansible_collections.holdfast.supervision.plugins.module_utils._definition.normalise import normalise
-from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import render
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
 
@@ -37,33 +34,6 @@ def pair(runtime: Path) -> Iterator[tuple[Scan, Scan, Path]]:
         scan.close()
     for base in bases:
         shutil.rmtree(base)
-
-
-def add(scan: Scan, leases: Path, name: str = "billing", **definition: Any) -> None:
-    """Publish a service as the collection renders it."""
-    definition.setdefault("command", ["/bin/sleep", "100000"])
-    lease = {"directory": str(leases), **definition.pop("lease", {})}
-    definition.setdefault("backoff", {"initial": "20ms", "maximum": "50ms"})
-    service = normalise(name, {"log": False, "lease": lease, **definition}, {})
-    scripts = render.scripts(service)
-    entry = files.build(service, scripts.pop("run"), scripts)
-    contents = {path: file["content"] for path, file in entry["files"].items()}
-    contents["holdfast.json"] = json.dumps({**entry["holdfast"], "revision": 1})
-    for path in entry["secret_files"]:
-        contents[path] = "geheim"
-    scan.add(name, contents.pop("run"), contents, plain=True)
-
-
-def phase(scan: Scan, name: str = "billing") -> Callable[[], str]:
-    def read() -> str:
-        try:
-            report = json.loads((scan.path / ".holdfast" / "guards" / name / "state.json").read_text())
-        except (OSError, ValueError):
-            return ""
-        alive = procs.alive(report["pid"])
-        return str(report["phase"]) if alive and (report["tree"] or report["phase"] != "active") else ""
-
-    return read
 
 
 def both(one: Scan, other: Scan) -> Callable[[], bool]:

@@ -16,9 +16,11 @@ from ..._supervise._embedded import files
 from .. import trees
 from ..drivers import load
 from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Hole, LeaseError
+from . import hooks
 from .api import Api
 from .guard import UNUSABLE, Guard
 from .tree import Command
+from .watching import Watching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ _VALUES = frozenset(
     ("name", "resource", "directory", "driver", "parameter", "state", "containment", "safety", "definition")
     + ("ttl", "stop-signal", "stop-timeout", "kill")
 )
+#: The program of the service directory that is run after the service.
+FINISH = "./guarded-finish"
 #: Seconds that the tree of a killed guard of this service has to be gone.
 _PATIENCE = 5.0
 _CHOICES = {
@@ -114,8 +118,8 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
             raise _Wrong(f"there is no option {word}")
     if not options.get("name"):
         raise _Wrong("--name is missing")
-    if not resources or not rest:
-        raise _Wrong("at least one --resource and a command behind -- are needed")
+    if not rest or bool(resources) == (options["driver"] == "none"):
+        raise _Wrong("at least one --resource, or --driver none, and a command behind -- are needed")
     if "/" in options["name"] or options["name"].startswith("."):
         raise _Wrong(f"--name: {options['name']!r} is no name of a service")
     options["signal"] = getattr(signal, "SIG" + options["stop-signal"].upper().removeprefix("SIG"), None)
@@ -142,11 +146,14 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     for resource, mode in resources:
         driver.register(resource, mode)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
-    command = Command(arguments, environment)
+    command = Command(arguments, environment, options["name"])
     command.stop, command.scope = int(options["signal"]), options["kill"]
+    command.stop_timeout = options["grace"]
+    definition: dict[str, Any] = {}
     if options.get("definition"):
         with open(options["definition"], encoding="utf-8") as file:
-            command.state = (json.load(file).get("lease") or {}).get("process") or {}
+            definition = json.load(file).get("lease") or {}
+        _beside(command, definition, folder, containment)
         if "HOLDFAST_APPLIED" not in environment:
             # Not started by our supervisor, which gives the secrets along.
             environment.update(_secrets(os.path.join(os.path.dirname(options["definition"]), "env")))
@@ -154,13 +161,32 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         environment["HOLDFAST_GUARDED"] = options["name"]
     guard = Guard(options["name"], folder, driver, command, containment)
     guard.holes, guard.wait, guard.strict = _own_holes(containment), options["wait"], options["safety"] == "strict"
+    guard.watching = Watching(guard, definition.get("readiness"), definition.get("health"))
     guard.resources = [resource for resource, _mode in resources]
     Api(guard, f"{folder}/socket")
     try:
-        return guard.run(options["grace"])
+        return guard.run(command.grace)
     finally:
         for name in ("socket", "token", "state.json"):
             files.remove(f"{folder}/{name}")
+
+
+def _beside(command: Command, definition: dict[str, Any], folder: str, containment: str) -> None:
+    """Take over what the definition has run beside the service. Raises LeaseError if that can't be."""
+    command.state = definition.get("process") or {}
+    command.hooks = definition.get("hooks")
+    command.hook_state = f"{folder}/hooks"
+    if definition.get("finish_timeout") is not None:
+        command.finish, command.finish_timeout = FINISH, definition["finish_timeout"]
+    if containment != trees.NAMESPACE and (command.hooks or command.finish):
+        raise LeaseError("finish and hooks need containment pid_namespace, which needs root")
+    if command.hooks:
+        try:
+            # Again before each is run; here so that nothing is acquired for nothing.
+            for point in hooks.POINTS:
+                hooks.find(command.hooks["directory"], point)
+        except hooks.BadHook as error:
+            raise LeaseError(str(error)) from None
 
 
 def _secrets(folder: str) -> dict[str, str]:

@@ -20,18 +20,22 @@ from . import kernel
 from .handovers import REASON, Handovers
 from .renewals import Renewals
 from .tree import FORWARDED, Command, Tree, descendants
+from .watching import Watching
 from .worker import Worker, attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..._supervise._embedded.children import Exited
     from ..._supervise._embedded.loop import Timer
     from ..interface import Driver, Grant, Hole
     from .worker import Done, Work
 
 BUSY = 75
 UNUSABLE = 111
+#: The exit code after a service that was ended because it was not healthy.
+UNHEALTHY = 69
 #: Seconds between two attempts after the line was left without a grant.
 _AGAIN = 0.2
 #: Seconds between two attempts while the store does not answer: at first, and at most.
@@ -58,6 +62,9 @@ class Guard:
         self.loop = Loop()
         self.renewals = Renewals(self)
         self.handovers = Handovers(self)
+        self.watching = Watching(self, None, None)
+        #: Children that are neither the tree nor the waiter: who hears of their end.
+        self.children: dict[int, Exited] = {}
         self.state = core.begin(None, 10.0)
         self.since = time.time()
         self.code = 0
@@ -111,6 +118,7 @@ class Guard:
         record = {
             "name": self.name,
             "phase": self.state.phase,
+            "ready": self.watching.ready,
             "since": self.since,
             "pid": os.getpid(),
             "started": identity.start_time(os.getpid()),
@@ -145,6 +153,12 @@ class Guard:
     def asking(self) -> bool:
         """Say whether the driver is asking the store."""
         return self._worker is not None and not self._worker.idle
+
+    def unhealthy(self, failures: int) -> None:
+        """Have the service end, so that the leases are given back, and others in the line get their turn before us."""
+        self.say(f"unhealthy: {failures} failures in a row")
+        self.code = self.code or UNHEALTHY
+        self.event(core.STOP, "unhealthy")
 
     # -- getting in
 
@@ -274,15 +288,19 @@ class Guard:
     def _do_start(self, _value: None) -> None:
         grants = self.driver.held()
         self._publish_token(grants)
-        environment = self.command.environment
-        environment["HOLDFAST_TOKEN"] = str(grants[0].token)
-        environment["HOLDFAST_TOKENS"] = " ".join(f"{grant.resource}={grant.token}" for grant in grants)
-        environment["HOLDFAST_TOKEN_FILE"] = f"{self.folder}/token"
+        told = self.command.told
+        if grants:
+            told["HOLDFAST_TOKEN"] = str(grants[0].token)
+            told["HOLDFAST_TOKENS"] = " ".join(f"{grant.resource}={grant.token}" for grant in grants)
+            told["HOLDFAST_TOKEN_FILE"] = f"{self.folder}/token"
+        self.command.environment.update(told)
         try:
+            self.command.passed = self.watching.prepare()
             self.tree = Tree(self.command, self.containment, self.driver.drop_inherited)
         except OSError as error:
             self.say(f"cannot start: {error.strerror or error}")
             self.code = UNUSABLE
+            self.watching.end()
             self.loop.soon(lambda: self.event(core.GONE, "could not be started"))
             return
         try:
@@ -293,16 +311,19 @@ class Guard:
             if self.driver.ttl is not None:
                 # At once, so that the store's word is listened to from the beginning.
                 self.renewals.ask()
+            self.watching.begin()
         except (LeaseError, OSError) as error:
             self.say(f"cannot start: {error}")
             self.tree.kill()
         self.publish()
 
     def _do_terminate(self, _value: None) -> None:
+        self.watching.end()
         if self.tree:
             self.tree.terminate()
 
     def _do_kill(self, _value: None) -> None:
+        self.watching.end()
         if self.tree:
             self.tree.kill()
 
@@ -366,6 +387,10 @@ class Guard:
                 if why:
                     self.say(f"cannot start: {why}")
                 self.tree.pid = 0
+            elif pid in self.children:
+                from ..._supervise._embedded.children import Exit
+
+                self.children.pop(pid)(Exit(status))
         if self.tree and self.tree.pid == 0:
             self._main_is_gone(left)
 
@@ -384,6 +409,7 @@ class Guard:
             return
         tree.close()
         self.tree = None
+        self.watching.end()
         self.event(core.GONE, f"wait status {self._status}")
 
     # -- small things

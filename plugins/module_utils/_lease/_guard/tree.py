@@ -4,16 +4,16 @@
 
 """The service's process tree, started below the guard so that it cannot outlive it. PRIVATE to the collection.
 
-With a pid namespace, the guard's child is the namespace's init: a few lines that collect the dead and pass signals on.
-It stays root, so that nobody in the service can stop it, and the kernel kills it when the guard ends, and everything
-else in the namespace when init ends. Without one, the service itself is the guard's child; then only that process is
-sure to die with the guard.
+With a pid namespace, the guard's child is the namespace's init, see init.py: the kernel kills it when the guard ends, and
+everything else in the namespace when init ends. Without one, the service itself is the guard's child; then only that
+process is sure to die with the guard.
 
 Either child waits for a word before it does anything: by then the guard has tied the leases to it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -22,6 +22,7 @@ from ..._process_state.apply import StateError, apply
 from ..._supervise._embedded import identity
 from .. import trees
 from . import kernel
+from .init import CANNOT_START, READY, Init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,21 +39,55 @@ FORWARDED = (
     signal.SIGALRM,
     signal.SIGWINCH,
 )
-CANNOT_START = 111
-_OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)
+_OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, READY)
 
 
 class Command:
-    """What is to be run. state: the process state to apply. stop: the signal that asks it to end. scope: whom that reaches."""
+    """What is to be run. state: the process state to apply. stop: the signal that asks it to end. scope: whom that reaches.
 
-    __slots__ = ("arguments", "environment", "scope", "state", "stop")
+    passed: descriptors for the service alone, by the number that they get there. Only with a pid namespace: finish, the
+    program that is run after the service, and hooks, their directory and the seconds that those of one point have; told:
+    what hooks are told in their environment. All time-outs in seconds, stop_timeout 0 is none.
+    """
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    __slots__ = (
+        "arguments",
+        "environment",
+        "finish",
+        "finish_timeout",
+        "hook_state",
+        "hooks",
+        "name",
+        "passed",
+        "scope",
+        "state",
+        "stop",
+        "stop_timeout",
+        "told",
+    )
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], name: str = "") -> None:
+        self.name = name
         self.arguments = arguments
         self.environment = environment
         self.state: dict[str, Any] = {}
         self.stop = int(signal.SIGTERM)
+        self.stop_timeout = 10.0
         self.scope = "group"
+        self.passed: dict[int, int] = {}
+        self.finish = ""
+        self.finish_timeout = 5.0
+        self.hooks: dict[str, Any] | None = None
+        self.hook_state = ""
+        self.told: dict[str, str] = {}
+
+    @property
+    def grace(self) -> float:
+        """Give the seconds from an ordered stop to the time at which nothing of it may be left, 0 for no end."""
+        if not self.stop_timeout:
+            return 0.0
+        beside = 2 * self.hooks["timeout"] if self.hooks else 0.0
+        return self.stop_timeout + beside + (self.finish_timeout if self.finish else 0.0)
 
 
 class Tree:
@@ -88,6 +123,10 @@ class Tree:
             try:
                 os.close(self._go)
                 os.close(self.report)
+                if command.passed:
+                    # Out of the way of the numbers that the service is to have its own descriptors under.
+                    above = max(256, *command.passed) + 1
+                    told, tell = (fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, above) for one in (told, tell))
                 if drop is not None:
                     drop()
                 complaint = (_init if containment == trees.NAMESPACE else _serve)(command, told, tell)
@@ -102,6 +141,11 @@ class Tree:
     def go(self) -> None:
         """Let it become the service. The descriptor stays open: its end tells the child that the guard is dead."""
         os.write(self._go, b"g")
+
+    def ready(self) -> None:
+        """Say that the service is ready, for whoever has waited for that."""
+        if self.containment == trees.NAMESPACE and self._command.hooks:
+            self._kill(READY)
 
     def forward(self, number: int) -> None:
         """Send a signal to the service's main process."""
@@ -180,44 +224,15 @@ def _init(command: Command, told: int, tell: int) -> str:
         os.setsid()
         _wait_for_go(told)
         kernel.own_proc()
-        service = os.fork()
-        if not service:
-            try:
-                os.close(told)
-                os.write(tell, b"!" + _become(command, None).encode("utf-8", "replace")[:2000])
-            finally:
-                os._exit(CANNOT_START)
-        while True:
-            asked = signal.sigwait(_OURS)
-            if asked == signal.SIGCHLD:
-                while True:
-                    try:
-                        pid, status = os.waitpid(-1, os.WNOHANG)
-                    except ChildProcessError:
-                        os._exit(0)
-                    if pid == 0:
-                        break
-                    if pid == service:
-                        # Our end is the end of all the others.
-                        os.write(tell, b"=%d" % status)
-                        os._exit(0)
-            elif asked == signal.SIGTERM:
-                _stop(command, service)
-            elif asked != signal.SIGPIPE:
-                os.kill(service, asked)
+
+        def become() -> None:
+            os.close(told)
+            os.write(tell, b"!" + _become(command, None).encode("utf-8", "replace")[:2000])
+
+        Init(command, _OURS, tell).run(become)
+        return ""
     except OSError as error:
         return f"{error.strerror or error}"
-
-
-def _stop(command: Command, service: int) -> None:
-    target = {"process": service, "group": -service, "tree": -1}[command.scope]
-    try:
-        os.kill(target, command.stop)
-    except OSError:
-        try:
-            os.kill(service, command.stop)
-        except OSError:
-            pass
 
 
 def _serve(command: Command, told: int, _tell: int) -> str:
@@ -235,6 +250,8 @@ def _become(command: Command, told: int | None) -> str:
         os.setsid()
         for number in (*_OURS, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
+        for number, descriptor in command.passed.items():
+            os.dup2(descriptor, number)
         apply(command.state, command.environment)
         if told is not None:
             # After the change of user, which would take it back.

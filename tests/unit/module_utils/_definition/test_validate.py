@@ -39,6 +39,18 @@ def test_a_resource_named_twice_is_refused() -> None:
     assert "named twice" in only({"lease": {"resources": ["db", "db:shared"]}})
 
 
+@pytest.mark.parametrize("key", ["lease", "hooks"])
+def test_a_template_has_no_place_for_a_guard(key: str) -> None:
+    assert "run begins with the guard" in only({key: {}, "template": "x.j2"})
+
+
+@pytest.mark.parametrize("also", [{"finish": ["/bin/true"]}, {"hooks": {}}])
+def test_what_would_run_outside_of_the_lease_is_refused(also: dict[str, Any]) -> None:
+    assert "is not possible together with lease.containment" in only(
+        {"lease": {"containment": "process_group"}, **also}
+    )
+
+
 @pytest.mark.parametrize(
     ("lease", "text"),
     [
@@ -80,11 +92,11 @@ def test_what_all_leases_have_in_common_is_read_and_faults_name_their_variable()
         {"health": {"check": ["/bin/true"]}},
         {"readiness": {"check": ["/bin/true"]}},
         {"readiness": {"notification_fd": 3}},
-        {"template": "x.j2"},
+        {"hooks": {"timeout": "5s"}},
     ],
 )
-def test_what_would_run_outside_of_the_lease_is_refused(also: dict[str, Any]) -> None:
-    assert "not possible together with lease" in only({"lease": {}, **also})
+def test_what_belongs_to_a_service_goes_into_its_tenure(also: dict[str, Any]) -> None:
+    assert texts({**COMMAND, "lease": {}, **also}) == []
 
 
 def test_a_guard_passes_some_signals_on_only() -> None:

@@ -1,0 +1,287 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The init of a service's pid namespace: everything that the service's definition has run, one after the other.
+
+    hooks before_start ▶ the service ▶ finish ▶ hooks after_stop
+
+All of it is below the guard, so that the tenure encloses it: whatever runs here is dead before the leases are anybody
+else's. Init stays root, so that nobody in the service can stop it, collects the dead, and passes signals on. Its own end
+is the end of all the others. PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from ..._process_state.apply import StateError, apply
+from . import hooks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .tree import Command
+
+CANNOT_START = 111
+#: From the guard: the service is ready.
+READY = signal.SIGRTMIN + 1
+#: Seconds in which what was killed is to be gone.
+_PATIENCE = 5.0
+#: Bytes of a hook's complaint that are told.
+_COMPLAINT = 1000
+
+
+class Init:
+    """Runs *command* and what belongs to it. tell: the pipe on which the guard hears of the service's end."""
+
+    def __init__(self, command: Command, signals: tuple[int, ...], tell: int) -> None:
+        self._command = command
+        self._signals = signals
+        self._tell = tell
+        self._told = dict(command.told)
+        self._service = 0
+        #: Children whose end somebody asks for, and the wait status of those that have ended.
+        self._known: set[int] = set()
+        self._ended: dict[int, int] = {}
+        self._asked = False
+        self._ready = False
+
+    def run(self, become: Callable[[], None]) -> None:
+        """Do it all, and end; *become* makes a child the service, or says on the pipe why not. Raises OSError."""
+        command = self._command
+        complaint = ""
+        if command.hooks:
+            complaint = self._make_state() or self._hooks(hooks.BEFORE_START)
+        if complaint:
+            os.write(self._tell, b"!" + complaint.encode("utf-8", "replace")[:2000])
+        elif self._asked:
+            os.write(self._tell, b"=0")
+        else:
+            self._service = self._fork(become)
+            for descriptor in command.passed.values():
+                os.close(descriptor)
+            status = self._attend()
+            # Told before anything else is done: that may be cut short.
+            os.write(self._tell, b"=%d" % status)
+            self._finish(status)
+        if command.hooks:
+            self._hooks(hooks.AFTER_STOP)
+            self._remove_state()
+        os._exit(0)
+
+    # -- the service
+
+    def _attend(self) -> int:
+        """Wait until the service has ended, and give its wait status."""
+        deadline = None
+        stopping = told = False
+        while self._service not in self._ended:
+            if self._ready and not told and not stopping:
+                told = True
+                self._hooks(hooks.AFTER_START, lambda: self._asked or self._service in self._ended)
+            if self._asked and not stopping:
+                stopping = True
+                self._hooks(hooks.BEFORE_STOP, lambda: self._service in self._ended)
+                self._stop()
+                # With nothing to be done afterwards, the guard's own deadline is all that is needed.
+                if self._command.stop_timeout and (self._command.finish or self._command.hooks):
+                    deadline = time.monotonic() + self._command.stop_timeout
+            elif not self._next(deadline):
+                self._clear()
+                deadline = None
+        service, self._service = self._service, 0
+        return self._ended.pop(service)
+
+    def _stop(self) -> None:
+        command = self._command
+        target = {"process": self._service, "group": -self._service, "tree": -1}[command.scope]
+        for pid in (target, self._service):
+            try:
+                os.kill(pid, command.stop)
+                return
+            except OSError:
+                continue
+
+    def _clear(self) -> None:
+        """Kill everything in the namespace but ourselves."""
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except OSError:
+            pass
+
+    def _finish(self, status: int) -> None:
+        """Run `finish`, as the service's user, when nothing of the service is left."""
+        command = self._command
+        if not command.finish and not command.hooks:
+            return
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+        self._told.update(HOLDFAST_EXIT_CODE=str(code), HOLDFAST_EXIT_SIGNAL=str(status & 0x7F))
+        self._clear()
+        self._wait_for_all(time.monotonic() + _PATIENCE)
+        if not command.finish:
+            return
+        words = [command.finish, str(code), str(status & 0xFF)]
+        pid = self._fork(lambda: _execute(words, dict(command.environment), command.state))
+        if self._wait(pid, time.monotonic() + command.finish_timeout) is None:
+            self._say(f"finish was killed, as it ran for {command.finish_timeout:g} s")
+        self._clear()
+        self._wait_for_all(time.monotonic() + _PATIENCE)
+
+    # -- hooks
+
+    def _hooks(self, point: str, enough: Callable[[], bool] | None = None) -> str:
+        """Run the hooks of *point* until one says stop, or it is *enough*. Gives why nothing may go on, "" if it may."""
+        command = self._command
+        settings = command.hooks
+        if not settings:
+            return ""
+        try:
+            found = hooks.find(settings["directory"], point)
+        except hooks.BadHook as error:
+            self._say(str(error))
+            return str(error)
+        environment = hooks.environment(command.name, point, command.hook_state, self._told)
+        deadline = time.monotonic() + settings["timeout"]
+        for path in found:
+            if (enough is not None and enough()) or (self._asked and point == hooks.BEFORE_START):
+                break
+            failure, stop = self._hook(path, point, environment, deadline)
+            if failure:
+                self._say(failure)
+            if stop:
+                return failure
+        return ""
+
+    def _hook(self, path: str, point: str, environment: dict[str, str], deadline: float) -> tuple[str, bool]:
+        """Run one hook. Gives what went wrong and whether nothing may follow."""
+        complaint = os.memfd_create("complaint", os.MFD_CLOEXEC)
+        try:
+            pid = self._fork(lambda: _execute([path, point, self._command.name], environment, {}, complaint))
+            status = self._wait(pid, deadline)
+            if status is None:
+                for target in (-pid, pid):
+                    try:
+                        os.kill(target, signal.SIGKILL)
+                    except OSError:
+                        continue
+                self._wait(pid, time.monotonic() + _PATIENCE)
+            text = os.pread(complaint, _COMPLAINT, max(os.fstat(complaint).st_size - _COMPLAINT, 0))
+        finally:
+            os.close(complaint)
+        said = text.decode("utf-8", "replace").strip()
+        if status is not None and os.WIFEXITED(status) and os.WEXITSTATUS(status) == hooks.WELL:
+            if said:
+                self._say(f"hook {path}: {said}")
+            return "", False
+        how, stop = "took too long and was killed", True
+        if status is not None and os.WIFEXITED(status):
+            how, stop = f"exit code {os.WEXITSTATUS(status)}", os.WEXITSTATUS(status) != hooks.FAILED
+        elif status is not None:
+            how = f"signal {os.WTERMSIG(status)}"
+        return f"hook {path} failed ({how})" + (f": {said}" if said else ""), stop
+
+    def _make_state(self) -> str:
+        """Make the folder that the hooks of one life of the service share; gives why not."""
+        self._remove_state()
+        try:
+            os.mkdir(self._command.hook_state, 0o700)
+        except OSError as error:
+            return f"{self._command.hook_state}: {error.strerror}"
+        return ""
+
+    def _remove_state(self) -> None:
+        import shutil
+
+        shutil.rmtree(self._command.hook_state, ignore_errors=True)
+
+    # -- children and signals
+
+    def _fork(self, body: Callable[[], None]) -> int:
+        """Start a child that does *body*, which does not return unless it has failed."""
+        pid = os.fork()
+        if pid:
+            self._known.add(pid)
+            return pid
+        try:
+            body()
+        finally:
+            os._exit(CANNOT_START)
+
+    def _wait(self, pid: int, deadline: float) -> int | None:
+        """Give the wait status of a child, None if it still runs at the deadline."""
+        while pid not in self._ended:
+            if not self._next(deadline) and pid not in self._ended:
+                return None
+        return self._ended.pop(pid)
+
+    def _wait_for_all(self, deadline: float) -> None:
+        """Wait until no child is left, or the deadline."""
+        while self._collect() and self._next(deadline):
+            pass
+
+    def _next(self, deadline: float | None) -> bool:
+        """Heed the next signal; False if there was none before the deadline."""
+        if deadline is None:
+            asked: int = signal.sigwait(self._signals)
+        else:
+            found = signal.sigtimedwait(self._signals, max(deadline - time.monotonic(), 0.0))
+            if found is None:
+                return False
+            asked = found.si_signo
+        if asked == signal.SIGCHLD:
+            self._collect()
+        elif asked == signal.SIGTERM:
+            self._asked = True
+        elif asked == READY:
+            self._ready = True
+        elif asked != signal.SIGPIPE and self._service and self._service not in self._ended:
+            try:
+                os.kill(self._service, asked)
+            except OSError:
+                pass
+        return True
+
+    def _collect(self) -> bool:
+        """Collect the dead, orphans of the service too; False when no child is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid in self._known:
+                self._known.discard(pid)
+                self._ended[pid] = status
+
+    def _say(self, text: str) -> None:
+        """Tell people, where the service's output goes."""
+        try:
+            sys.stderr.write(f"holdfast guard: {self._command.name}: {text}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def _execute(words: list[str], environment: dict[str, str], state: dict[str, Any], errors: int = -1) -> None:
+    """Become a program beside the service, or say why not. errors: where its standard error goes, if not where ours does."""
+    try:
+        os.setsid()
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        if errors >= 0:
+            os.dup2(errors, 2)
+        apply(state, environment)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(words[0], words, environment)
+    except StateError as error:
+        complaint = str(error)
+    except OSError as error:
+        complaint = f"{words[0]}: {error.strerror or error}"
+    os.write(2, f"{complaint}\n".encode("utf-8", "replace"))
