@@ -72,7 +72,9 @@ class Watching:
 
     def end(self) -> None:
         """The service is gone, or about to."""
-        self.ready = False
+        was, self.ready = self.ready, False
+        if was:
+            self._guard.publish()
         for probe in self._probes:
             probe.stop()
         for timer in self._timers:
