@@ -22,7 +22,8 @@ HEALTH = ("heartbeat_fd", "interval", "timeout", "failures")
 # Holds nothing, and so promises nothing that a hole could be in.
 _HOOKS_ALONE = {
     "driver": "none",
-    "directory": "/",
+    "ttl": None,
+    "parameters": {},
     "resources": [],
     "containment": "pid_namespace",
     "safety": "standard",

@@ -50,7 +50,7 @@ def tree(tmp_path: Path) -> Path:
     (inside / "link").symlink_to(tmp_path / "outside")
     (inside / "near").symlink_to("folder/file")
     (inside / "away").symlink_to(tmp_path)
-    (inside / "hard").hardlink_to(tmp_path / "outside")
+    os.link(tmp_path / "outside", inside / "hard")
     return inside
 
 
