@@ -20,7 +20,7 @@ PREFIX = "guarded-"
 HEALTH = ("heartbeat_fd", "interval", "timeout", "failures")
 
 # Holds nothing, and so promises nothing that a hole could be in.
-_HOOKS_ALONE = {
+_HOOKS_ALONE: dict[str, Any] = {
     "driver": "none",
     "ttl": None,
     "parameters": {},
