@@ -38,6 +38,8 @@ class HelperProcess:
         self.log = base / "log"
         self.errors = base / "errors"
         self.process: subprocess.Popen[bytes] | None = None
+        #: What the helper is started by: `unshare` for namespaces of its own.
+        self.prefix: list[str] = []
         #: More keys of the file.
         self.settings: dict[str, Any] = {}
         self.work = base / "work"
@@ -56,12 +58,29 @@ class HelperProcess:
         }
         self.file.write_text(json.dumps(document))
 
+    @property
+    def command(self) -> str:
+        """The command of the runtime, as it is installed on a host."""
+        path = self.base / "holdfast"
+        if not path.exists():
+            path.write_text(f'#!/bin/sh\nexec {PYTHON} -I -S {self.runtime} "$@"\n')
+            path.chmod(0o755)
+        return str(path)
+
+    def inside(self, *command: str) -> str:
+        """Run something in the namespaces of the helper."""
+        assert self.process is not None
+        enter = ["nsenter", "-t", str(self.process.pid), "-n", "-m"]
+        done = subprocess.run([*enter, *command], check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def start(self, **operations: Any) -> int:
         if operations:
             self.configure(**operations)
         with self.log.open("ab") as log, self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [PYTHON, "-I", "-S", str(self.runtime), "helper", str(self.file)],
+                [*self.prefix, PYTHON, "-I", "-S", str(self.runtime), "helper", str(self.file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,

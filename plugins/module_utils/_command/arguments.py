@@ -140,6 +140,7 @@ def _parser() -> _Parser:
         one.add_argument("--socket", default=HELPER, metavar="PATH", help=f"where the helper listens ({HELPER})")
         one.add_argument("--wait", type=_seconds, default=5.0, metavar="SECONDS", help="for its first launch (5)")
     verbs.add_parser("helper", help="Run the privileged helper, in the foreground.", add_help=False)
+    verbs.add_parser("operate", help="Do a ready operation (the privileged helper does that).", add_help=False)
     verbs.add_parser("supervise", help="Run the supervisor of a scan directory, in the foreground.", add_help=False)
     verbs.add_parser("logwriter", help="Run the log writer (the supervisor does that itself).", add_help=False)
     verbs.add_parser("step", help="Do a step beside a service that another init runs.", add_help=False)

@@ -29,6 +29,10 @@ def main(arguments: list[str]) -> int:
         from .._helper import daemon as helper
 
         return helper.main(arguments[1:])
+    if verb == "operate":
+        from .._helper._operate import program
+
+        return program.main(arguments[1:])
     if verb == "guard":
         from .._lease._guard import daemon as guard
 
