@@ -132,9 +132,14 @@ def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host)
     assert absent["failed"] and "those are: echo, look, number" in absent["msg"]
 
     # What is wrong leaves everything as it is.
-    code, output = play.run({"echo": {**echo, "timeout": -1, "shell": True}})
-    assert code != 0 and "operations.echo.timeout" in output and "operations.echo.shell" in output
+    code, output = play.run({"echo": {**echo, "timeout": -1, "shell": True}, "mtu": {"ready": "link_mtu", "allow": []}})
+    assert code != 0 and "operations.mtu.links" in output and "operations.echo.timeout" in output and "operations.echo.shell" in output
     assert Helper(socket).call("look")["stdout"] == "seen\n"
+
+    # A ready one is shown as what it is.
+    ready = {"ready": "link_mtu", "links": ["eth1"], "allow": [{"user": STRANGER}]}
+    code, output = play.run({**operations, "mtu": ready}, "--check", "--diff")
+    assert code == 0 and '+                "/sbin/ip",' in output and '+            "ready"' not in output, output
 
     before = host.status()["helper"]["pid"]
     del operations["echo"]
