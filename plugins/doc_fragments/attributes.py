@@ -69,3 +69,27 @@ options:
       - embedded
       - systemd
 """
+
+    # Which store of leases is meant.
+    STORE = r"""
+options:
+  driver:
+    description:
+      - Who keeps the leases.
+      - With V(file) they are locks of the host's kernel. The task has to run on the one host that all who want the lease use,
+        by C(delegate_to) if need be.
+      - With V(etcd) they exclude each other across hosts.
+    type: str
+    default: file
+    choices:
+      - file
+      - etcd
+  parameters:
+    description:
+      - The parameters of the driver, as in C(lease.parameters) of a service's definition.
+      - For V(file) C(directory) is V(/run/holdfast/leases) if it is not given, for an ordinary user
+        V(~/.holdfast/run/leases).
+      - Secrets are in files on the host, which the parameters name.
+    type: dict
+    default: {}
+"""

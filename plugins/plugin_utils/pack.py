@@ -18,6 +18,8 @@ PACKAGES = (
     "_jobs",
     "_lease",
     "_process_state",
+    "_runtime/__init__.py",
+    "_runtime/detached.py",
     "_supervise/__init__.py",
     "_supervise/_embedded",
     "_supervise/_logwriter",

@@ -29,7 +29,7 @@ import select
 import struct
 
 from .._supervise._embedded import identity
-from .._varlink.client import Connection, ConnectionLost, VarlinkError
+from .._varlink.client import Connection, ConnectionLost, NoAnswer, VarlinkError
 from .handover import Handover, Overtaken
 from .interface import EXCLUSIVE_MODE, Busy, LeaseError, NotHeld
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 INTERFACE = "io.holdfast.Guard"
 #: Seconds that an answer may take. What the guard asks its store comes on top of its own work.
 TIMEOUT = 15.0
+#: Seconds that a process has for its end after its connection was closed.
+_DYING = 1.0
 #: struct flock: type, whence, start, length, pid.
 _FLOCK = "hhqqi4x"
 
@@ -91,7 +93,7 @@ class Handle:
         try:
             connection = Connection(f"{folder}/socket", timeout)
         except ConnectionLost as error:
-            if not identity.alive(record["pid"], record["started"]):
+            if _ended(record["pid"], record["started"]):
                 raise GuardGone(f"{name}: its guard (process {record['pid']}) is gone") from None
             raise Unclear(f"{name}: its guard (process {record['pid']}) lives and cannot be asked: {error}") from None
         if connection.peer()[0] != record["pid"]:
@@ -236,7 +238,7 @@ class Handle:
         except VarlinkError as error:
             raise self._translated(error, method) from None
         except ConnectionLost as error:
-            if not identity.alive(*self.guard):
+            if not isinstance(error, NoAnswer) and _ended(*self.guard):
                 raise GuardGone(f"{self.name}: its guard (process {self.guard[0]}) is gone") from None
             raise Unclear(f"{self.name}: {method}: {error}") from None
 
@@ -260,16 +262,32 @@ class Handle:
 
 
 def living(base: str) -> list[dict[str, Any]]:
-    """Give what the guards below *base* have written about themselves, those that have died left out, by name."""
+    """Give what the living guards below *base* have written about themselves, and as `folder` where that was."""
     found = []
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else ():
         try:
-            record = _record(os.path.join(base, name), name)
+            record = {**_record(os.path.join(base, name), name), "folder": name}
         except LeaseError:
             continue
         if identity.alive(record["pid"], record["started"]):
             found.append(record)
     return found
+
+
+def _ended(pid: int, started: int) -> bool:
+    """Say whether a process that has closed a connection ends: the kernel closes first, and it dies a moment later."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return not identity.alive(pid, started)
+    try:
+        if identity.alive(pid, started):
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll(_DYING * 1000)
+        return not identity.alive(pid, started)
+    finally:
+        os.close(descriptor)
 
 
 def _record(folder: str, name: str) -> dict[str, Any]:

@@ -289,7 +289,8 @@ def records(directory: str, resource: str) -> list[tuple[int, dict[str, Any]]]:
     """Give the holder files of *resource* by token. Raises OSError, LeaseError for one that nobody can read."""
     prefix = resource + ".holder."
     found = []
-    for name in os.listdir(directory):
+    # Where nobody has ever made the directory nobody has anything.
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
         number = name[len(prefix) :]
         if not name.startswith(prefix) or not number.isdigit():
             continue

@@ -27,16 +27,17 @@ def environment() -> dict[str, str]:
     return variables
 
 
-def start(command: list[str], log: str) -> None:
+def start(command: list[str], log: str, given: int | None = None) -> None:
     """Start *command* in a session of its own, as a child of init, with its output appended to the file *log*.
 
+    given: the descriptor that is its standard input, instead of nothing.
     Returns as soon as the program runs. Raises OSError if it can not be executed, or *log* not be opened; then
     nothing runs.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     middle = os.fork()
     if middle == 0:
-        _become(command, log, writer)
+        _become(command, log, writer, given)
     os.close(writer)
     with open(reader, "rb") as pipe:
         os.waitpid(middle, 0)
@@ -46,7 +47,7 @@ def start(command: list[str], log: str) -> None:
         raise OSError(code, os.strerror(code), failure.decode("utf-8", "replace").split(":", 1)[1])
 
 
-def _become(command: list[str], log: str, writer: int) -> None:
+def _become(command: list[str], log: str, writer: int, given: int | None) -> None:
     # In a forked child: whatever happens, it must not go on as a second copy of its parent.
     where = log
     try:
@@ -55,7 +56,7 @@ def _become(command: list[str], log: str, writer: int) -> None:
             os._exit(0)
         os.chdir("/")
         os.umask(0o022)
-        null = os.open(os.devnull, os.O_RDONLY)
+        null = os.open(os.devnull, os.O_RDONLY) if given is None else given
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640)
         os.dup2(null, 0)
         os.dup2(output, 1)

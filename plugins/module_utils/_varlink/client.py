@@ -40,6 +40,10 @@ class ConnectionLost(Exception):
     sent = True
 
 
+class NoAnswer(ConnectionLost):
+    """No answer in time; as far as anybody can tell, the other end is still there."""
+
+
 class Connection:
     """One connection; calls are made one after the other. Not for several threads at once.
 
@@ -139,7 +143,7 @@ class Connection:
                 self._patience(patience)
                 data = self._socket.recv(65536)
             except socket.timeout:
-                raise ConnectionLost(f"{self.path}: no answer in time") from None
+                raise NoAnswer(f"{self.path}: no answer in time") from None
             except OSError as error:
                 raise ConnectionLost(f"{self.path}: {error.strerror or error}") from None
             if not data:

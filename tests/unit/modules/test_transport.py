@@ -36,6 +36,7 @@ for name in sys.argv[2:]:
 print(json.dumps(found))
 """
 MODULES = ["services", "service", "service_info"]
+LEASES = ["lease", "lease_info"]
 #: Shipped by the runtime alone.
 DAEMONS = ("_supervise/_embedded", "_supervise/_logwriter", "_process_state", "_command", "_varlink/server")
 
@@ -44,7 +45,7 @@ DAEMONS = ("_supervise/_embedded", "_supervise/_logwriter", "_process_state", "_
 def built(collections_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
     home = str(tmp_path_factory.mktemp("home"))
     process = subprocess.run(
-        [sys.executable, "-c", BUILD, str(collections_path), *MODULES],
+        [sys.executable, "-c", BUILD, str(collections_path), *MODULES, *LEASES],
         capture_output=True,
         text=True,
         check=False,
@@ -64,7 +65,19 @@ def test_no_daemon_is_carried_along(built: dict[str, dict[str, object]], module:
     assert [name for name in ours if name.startswith(DAEMONS)] == []
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", LEASES)
+def test_the_modules_for_leases_carry_drivers_and_no_guard(built: dict[str, dict[str, object]], module: str) -> None:
+    names = built[module]["names"]
+    assert isinstance(names, list)
+    ours = [name.partition("/module_utils/")[2] for name in names if "/supervision/plugins/module_utils/" in name]
+    assert {"_lease/file.py", "_lease/etcd.py", "_lease/handle.py"} <= set(ours)
+    assert [name for name in ours if name.startswith("_lease/_guard/")] == []
+    # Who a process is beyond its pid is the same question on both sides.
+    shared = {"_supervise/_embedded/__init__.py", "_supervise/_embedded/identity.py"}
+    assert [name for name in ours if name.startswith(DAEMONS) and name not in shared] == []
+
+
+@pytest.mark.parametrize("module", MODULES + LEASES)
 def test_a_module_is_small(built: dict[str, dict[str, object]], module: str) -> None:
     size = built[module]["size"]
     assert isinstance(size, int)

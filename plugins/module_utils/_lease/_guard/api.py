@@ -39,7 +39,8 @@ type Hole (name: string, text: string)
 method Status() -> (
   name: string, phase: string, since: float, pid: int, tree: int, driver: string, containment: string,
   identity: string, resources: []Resource, holes: []Hole, facts: [string]string,
-  handover: ?(id: string, role: string, other: string),
+  handover: ?(id: string, role: string, other: string), wants: []string, parameters: object,
+  owner: ?string, until: ?float, note: ?object, store: ?[]string,
   ttl: ?float, valid_for: ?float, valid_until: ?float,
   renewals: ?(count: int, failed: int, slow: int, last: float, worst: float)
 )
@@ -52,6 +53,10 @@ method Release(resource: string) -> ()
 
 # Ends the service in order, gives everything back and ends; answered at once. One that is ending goes on ending.
 method Shutdown() -> ()
+
+# Of holders only, which hold a lease for an owner and have no service: a later end, and the end with a reason.
+method Extend(ttl: float) -> (owner: string, until: ?float, note: object, resources: []Resource)
+method Break(reason: string) -> ()
 
 # Handing over to another guard, see leases.md. Every step may be repeated with the same number of the hand-over.
 type Moving (id: string, source: string, target: string, stage: string, resources: [](name: string, token: int))
@@ -147,7 +152,7 @@ class Api:
                 # First the answer: a guard in line may have ended right after the next line.
                 peer.reply({})
                 self._guard.shut_down()
-            elif not self._hand_over(peer, method.rpartition(".")[2], parameters):
+            elif not self._further(peer, method.rpartition(".")[2], parameters):
                 peer.error(server.METHOD_NOT_FOUND, method=method)
         except (_Inactive, WrongPhase):
             peer.error(f"{INTERFACE}.NotActive", phase=self._guard.state.phase)
@@ -189,6 +194,7 @@ class Api:
         guard = self._guard
         ttl, valid, now = guard.state.ttl, guard.state.valid, time.clock_gettime(time.CLOCK_BOOTTIME)
         return {
+            **guard.told(),
             "name": guard.name,
             "phase": guard.state.phase,
             "since": guard.since,
@@ -257,7 +263,7 @@ class Api:
         if HOT not in driver.capabilities:
             raise DriverRefused(f"driver {driver.name}: what a running service holds cannot be changed; restart it")
 
-    def _hand_over(self, peer: server.Peer, step: str, parameters: dict[str, Any]) -> bool:
+    def _further(self, peer: server.Peer, step: str, parameters: dict[str, Any]) -> bool:
         """Do one step of a hand-over; say whether there is such a step. Raises WrongPhase, LeaseError."""
         if step not in _STEPS:
             return False

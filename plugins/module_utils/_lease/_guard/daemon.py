@@ -134,10 +134,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     base = options.get("state") or ("/run/holdfast/guards" if root else os.path.expanduser("~/.holdfast/run/guards"))
     folder = os.path.join(os.path.realpath(base), options["name"])
     os.makedirs(folder, 0o755, exist_ok=True)
-    # Until the init that inherits it is dead too, no second guard of this service comes this far.
-    lock = _lock(f"{folder}/lock")
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
+    lock_guard(folder)
     containment = options["containment"]
     found = load(options["driver"])
     if "containment" in found.parameters:
@@ -162,6 +159,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     guard = Guard(options["name"], folder, driver, command, containment)
     guard.holes, guard.wait, guard.strict = _own_holes(containment), options["wait"], options["safety"] == "strict"
     guard.watching = Watching(guard, definition.get("readiness"), definition.get("health"))
+    guard.parameters = options["parameters"]
     guard.resources = [resource for resource, _mode in resources]
     Api(guard, f"{folder}/socket")
     try:
@@ -197,16 +195,23 @@ def _secrets(folder: str) -> dict[str, str]:
     return found
 
 
-def _lock(path: str) -> int:
-    """Take the guard's own lock; one that a dead guard's init still has is waited for. Raises files.Busy, OSError."""
+def lock_guard(folder: str) -> int:
+    """Take the guard's own lock, for as long as the given descriptor is open; one that a dead guard's init still has is waited for.
+
+    Until that init is dead too, no second guard of this service comes any further. Raises files.Busy, OSError.
+    """
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            return files.lock(path)
+            lock = files.lock(f"{folder}/lock")
+            break
         except files.Busy:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(0.01)
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
 
 
 def _own_holes(containment: str) -> list[Hole]:

@@ -26,6 +26,7 @@ from .worker import Worker, attempt
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ..._supervise._embedded.children import Exited
     from ..._supervise._embedded.loop import Timer
@@ -57,6 +58,7 @@ class Guard:
         self.containment = containment
         self.holes: list[Hole] = []
         self.resources: list[str] = []
+        self.parameters: dict[str, Any] = {}
         self.wait = True
         self.strict = True
         self.loop = Loop()
@@ -116,6 +118,7 @@ class Guard:
     def publish(self) -> None:
         """Write down what we are at, for those who ask without asking us. An error is swallowed."""
         record = {
+            **self.told(),
             "name": self.name,
             "phase": self.state.phase,
             "ready": self.watching.ready,
@@ -133,6 +136,10 @@ class Guard:
             files.replace(f"{self.folder}/state.json", json.dumps(record).encode())
         except OSError as error:
             self.say(f"{self.folder}/state.json: {error.strerror}")
+
+    def told(self) -> dict[str, Any]:
+        """Give what a guard of this kind tells beyond what all tell."""
+        return {"wants": self.resources, "parameters": self.parameters}
 
     def say(self, text: str) -> None:
         """Tell people, where the service's output goes."""

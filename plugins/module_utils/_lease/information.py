@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can be told of the leases of this host, and of resources in a store: for people, changes nothing. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import mutex, places
+from .drivers import load
+from .handle import Handle, living
+from .interface import HANDOVER, LeaseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def guard(base: str, folder: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell of one living guard or holder: what it says if it answers, else what it has written down (`answers`)."""
+    try:
+        with Handle.attach(folder, base, 5.0) as handle:
+            status = {**record, **handle.inquire(), "answers": True}
+    except LeaseError as error:
+        status = {**record, "answers": False, "problem": str(error)}
+    left = status.get("valid_for")
+    until = [moment for moment in (status.get("until"), None if left is None else time.time() + left) if moment]
+    return {
+        "name": status["name"],
+        "kind": "holder" if status.get("owner") else "service",
+        "owner": status.get("owner") or "",
+        "phase": status["phase"],
+        "since": status["since"],
+        "pid": status["pid"],
+        "tree": status["tree"],
+        "driver": status["driver"],
+        "containment": status["containment"],
+        "resources": status["resources"],
+        "wants": status.get("wants") or [one["name"] for one in status["resources"]],
+        "valid_until": min(until) if until else None,
+        "handover": status.get("handover"),
+        "holes": status["holes"],
+        "answers": status["answers"],
+        "problem": status.get("problem", ""),
+    }
+
+
+def everything(bases: list[str]) -> list[dict[str, Any]]:
+    """Tell of all living guards and holders below *bases*."""
+    found = []
+    for base in bases:
+        for record in living(base):
+            found.append(guard(base, record["folder"], record))
+    return sorted(found, key=lambda one: (one["kind"], one["name"], one["owner"]))
+
+
+def resource(name: str, driver: str, parameters: Mapping[str, Any], guards: list[dict[str, Any]]) -> dict[str, Any]:
+    """Tell who holds *name* by the word of its store, what hand-over keeps it, and who waits for it on this host."""
+    waiters = [one["owner"] or one["name"] for one in guards if one["phase"] == "standby" and name in one["wants"]]
+    result: dict[str, Any] = {"name": name, "holders": [], "handover": None, "waiters": waiters, "problem": ""}
+    try:
+        made = load(driver)("lease_info", parameters)
+        try:
+            result["holders"] = [mutex.told(holder) for holder in made.owners(name)]
+            mark = made.handed_over(name) if HANDOVER in made.capabilities else None
+            result["handover"] = mark.write() if mark else None
+        finally:
+            made.free()
+    except LeaseError as error:
+        result["problem"] = str(error)
+    return result
+
+
+def lease_info(options: Mapping[str, Any], guards_base: str) -> dict[str, Any]:
+    """Do the task of the module lease_info."""
+    guards = everything([guards_base, places.holders()])
+    parameters = dict(options["parameters"] or {})
+    if options["driver"] == "file":
+        parameters.setdefault("directory", os.path.join(os.path.dirname(places.holders()), "leases"))
+    chosen = options["services"]
+    resources = [resource(name, options["driver"], parameters, guards) for name in options["names"] or ()]
+    return {
+        "changed": False,
+        "guards": [one for one in guards if chosen is None or one["name"] in chosen],
+        "leases": resources,
+    }
