@@ -118,34 +118,30 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Name this run; the same name in all of its tasks
+  ansible.builtin.set_fact:
+    lease_owner: "migrate-{{ now(utc=true).strftime('%Y%m%dT%H%M%S%f') }}"
+  run_once: true
+
 - name: Migrate the database, one play at a time
-  hosts: databases[0]
-  vars:
-    run_id: "migrate-{{ lookup('ansible.builtin.pipe', 'hostname') }}-{{ now(utc=true).strftime('%Y%m%dT%H%M%S') }}"
-  tasks:
-    - name: Keep the name of this run
-      ansible.builtin.set_fact:
-        lease_owner: "{{ run_id }}"
+  block:
+    - name: Be the only one
+      holdfast.supervision.lease:
+        name: migration
+        owner: "{{ lease_owner }}"
+        ttl: 1800
+        wait: 120
+      register: mutex
 
-    - name: Migrate
-      block:
-        - name: Be the only one
-          holdfast.supervision.lease:
-            name: migration
-            owner: "{{ lease_owner }}"
-            ttl: 1800
-            wait: 120
-          register: mutex
-
-        - name: Do it
-          ansible.builtin.command: /srv/db/migrate --fencing-token {{ mutex.token }}
-          changed_when: true
-      always:
-        - name: Let others in
-          holdfast.supervision.lease:
-            name: migration
-            owner: "{{ lease_owner }}"
-            state: released
+    - name: Do it
+      ansible.builtin.command: /srv/db/migrate --fencing-token {{ mutex.token }}
+      changed_when: true
+  always:
+    - name: Let others in
+      holdfast.supervision.lease:
+        name: migration
+        owner: "{{ lease_owner }}"
+        state: released
 
 - name: The same for plays of several controllers that work on different hosts
   holdfast.supervision.lease:

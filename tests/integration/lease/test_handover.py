@@ -69,6 +69,18 @@ class Pair:
 @pytest.fixture
 def pair(guards: Guards) -> Pair:
     """`a` is active and beats, `b` stands by."""
+    return _started(guards)
+
+
+@pytest.fixture(params=["file", "etcd"])
+def any_pair(request: pytest.FixtureRequest, guards: Guards) -> Pair:
+    """The same with each driver that hands over."""
+    if request.param == "etcd":
+        guards.use_etcd(request.getfixturevalue("etcd").endpoints)
+    return _started(guards)
+
+
+def _started(guards: Guards) -> Pair:
     made = Pair(guards)
     made.start("a")
     guards.until("a", "active")
@@ -78,7 +90,8 @@ def pair(guards: Guards) -> Pair:
     return made
 
 
-def test_the_target_gets_it_with_the_next_token_though_another_was_first_in_line(pair: Pair) -> None:
+def test_the_target_gets_it_with_the_next_token_though_another_was_first_in_line(any_pair: Pair) -> None:
+    pair = any_pair
     pair.kill("b")
     pair.start("c")
     pair.guards.until("c", "standby")
@@ -94,7 +107,8 @@ def test_the_target_gets_it_with_the_next_token_though_another_was_first_in_line
     assert moving.arrived(pair.place("a"), pair.place("b"))
 
 
-def test_it_can_be_handed_back(pair: Pair) -> None:
+def test_it_can_be_handed_back(any_pair: Pair) -> None:
+    pair = any_pair
     first = pair.move()["r"]
     pair.running["a"].wait(20)
     pair.supervise()
@@ -103,13 +117,15 @@ def test_it_can_be_handed_back(pair: Pair) -> None:
     assert overlaps(pair.history)[1] == []
 
 
-def test_what_was_added_while_the_service_ran_moves_along(pair: Pair) -> None:
+def test_what_was_added_while_the_service_ran_moves_along(any_pair: Pair) -> None:
+    pair = any_pair
     with pair.at("a") as source:
         token = source.acquire("disk")["disk"]
     assert pair.move()["disk"] == token + 1
 
 
-def test_cancelled_before_the_end_the_source_never_stops(pair: Pair) -> None:
+def test_cancelled_before_the_end_the_source_never_stops(any_pair: Pair) -> None:
+    pair = any_pair
     with pair.at("a") as source, pair.at("b") as target:
         child = source.get_child()
         source.prepare_out("h", target.prepare_in("h"), 30)
@@ -121,7 +137,8 @@ def test_cancelled_before_the_end_the_source_never_stops(pair: Pair) -> None:
         assert source.get_child() == child
 
 
-def test_cancelled_after_the_end_only_the_source_gets_it_back(pair: Pair) -> None:
+def test_cancelled_after_the_end_only_the_source_gets_it_back(any_pair: Pair) -> None:
+    pair = any_pair
     pair.start("c")
     pair.guards.until("c", "standby")
     with pair.at("a") as source, pair.at("b") as target:
@@ -155,7 +172,8 @@ def test_the_target_takes_nothing_that_somebody_had_in_between(pair: Pair) -> No
     assert pair.phase("a") == "standby"
 
 
-def test_completing_in_is_refused_while_the_source_runs_and_may_be_repeated(pair: Pair) -> None:
+def test_completing_in_is_refused_while_the_source_runs_and_may_be_repeated(any_pair: Pair) -> None:
+    pair = any_pair
     with pair.at("a") as source, pair.at("b") as target:
         state = source.prepare_out("h", target.prepare_in("h"), 30)
         with pytest.raises(Busy):
@@ -209,6 +227,15 @@ STEPS: dict[str, Callable[[Pair], object]] = {"prepared": _prepared, "ending": _
 @pytest.mark.parametrize("victims", ["a", "b", "ab"])
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_crash_at_any_step_the_same_hand_over_is_finished(pair: Pair, step: str, victims: str) -> None:
+    _crash_and_finish(pair, step, victims)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_after_a_crash_of_both_in_a_store_the_same_hand_over_is_finished(remote: Guards, step: str) -> None:
+    _crash_and_finish(_started(remote), step, "ab")
+
+
+def _crash_and_finish(pair: Pair, step: str, victims: str) -> None:
     STEPS[step](pair)
     for name in victims:
         pair.kill(name)

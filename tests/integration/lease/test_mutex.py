@@ -20,7 +20,7 @@ from typing import Any
 
 import procs
 import pytest
-from etcds import ETCD, Cluster
+from etcds import Cluster
 from guarded import PYTHON
 from waiting import wait_until
 
@@ -47,15 +47,6 @@ class Hosts:
         return living(str(self.base / place))
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    if ETCD is None:
-        pytest.skip("needs etcd")
-    made = Cluster().start()
-    yield made
-    made.close()
-
-
 @pytest.fixture(params=["file", "etcd"])
 def hosts(request: pytest.FixtureRequest, runtime: Path) -> Iterator[Hosts]:
     base = Path(tempfile.mkdtemp(prefix="hf-mutex-"))
@@ -63,7 +54,7 @@ def hosts(request: pytest.FixtureRequest, runtime: Path) -> Iterator[Hosts]:
         parameters: dict[str, Any] = {"directory": str(base / "leases")}
         (base / "leases").mkdir(mode=0o700)
     else:
-        cluster = request.getfixturevalue("cluster")
+        cluster: Cluster = request.getfixturevalue("etcd")
         parameters = {"endpoints": cluster.endpoints, "prefix": f"/{base.name}", "ttl": 4}
     yield Hosts(runtime, base, request.param, parameters)
     for place in base.iterdir():
