@@ -96,6 +96,10 @@ guards:
       description: Who keeps the lease.
       type: str
       returned: always
+    parameters:
+      description: The parameters of its driver.
+      type: dict
+      returned: always
     containment:
       description: What ties the service to its guard.
       type: str

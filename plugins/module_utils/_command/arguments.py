@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from .._helper.client import SOCKET as HELPER
+from .arguments_lease import add_lease
 from .exits import USAGE, CommandError
 
 TYPE_CHECKING = False
@@ -115,9 +116,7 @@ def _parser() -> _Parser:
     why.add_argument("-n", "--lines", type=_count, default=20, metavar="N", help="how many events (20)")
     why.add_argument("--json", action="store_true", help="for programs")
 
-    lease = add("lease", "Show the guards of leased services: what they hold, with which tokens, and who stands by.")
-    lease.add_argument("what", metavar="list", choices=["list"])
-    lease.add_argument("--json", action="store_true", help="for programs")
+    add_lease(add("lease", "See who holds what under which lease, and change it."), common, _seconds)
 
     add("version", "Show the version of this runtime and of the running supervisor.")
     selftest = add("selftest", "Load every module of this runtime and read the live state of a scan directory.")
@@ -145,6 +144,8 @@ def _parser() -> _Parser:
     verbs.add_parser("logwriter", help="Run the log writer (the supervisor does that itself).", add_help=False)
     verbs.add_parser("step", help="Do a step beside a service that another init runs.", add_help=False)
     verbs.add_parser("guard", help="Run a command while it holds leases, in the foreground.", add_help=False)
+    verbs.add_parser("hold", help="Hold a lease for an owner, in the foreground.", add_help=False)
+    verbs.add_parser("register", help="Hold the lease of this host, in the foreground.", add_help=False)
     verbs.add_parser("help", help="Explain a verb.", add_help=False)
     return parser
 

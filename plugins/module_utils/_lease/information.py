@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from . import mutex, places
@@ -38,6 +37,7 @@ def guard(base: str, folder: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "pid": status["pid"],
         "tree": status["tree"],
         "driver": status["driver"],
+        "parameters": status.get("parameters") or {},
         "containment": status["containment"],
         "resources": status["resources"],
         "wants": status.get("wants") or [one["name"] for one in status["resources"]],
@@ -80,7 +80,7 @@ def lease_info(options: Mapping[str, Any], guards_base: str) -> dict[str, Any]:
     guards = everything([guards_base, places.holders()])
     parameters = dict(options["parameters"] or {})
     if options["driver"] == "file":
-        parameters.setdefault("directory", os.path.join(os.path.dirname(places.holders()), "leases"))
+        parameters.setdefault("directory", places.leases())
     chosen = options["services"]
     resources = [resource(name, options["driver"], parameters, guards) for name in options["names"] or ()]
     return {

@@ -28,6 +28,11 @@ class Place:
         """Find the guard that is there now, which may have been started since the last step. Raises LeaseError."""
         return Handle.attach(self.name, self.base)
 
+    def cancel(self, handover: str) -> str:
+        """Take a hand-over from here back; give what became of it. Raises LeaseError."""
+        with self.attach() as handle:
+            return handle.cancel(handover)
+
     def status(self) -> dict[str, Any]:
         """Give its status, {} if none is there. Raises LeaseError."""
         try:
@@ -81,8 +86,7 @@ def _out(source: Place, handover: str, target: str, seconds: float, timeout: flo
 
 def _cancel(source: Place, handover: str) -> str:
     try:
-        with source.attach() as handle:
-            returning = handle.cancel(handover) == RETURNING
+        returning = source.cancel(handover) == RETURNING
     except LeaseError:
         return ""
     return f"{source.name} was asked to go on. " if returning else ""

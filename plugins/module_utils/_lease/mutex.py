@@ -129,7 +129,7 @@ class Mutex:
         left = self.others()
         if left:
             raise HeldByOther(
-                f"{self.resource}: {_sentence(left[0])}, which is not a holder of this host. "
+                f"{self.resource}: {sentence(left[0])}, which is not a holder of this host. "
                 "A service gives it back when it is stopped; a holder of another host is broken there",
                 left,
             )
@@ -194,7 +194,7 @@ class Mutex:
 
     def _who(self, wait: float, answer: dict[str, Any]) -> str:
         found = self.others()
-        text = "; ".join(map(_sentence, found)) or str(answer.get("message"))
+        text = "; ".join(map(sentence, found)) or str(answer.get("message"))
         return f"{self.resource}: not got within {wait:g} s: {text}. {self._cure()}"
 
     def _cure(self) -> str:
@@ -217,7 +217,8 @@ def told(holder: Holder) -> dict[str, Any]:
     }
 
 
-def _sentence(holder: dict[str, Any]) -> str:
+def sentence(holder: dict[str, Any]) -> str:
+    """Say who has it, since when and until when."""
     host = f" on {holder['host']}" if holder["host"] else ""
     text = f"{holder['owner']}{host} has it (process {holder['pid']}, token {holder['token']}) since {moment(holder['since'])}"
     return text + (f", until {moment(holder['until'])} at the latest" if holder["until"] else "")

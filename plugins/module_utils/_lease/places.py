@@ -26,6 +26,11 @@ def holders() -> str:
     return _run("mutexes")
 
 
+def leases() -> str:
+    """Give the directory of the driver `file` when nobody has named one."""
+    return _run("leases")
+
+
 def folder_of(driver: str, parameters: Mapping[str, Any], resource: str, owner: str) -> str:
     """Give the name of a holder's folder: one for each owner of a resource of a store.
 

@@ -45,7 +45,7 @@ def _mutex(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         mutex.check(options["name"], options["owner"], options["ttl"], options["wait"])
     parameters = dict(options["parameters"] or {})
     if options["driver"] == "file":
-        parameters.setdefault("directory", _directory())
+        parameters.setdefault("directory", places.leases())
     program = [options["python"], "-I", "-S", os.path.join(_runtime(options["runtime_directory"]), "current")]
     one = mutex.Mutex(options["name"], options["owner"] or "", options["driver"], parameters, program)
     if options["state"] == "held":
@@ -165,7 +165,3 @@ def guards_of(scan: str | None) -> str:
 def _runtime(given: str | None) -> str:
     default = "/usr/local/lib/holdfast" if os.geteuid() == 0 else os.path.expanduser("~/.holdfast/lib")
     return os.path.abspath(given or default)
-
-
-def _directory() -> str:
-    return os.path.join(os.path.dirname(places.holders()), "leases")

@@ -56,7 +56,7 @@ def test_the_command_line_tells_who_holds_and_who_stands_by(pair: tuple[Scan, Sc
     add(other, leases)
     wait_until(both(one, other), 30)
     line = one.run("lease", "list").stdout.splitlines()[1].split()
-    assert (line[0], line[1], line[4:]) == ("billing", "active", ["billing", "(1)"])
+    assert (line[0], line[1], line[4:]) == ("billing", "active", ["billing", "(1)", "-"])
     guards = json.loads(other.run("lease", "list", "--json").stdout)["guards"]
     assert [(guard["phase"], guard["resources"]) for guard in guards] == [("standby", [])]
     procs.kill(guards[0]["pid"])
