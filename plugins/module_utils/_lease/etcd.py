@@ -156,6 +156,12 @@ class Etcd(Driver):
         (view,) = self._asking(lambda: store.read(self._tenure.client, [keys], self._tenure.deadline()))
         return [holder_of(resource, tenure) for _lease, _created, tenure in view.holders.values()]
 
+    def all_owners(self) -> list[Holder]:
+        """Read everything below the prefix."""
+        prefix = self._parameters.prefix
+        found = self._asking(lambda: store.holders(self._tenure.client, prefix, self._tenure.deadline()))
+        return [holder_of(resource, tenure) for resource, tenure in found]
+
     def annotate(self, note: Mapping[str, Any]) -> None:
         """Write the holders' keys anew."""
         if len(json.dumps(dict(note))) > _NOTE_LIMIT:

@@ -221,6 +221,16 @@ class File(Driver):
         except OSError as error:
             raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
 
+    def all_owners(self) -> list[Holder]:
+        """Read all holder files of those who live."""
+        try:
+            names = resources(self.directory)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+        return [holder for name in names for holder in self.owners(name) if holder.alive is not False]
+
     def annotate(self, note: Mapping[str, Any]) -> None:
         """Write the holder files anew."""
         if len(json.dumps(dict(note))) > _NOTE_LIMIT:

@@ -121,10 +121,10 @@ class Grant:
 class Holder:
     """Who holds a resource, for people and for waiting. alive: None where nobody can tell from here.
 
-    note: what the holder has written beside it; from a stranger, so nothing is decided by it.
+    note: what the holder has written beside it; from a stranger, so nothing is decided by it. host: its node name.
     """
 
-    __slots__ = ("alive", "mode", "name", "note", "pid", "resource", "since", "token")
+    __slots__ = ("alive", "host", "mode", "name", "note", "pid", "resource", "since", "token")
 
     def __init__(
         self,
@@ -136,6 +136,7 @@ class Holder:
         since: float,
         alive: bool | None,
         note: Mapping[str, Any] | None = None,
+        host: str = "",
     ) -> None:
         self.resource = resource
         self.mode = mode
@@ -145,6 +146,7 @@ class Holder:
         self.since = since
         self.alive = alive
         self.note = dict(note or {})
+        self.host = host
 
     def __str__(self) -> str:
         return f"{self.name} (process {self.pid}, token {self.token})"
@@ -254,6 +256,10 @@ class Driver(ABC):
     @abstractmethod
     def owners(self, resource: str) -> list[Holder]:
         """Ask the store who holds *resource*. For people: nothing is decided by the answer. Raises LeaseError."""
+
+    def all_owners(self) -> list[Holder]:
+        """Ask the store who holds anything at all. For people and inventories, as `owners`. Raises LeaseError."""
+        raise LeaseError(f"driver {self.name}: cannot tell of all its resources")
 
     def renew(self) -> None:
         """Renew all that is held and set `good_from`; only where RENEWS is declared.

@@ -325,6 +325,7 @@ def holder_of(resource: str, token: int, record: dict[str, Any]) -> Holder:
         record["since"],
         alive,
         note if isinstance(note, dict) else {},
+        os.uname().nodename,
     )
 
 

@@ -134,6 +134,17 @@ def read(client: Client, keys: list[Keys], deadline: float) -> list[View]:
     ]
 
 
+def holders(client: Client, prefix: str, deadline: float) -> list[tuple[str, dict[str, Any]]]:
+    """Read who holds what below *prefix*: resource and tenure, by key. Raises EtcdError, StoreUnavailable."""
+    request = {"key": text64(prefix), "range_end": text64(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
+    found = []
+    for one in client.call("/v3/kv/range", request, deadline).get("kvs") or ():
+        resource, slash, rest = plain(one["key"])[len(prefix) :].partition("/")
+        if slash and rest.startswith("holder/"):
+            found.append((resource, _record(one)))
+    return found
+
+
 def revision_of(reply: dict[str, Any]) -> int:
     """Give the store's revision of an answer."""
     return int((reply.get("header") or {}).get("revision", 0))

@@ -365,4 +365,5 @@ def holder_of(resource: str, tenure: Mapping[str, Any]) -> Holder:
         float(tenure.get("since", 0.0)),
         None,
         note if isinstance(note, dict) else None,
+        str(tenure.get("host", "")),
     )

@@ -17,11 +17,11 @@ from ..interface import HANDOVER, DriverRefused, LeaseError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Optional
 
     from .guard import Guard
 
-    Answer = Callable[[LeaseError | None, dict[str, Any]], None]
+    Answer = Callable[[Optional[LeaseError], dict[str, Any]], None]
 
 #: Why the service is asked to end.
 REASON = "handed over"

@@ -190,9 +190,9 @@ class HolderApi(Api):
         super().__init__(holder, path)
         self._holder = holder
 
-    def _further(self, peer: server.Peer, method: str, parameters: dict[str, Any]) -> bool:
+    def _further(self, peer: server.Peer, step: str, parameters: dict[str, Any]) -> bool:
         holder = self._holder
-        if method == "Extend":
+        if step == "Extend":
             seconds = parameters.get("ttl")
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
                 raise DriverRefused("ttl has to be a number of seconds")
@@ -202,7 +202,7 @@ class HolderApi(Api):
             else:
                 peer.reply(holder.told())
             return True
-        if method == "Break":
+        if step == "Break":
             reason = str(parameters.get("reason") or "")
             if not reason:
                 raise DriverRefused("breaking a lease needs a reason")
@@ -210,7 +210,7 @@ class HolderApi(Api):
             peer.reply({})
             holder.shut_down()
             return True
-        if method in ("PrepareOut", "PrepareIn", "CompleteOut", "CompleteIn", "Cancel", "Acquire", "Release"):
+        if step in ("PrepareOut", "PrepareIn", "CompleteOut", "CompleteIn", "Cancel", "Acquire", "Release"):
             peer.error(f"{INTERFACE}.Refused", message=f"{holder.name}: holds a lease for {holder.owner}, no service")
             return True
-        return super()._further(peer, method, parameters)
+        return super()._further(peer, step, parameters)
