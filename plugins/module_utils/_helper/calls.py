@@ -13,6 +13,8 @@ import time
 
 from .._varlink.server import Refused
 from . import audit, interface, journal, worker
+from .reader import Reader
+from .sharing import Sharing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,15 +35,21 @@ KEPT_OUTPUT = 8192
 
 
 class Call:
-    """A call that waits for its turn or is at work. clients: who is to hear of its end; peer: who made it."""
+    """A call that waits for its turn or is at work. clients: who is to hear of its end; peer: who made it.
 
-    __slots__ = ("_digest", "clients", "id", "operation", "peer", "values", "worker")
+    first: the call whose run it shares; sharers: those that share its own. reader: who is told its output as it comes.
+    """
+
+    __slots__ = ("_digest", "clients", "first", "id", "operation", "peer", "reader", "sharers", "values", "worker")
 
     def __init__(self, client: Client, operation: Operation, values: dict[str, Any], id_: str) -> None:
         self.clients: list[Client] = []
         self.peer = client.peer
         self.operation = operation
         self.values = values
+        self.first = self
+        self.sharers: list[Call] = []
+        self.reader: Client | None = None
         self.id = id_
         self._digest = ""
         self.worker: worker.Run | None = None
@@ -74,6 +82,7 @@ class Calls:
         self._working: list[Call] = []
         self._hanging: list[worker.Run] = []
         self._named: dict[tuple[int, str], Call] = {}
+        self._sharing = Sharing()
         self._stopping = False
 
     @property
@@ -89,10 +98,21 @@ class Calls:
             self._conclude(call, "stopping", interface.STOPPING, {})
         self._pool.stop()
 
-    def make(self, client: Client, operation: Operation, values: dict[str, Any], id_: str) -> None:
-        """Make a call with checked *values* for a client that may, and have it wait. Raises Refused."""
+    def make(
+        self,
+        client: Client,
+        operation: Operation,
+        values: dict[str, Any],
+        id_: str,
+        patience: float | None = None,
+        reads: bool = False,
+    ) -> None:
+        """Make a call with checked *values* for a client that may, and have it wait. Raises Refused.
+
+        patience: seconds after which the client is told that they are over; reads: it wants the output as it comes.
+        """
         call = Call(client, operation, values, id_)
-        if call.id and self._repeated(client, call):
+        if call.id and self._repeated(client, call, patience):
             return
         if self._stopping:
             raise Refused(interface.STOPPING)
@@ -102,11 +122,14 @@ class Calls:
         if len(self._hanging) >= ABANDONED:
             audit.record("call", client.peer, operation=operation.name, outcome="busy")
             raise Refused(interface.BUSY, message=f"{len(self._hanging)} workers hang in the kernel")
-        self._join(client, call)
+        self._join(client, call, patience)
+        if reads:
+            call.reader = client
         if call.id:
             self._named[call.peer.uid, call.id] = call
-        self._waiting.append(call)
-        self._begin_some()
+        if not (operation.coalesce and self._sharing.join(call)):
+            self._waiting.append(call)
+            self._begin_some()
 
     def count(self, client: Client, operation: Operation) -> None:
         """Count a call that is to begin. Raises Refused when there were too many."""
@@ -126,7 +149,7 @@ class Calls:
         """Give what became of the call *id_* of a user, as the method Outcome does."""
         named = self._named.get((uid, id_))
         if named is not None:
-            state = journal.RUNNING if named.worker is not None else journal.NEVER_BEGAN
+            state = journal.RUNNING if named.first.worker is not None else journal.NEVER_BEGAN
             return {"state": state, "operation": named.operation.name, "result": None, "error": None}
         entry = self._journal.read(uid, id_)
         if entry is None:
@@ -136,15 +159,22 @@ class Calls:
         result = kept.get("parameters") if kept and not error else None
         return {"state": entry["state"], "operation": entry["operation"], "result": result, "error": error}
 
-    def _join(self, client: Client, call: Call) -> None:
+    def _join(self, client: Client, call: Call, patience: float | None) -> None:
         """Have a client wait for the end of a call."""
         call.clients.append(client)
-        client.wait(lambda: self._left(client, call))
+        client.wait(lambda late: self._left(client, call, late), patience)
 
-    def _left(self, client: Client, call: Call) -> None:
-        """Do as declared with a call for which nobody waits any more."""
+    def _left(self, client: Client, call: Call, late: bool) -> None:
+        """End a call for which nobody waits any more: of one that left if that is declared, of one that is late always."""
         call.clients.remove(client)
-        if call.clients or call.operation.on_disconnect != "cancel":
+        if call.reader is client:
+            call.reader = None
+            if call.worker is not None:
+                call.worker.read_on()
+        call = call.first
+        if call.clients or any(one.clients for one in call.sharers):
+            return
+        if not late and call.operation.on_disconnect != "cancel":
             return
         if call.worker is not None:
             call.worker.kill(worker.CANCELLED)
@@ -152,13 +182,13 @@ class Calls:
             self._waiting.remove(call)
             self._conclude(call, "cancelled", interface.STOPPING, {})
 
-    def _repeated(self, client: Client, call: Call) -> bool:
+    def _repeated(self, client: Client, call: Call, patience: float | None) -> bool:
         """Give a call whose id was used before the answer of the first one, or have it wait for that."""
         peer = client.peer
         first = self._named.get((peer.uid, call.id))
         if first is not None:
             _expect(first.digest, call)
-            self._join(client, first)
+            self._join(client, first, patience)
             return True
         entry = self._journal.read(peer.uid, call.id)
         if entry is None:
@@ -184,7 +214,8 @@ class Calls:
             if len(self._working) >= AT_WORK:
                 return
             uid = call.peer.uid
-            if counts.get(uid, 0) < AT_WORK_OF_ONE and self._pool.has_room(call.operation):
+            room = counts.get(uid, 0) < AT_WORK_OF_ONE and self._pool.has_room(call.operation)
+            if room and self._sharing.may_begin(call):
                 counts[uid] = counts.get(uid, 0) + 1
                 self._waiting.remove(call)
                 self._begin(call)
@@ -196,12 +227,17 @@ class Calls:
             self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {error.strerror}"})
             return
         self._working.append(call)
-        if not call.journalled:
+        self._sharing.begins(call)
+        if call.reader is not None:
+            call.worker.sink = Reader(call.reader, call.worker)
+        if not call.journalled and not call.sharers:
             call.worker.begin()
             return
+        run = call.worker
         try:
-            one = call.worker
-            self._journal.begin(call.peer.uid, call.id, call.operation.name, call.digest, one.pid, one.started)
+            for one in (call, *call.sharers):
+                if one.journalled:
+                    self._journal.begin(one.peer.uid, one.id, one.operation.name, one.digest, run.pid, run.started)
         except OSError as error:
             call.worker.message = f"the journal: {error.strerror}"
             call.worker.kill(worker.CANCELLED)
@@ -210,6 +246,7 @@ class Calls:
 
     def _ended(self, call: Call, one: worker.Run) -> None:
         self._working.remove(call)
+        self._sharing.ended(call)
         name = call.operation.name
         if one.outcome == worker.EXITED:
             self._conclude(call, "exited", "", _result(one, worker.OUTPUT))
@@ -237,11 +274,20 @@ class Calls:
             self._drained()
 
     def _conclude(self, call: Call, outcome: str, error: str, parameters: dict[str, Any]) -> None:
-        """Write down how a call ended, keep that, and tell whoever waits for it."""
+        """Write down how a call and those that share its run ended, keep that, and tell whoever waits for it."""
+        if call.worker is None:
+            self._sharing.left(call)
+        for one in (call, *call.sharers):
+            one.worker = call.worker
+            self._conclude_one(one, outcome, error, parameters)
+
+    def _conclude_one(self, call: Call, outcome: str, error: str, parameters: dict[str, Any]) -> None:
         details: dict[str, Any] = {"operation": call.operation.name, "parameters": call.operation.masked(call.values)}
         if call.id:
             details["id"] = call.id
         details["outcome"] = outcome
+        if call.first is not call:
+            details["shared"] = True
         if call.worker is not None:
             details.update(worker=call.worker.pid, duration=round(call.worker.duration, 6))
             if outcome == "exited":
@@ -261,7 +307,14 @@ class Calls:
         if call.id:
             self._named.pop((call.peer.uid, call.id), None)
         for client in call.clients:
-            client.done(error, parameters)
+            if client is not call.reader:
+                client.done(error, parameters)
+            elif error:
+                call.reader.done(error, parameters)
+            else:
+                # It has read the outputs.
+                result = {**parameters, "stdout": "", "stderr": ""}
+                call.reader.done("", {"stdout": None, "stderr": None, "result": result})
 
 
 def digest(operation: Operation, values: dict[str, Any]) -> str:

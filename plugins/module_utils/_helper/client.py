@@ -16,7 +16,7 @@ import os
 import time
 
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
-from . import interface
+from . import down, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class HelperError(Exception):
 
 class HelperGone(HelperError):
     """No helper answers; the call was not begun. Whoever supervises the caller should know."""
+
+
+class HelperDown(HelperGone):
+    """There is no helper, and none is to be expected: it was stopped on purpose, or can't start. Told at once."""
 
 
 class OutcomeUnknown(HelperError):
@@ -84,14 +88,51 @@ class Helper:
         while self._kept:
             self._kept.pop()[1].close()
 
-    def call(self, operation: str, parameters: dict[str, Any] | None = None, id_: str = "") -> dict[str, Any]:
+    def call(
+        self,
+        operation: str,
+        parameters: dict[str, Any] | None = None,
+        id_: str = "",
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
         """Run an operation and give exit, stdout, stderr, truncated, duration and, of a function, result.
 
         Raises HelperGone, OutcomeUnknown, and HelperError for what the helper refused or could not do. A program that
-        ended with another exit code than 0 is no error here.
+        ended with another exit code than 0 is no error here. timeout: seconds after which the helper ends the call, unless
+        others wait for it too; the error is DeadlinePassed.
         """
         id_ = id_ or os.urandom(16).hex()
-        return self._ask("Call", {"operation": operation, "parameters": parameters or {}, "id": id_}, id_)
+        request: dict[str, Any] = {"operation": operation, "parameters": parameters or {}, "id": id_}
+        if timeout is not None:
+            request["timeout"] = timeout
+        return self._ask("Call", request, id_)
+
+    def stream(
+        self, operation: str, parameters: dict[str, Any] | None = None, timeout: float | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """Run an operation and give what it writes as it comes: ("stdout", text), ("stderr", text), and last ("result", what
+        `call` gives, without outputs).
+
+        The program waits while nothing is asked for. It is not called again when the helper dies in its middle: raises
+        OutcomeUnknown then, and else as `call`.
+        """
+        id_ = os.urandom(16).hex()
+        request = {"operation": operation, "parameters": parameters or {}, "id": id_, "timeout": timeout}
+        self._wait_for_first_launch()
+        try:
+            connection = Connection(self.path, min(self.answer, 10.0))
+        except ConnectionLost as error:
+            raise self._gone(str(error)) from None
+        with connection:
+            try:
+                for reply in connection.stream(f"{interface.INTERFACE}.Stream", request, self.answer):
+                    for name in ("stdout", "stderr", "result"):
+                        if reply[name] is not None:
+                            yield name, reply[name]
+            except VarlinkError as error:
+                raise _translated(error, id_) from None
+            except ConnectionLost as error:
+                raise OutcomeUnknown(id_, f"{error}; ask for the outcome of {id_}") from None
 
     def start(self, operation: str, parameters: dict[str, Any] | None = None, id_: str = "") -> dict[str, Any]:
         """Begin an operation as a job and give that, without waiting for its end. The same id again is the same job.
@@ -162,6 +203,8 @@ class Helper:
                     connection = Connection(self.path, min(self.answer, 10.0))
                 except ConnectionLost as error:
                     trouble = str(error)
+                    if not sent and down.look(self.path):
+                        break
                     continue
             try:
                 reply = connection.call(f"{interface.INTERFACE}.{method}", parameters, left)
@@ -183,7 +226,12 @@ class Helper:
                 break
         if sent and id_:
             raise OutcomeUnknown(id_, f"{trouble}; ask for the outcome of {id_}")
-        raise HelperGone("HelperGone", f"no helper: {trouble}")
+        raise self._gone(trouble)
+
+    def _gone(self, trouble: str) -> HelperGone:
+        """Tell a helper that is about to come back from one that is not."""
+        reason = down.look(self.path)
+        return HelperDown("HelperDown", reason) if reason else HelperGone("HelperGone", f"no helper: {trouble}")
 
     def _take(self) -> Connection | None:
         """Give a connection of this process that nobody uses."""
@@ -207,6 +255,8 @@ class Helper:
         """Wait while there is not even a dead helper's socket."""
         deadline = time.monotonic() + self.first_launch
         while not os.path.exists(self.path):
+            if down.look(self.path):
+                raise self._gone("")
             if time.monotonic() >= deadline:
                 raise HelperGone("HelperGone", f"{self.path}: no helper came up in {self.first_launch:g} s")
             time.sleep(0.05)
@@ -233,6 +283,10 @@ def _translated(error: VarlinkError, id_: str) -> HelperError:
         text = f"{details.get('operation')}: can't be a job; its definition does not allow that"
     elif error.name == interface.CANCELLED:
         text = f"{details.get('operation')}: the job {details.get('id')} was cancelled"
+    elif error.name == interface.DEADLINE_PASSED:
+        text = f"not done after the {details.get('seconds'):g} s that the caller gave it; it was ended unless others wait for it"
+    elif error.name == interface.NOT_READABLE:
+        text = f"{details.get('operation')}: can't be read as it runs; its definition does not allow that"
     elif error.name == interface.TIMEOUT:
         end = "hangs in the kernel and was abandoned" if details.get("abandoned") else "was killed"
         text = f"{details.get('operation')}: not done after {details.get('seconds'):g} s, {end}"

@@ -10,6 +10,8 @@ is to be complete, answers that nobody reads.
 
 from __future__ import annotations
 
+import time
+
 from .._supervise._embedded.loop import READ, WRITE
 from .._varlink import server
 from . import generated, interface
@@ -33,7 +35,20 @@ REST = 1.0
 class Client:
     """A connection. timer: the end of our patience with half a request; gone: whom to tell if it leaves while it waits."""
 
-    __slots__ = ("_connections", "_gone", "_waits", "events", "generated", "gids", "more", "oneway", "peer", "timer")
+    __slots__ = (
+        "_connections",
+        "_gone",
+        "_waits",
+        "deadline",
+        "drained",
+        "events",
+        "generated",
+        "gids",
+        "more",
+        "oneway",
+        "peer",
+        "timer",
+    )
 
     def __init__(self, peer: server.Peer, connections: Connections) -> None:
         self.peer = peer
@@ -45,8 +60,11 @@ class Client:
         self.events = READ
         self.timer: Timer | None = None
         self._connections = connections
-        self._gone: Callable[[], None] | None = None
+        self._gone: Callable[[bool], None] | None = None
         self._waits = False
+        #: When it is told that its patience is over, and what to call when it has read what it was told.
+        self.deadline: tuple[float, float] | None = None
+        self.drained: Callable[[], None] | None = None
 
     @property
     def waits(self) -> bool:
@@ -65,9 +83,20 @@ class Client:
         self.peer.service = service
         return True
 
-    def wait(self, gone: Callable[[], None]) -> None:
-        """Have it wait for `done`; *gone* is called instead when the connection ends before that."""
+    def wait(self, gone: Callable[[bool], None], patience: float | None = None) -> None:
+        """Have it wait for `done`; *gone* is called instead when the connection ends, or with true after *patience* seconds."""
         self._waits, self._gone = True, gone
+        if patience is not None:
+            self.deadline = time.monotonic() + patience, patience
+            self._connections.wake_at(self.deadline[0])
+
+    def late(self) -> None:
+        """Tell it that its patience is over."""
+        seconds = self.deadline[1] if self.deadline else 0.0
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone(True)
+        self.done(interface.DEADLINE_PASSED, {"seconds": seconds})
 
     def answer(self, error: str, parameters: dict[str, Any]) -> None:
         """Answer its request: with the error, or without one with the parameters of a reply."""
@@ -87,7 +116,7 @@ class Client:
 
     def done(self, error: str, parameters: dict[str, Any]) -> None:
         """Answer what it waits for, and read on."""
-        self._waits, self._gone = False, None
+        self._waits, self._gone, self.deadline, self.drained = False, None, None, None
         self.answer(error, parameters)
         if self.peer.requests or self.peer.dead or self.peer.wants_write:
             self._connections.serve_soon(self)
@@ -95,8 +124,9 @@ class Client:
     def left(self) -> None:
         """Tell whom it concerns that it is not there any more."""
         gone, self._gone, self._waits = self._gone, None, False
+        self.deadline = self.drained = None
         if gone is not None:
-            gone()
+            gone(False)
 
 
 class Connections:
@@ -118,6 +148,7 @@ class Connections:
         self._listener = server.Listener(path, 0o666, longest=REQUEST)
         self._clients: dict[int, Client] = {}
         self._counts: dict[int, int] = {}
+        self._alarm: Timer | None = None
         self._listening = False
         self._stopping = False
         self._resume()
@@ -131,6 +162,23 @@ class Connections:
         """Send what can be sent at once; nothing is sent later."""
         for client in tuple(self._clients.values()):
             client.peer.writable()
+
+    def wake_at(self, when: float) -> None:
+        """Look for clients whose patience is over at *when*: one timer for all, since nearly all are answered before."""
+        if self._alarm is None or self._alarm.when > when:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.later(max(when - time.monotonic(), 0), self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        now = time.monotonic()
+        for client in tuple(self._clients.values()):
+            if client.deadline is not None and client.deadline[0] <= now:
+                client.late()
+        left = [client.deadline[0] for client in self._clients.values() if client.deadline is not None]
+        if left:
+            self.wake_at(min(left))
 
     def serve_soon(self, client: Client) -> None:
         """Read what a client asks next: not from here, since that may end at once, and in the middle of something."""
@@ -168,6 +216,8 @@ class Connections:
         peer = client.peer
         if events & WRITE:
             peer.writable()
+            if client.drained is not None and not peer.wants_write:
+                client.drained()
         if events & ~WRITE:
             peer.readable()
             if not peer.unfinished:

@@ -22,7 +22,7 @@ import sys
 
 from .._jobs import store
 from .._supervise._embedded import children, files, loop, spawn
-from . import audit, journal, operations, pool, schema, seccomp, services
+from . import audit, down, journal, operations, pool, schema, seccomp, services
 from .limits import Limit
 from .operations import Operation, untrusted
 from .server import Api
@@ -57,19 +57,24 @@ def main(arguments: list[str]) -> int:
     if len(names) != 1 or names[0].startswith("-"):
         _say(USAGE)
         return WRONG_USAGE
+    document: dict[str, Any] = {}
     try:
         document = _read(names[0], check)
+        _judge(names[0], document)
         return 0 if check else _serve(document, notify)
     except _Fatal as error:
-        _say(f"holdfast helper: {error}\n")
-        return error.code
+        code, text = error.code, str(error)
     except OSError as error:
-        _say(f"holdfast helper: {error.filename or ''}: {error.strerror}\n")
-        return UNUSABLE
+        code, text = UNUSABLE, f"{error.filename or ''}: {error.strerror}"
+    _say(f"holdfast helper: {text}\n")
+    if not check and code != LOCKED and schema.is_absolute(document.get("socket")):
+        # The first line names no operation.
+        down.leave(document["socket"], down.FAILED, text.partition("\n")[0])
+    return code
 
 
 def _read(path: str, check: bool) -> dict[str, Any]:
-    """Give the content of FILE, which is whole and right. Only root's word, or our own, says what root does."""
+    """Give the content of FILE. Only root's word, or our own, says what root does."""
     reason = "" if check else untrusted(path)
     if reason:
         raise _Fatal(UNUSABLE, reason)
@@ -78,10 +83,14 @@ def _read(path: str, check: bool) -> dict[str, Any]:
             document = json.load(file)
         except ValueError as error:
             raise _Fatal(WRONG, f"{path}: {error}") from None
+    return document if isinstance(document, dict) else {}
+
+
+def _judge(path: str, document: dict[str, Any]) -> None:
+    """Raise _Fatal unless the content of FILE is right."""
     problems = schema.problems(document)
     if problems:
         raise _Fatal(WRONG, "\n".join([f"{path}: {len(problems)} problems", *problems]))
-    return dict(document)
 
 
 def _serve(document: dict[str, Any], notify: int) -> int:
@@ -115,6 +124,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     rate = document.get("rate")
     limit = Limit(rate["calls"], float(rate["seconds"])) if rate else None
     api = Api(turns, family, workers, known, log, kept, path, version, told, limit)
+    down.clear(path)
     for number in (signal.SIGTERM, signal.SIGINT):
         turns.on_signal(number, api.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -126,6 +136,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
         os.write(notify, b"\n")
         os.close(notify)
     turns.run()
+    down.leave(path, down.STOPPED)
     audit.record("stop", pid=os.getpid())
     os.close(lock)
     return 0

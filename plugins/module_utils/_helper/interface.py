@@ -21,7 +21,7 @@ type Parameter (name: string, type: (integer, string, boolean, enum, path, addre
 # begun by Start; one that always is so is a job also when it is called.
 type Operation (
   name: string, description: string, idempotency: (pure, idempotent, once), on_disconnect: (finish, cancel),
-  timeout: float, isolation: (pooled, fresh), seccomp: bool, asynchronous: (never, allowed, always),
+  timeout: float, isolation: (pooled, fresh), seccomp: bool, asynchronous: (never, allowed, always), stream: bool,
   parameters: []Parameter
 )
 
@@ -43,8 +43,16 @@ type Job (
 
 # Runs an operation, and answers when it has ended. id is the caller's own name for the call; the same id again is the
 # same call: it gets the same answer and does not begin a second time.
-method Call(operation: string, parameters: ?object, id: ?string) -> (
+# timeout: how long the caller waits. After that it is told DeadlinePassed, and the call is ended unless somebody else
+# waits for it too; a job goes on.
+method Call(operation: string, parameters: ?object, id: ?string, timeout: ?float) -> (
   exit: int, stdout: string, stderr: string, truncated: bool, duration: float, result: ?object
+)
+
+# As Call, for an operation that may be read: what it writes is told as it comes, and at last the result, without outputs. Who
+# does not read on holds up the program. Needs more.
+method Stream(operation: string, parameters: ?object, id: ?string, timeout: ?float) -> (
+  stdout: ?string, stderr: ?string, result: ?Result
 )
 
 # The operations that the caller may call, and no others.
@@ -92,6 +100,10 @@ error OutcomeUnknown (operation: string, id: string)
 # The job was cancelled.
 error Cancelled (operation: string, id: string)
 error NoSuchJob (id: string)
+# The caller did not want to wait any longer.
+error DeadlinePassed (seconds: float)
+# The operation can't be read as it runs.
+error NotReadable (operation: string)
 # The operation can't be begun by Start.
 error NotAsynchronous (operation: string)
 # The helper is about to end; nothing was done.
@@ -111,5 +123,7 @@ BAD_ID = f"{INTERFACE}.BadId"
 OUTCOME_UNKNOWN = f"{INTERFACE}.OutcomeUnknown"
 CANCELLED = f"{INTERFACE}.Cancelled"
 NO_SUCH_JOB = f"{INTERFACE}.NoSuchJob"
+DEADLINE_PASSED = f"{INTERFACE}.DeadlinePassed"
+NOT_READABLE = f"{INTERFACE}.NotReadable"
 NOT_ASYNCHRONOUS = f"{INTERFACE}.NotAsynchronous"
 STOPPING = f"{INTERFACE}.Stopping"

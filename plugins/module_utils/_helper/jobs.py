@@ -115,15 +115,23 @@ class Jobs:
             client.answer("", {"job": describe(job)})
             return
         entry.begins.append(client)
-        client.wait(lambda: entry.begins.remove(client))
+        client.wait(lambda _late: entry.begins.remove(client))
 
-    def call(self, client: Client, operation: Operation, values: dict[str, Any], id_: str, digest: str) -> None:
+    def call(
+        self,
+        client: Client,
+        operation: Operation,
+        values: dict[str, Any],
+        id_: str,
+        digest: str,
+        patience: float | None = None,
+    ) -> None:
         """Have a job, and answer when it has ended as if it had been a call. Raises Refused."""
         job, entry = self._have(client, operation, values, id_, digest)
         if entry is None:
             client.answer(*call_answer(job))
         else:
-            self._await(client, entry, call_answer)
+            self._await(client, entry, call_answer, patience)
 
     def show(self, client: Client, uid: int, id_: str, wait: bool, more: bool) -> None:
         """Tell of a job: at once, when it has ended, or at each change until then. Raises Refused."""
@@ -197,16 +205,22 @@ class Jobs:
                 raise Refused(interface.BUSY, message=f"no job can be kept: {error.strerror}") from None
         return job, self._entries.get(job.key)
 
-    def _await(self, client: Client, entry: _Entry, answer: Callable[[Job], tuple[str, dict[str, Any]]]) -> None:
+    def _await(
+        self,
+        client: Client,
+        entry: _Entry,
+        answer: Callable[[Job], tuple[str, dict[str, Any]]],
+        patience: float | None = None,
+    ) -> None:
         """Have a client wait for the end of a job."""
         waiter = (client, answer)
 
-        def gone() -> None:
+        def gone(_late: bool) -> None:
             entry.waiters.remove(waiter)
             entry.seen.pop(client, None)
 
         entry.waiters.append(waiter)
-        client.wait(gone)
+        client.wait(gone, patience)
 
     def _look(self) -> None:
         """Tell who watches what has changed; nobody is told more than he reads."""

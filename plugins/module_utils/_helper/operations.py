@@ -62,6 +62,7 @@ class Operation:
         "asynchronous",
         "capabilities",
         "class_",
+        "coalesce",
         "description",
         "directory",
         "filter",
@@ -78,6 +79,7 @@ class Operation:
         "pooled",
         "rate",
         "services",
+        "stream",
         "timeout",
         "uids",
         "unknown",
@@ -93,6 +95,9 @@ class Operation:
         self.idempotency: str = definition.get("idempotency", "once")
         #: Whether it can be, or always is, a job.
         self.asynchronous: str = definition.get("asynchronous", "never")
+        #: Whether identical calls share a run, and whether its output can be read as it comes.
+        self.coalesce: bool = definition.get("coalesce", False)
+        self.stream: bool = definition.get("stream", False)
         #: Whether what it leaves running when it ends is meant to go on.
         self.long_lived: bool = definition.get("long_lived", False)
         self.on_disconnect: str = definition.get("on_disconnect", "finish")
@@ -173,6 +178,7 @@ class Operation:
             "isolation": "pooled" if self.pooled else "fresh",
             "asynchronous": self.asynchronous,
             "seccomp": bool(self.filter),
+            "stream": self.stream,
             "parameters": parameters,
         }
 

@@ -14,7 +14,7 @@ from . import audit, generated, interface, journal
 from .calls import digest
 from .interface import INTERFACE
 from .limits import Limit
-from .parameters import BadParameter
+from .parameters import BadParameter, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Refused calls of one caller that are written down: so many in so many seconds. The log is not his to fill.
 REFUSALS = 200, 60.0
+
+#: Longest time that a caller may wish to wait, in seconds.
+PATIENCE = 86400.0
 
 _INFORMATION = dict(server.VENDOR, product="helper")
 
@@ -52,6 +55,7 @@ class Requests:
             "Operations": self._list,
             "Outcome": self._outcome,
             "Start": self._start,
+            "Stream": self._stream,
         }
 
     def known(self, client: Client) -> bool:
@@ -123,11 +127,23 @@ class Requests:
         if operation.asynchronous == "always":
             id_ = id_ or _new_id()
             self._new_job(client, operation, id_)
-            self._jobs.call(client, operation, values, id_, digest(operation, values))
+            self._jobs.call(client, operation, values, id_, digest(operation, values), _patience(parameters))
         elif id_ and self._jobs.known(uid, id_):
             raise server.Refused(interface.BAD_ID, id=id_, message="was used for a job")
         else:
-            self._calls.make(client, operation, values, id_)
+            self._calls.make(client, operation, values, id_, _patience(parameters))
+
+    def _stream(self, client: Client, parameters: dict[str, Any]) -> None:
+        operation, values = self._permitted(client, parameters)
+        if not client.more:
+            raise server.Refused(server.EXPECTED_MORE)
+        if not operation.stream:
+            raise server.Refused(interface.NOT_READABLE, operation=operation.name)
+        id_ = _new_id() if parameters.get("id") is None else _id(parameters["id"])
+        if self._jobs.known(client.peer.uid, id_) or self._calls.known(client.peer.uid, id_):
+            # What was written is not there a second time.
+            raise server.Refused(interface.BAD_ID, id=id_, message="was used for another call")
+        self._calls.make(client, operation, values, id_, _patience(parameters), reads=True)
 
     def _start(self, client: Client, parameters: dict[str, Any]) -> None:
         operation, values = self._permitted(client, parameters)
@@ -200,6 +216,17 @@ class Requests:
         if unwritten:
             details["unwritten"] = unwritten
         audit.record("call", client.peer, **details)
+
+
+def _patience(parameters: dict[str, Any]) -> float | None:
+    seconds = parameters.get("timeout")
+    if seconds is None:
+        return None
+    if not is_number(seconds) or not 0 < seconds <= PATIENCE:
+        raise server.Refused(
+            interface.BAD_PARAMETER, parameter="timeout", message=f"seconds above 0, at most {PATIENCE:g}"
+        )
+    return float(seconds)
 
 
 def _new_id() -> str:

@@ -60,6 +60,8 @@ _OPERATION = {
     "rate",
     "asynchronous",
     "long_lived",
+    "coalesce",
+    "stream",
 }
 
 
@@ -131,7 +133,15 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
     reader.choice(operation, "on_disconnect", path, ON_DISCONNECT)
     reader.choice(operation, "isolation", path, ISOLATION)
     reader.choice(operation, "asynchronous", path, ASYNCHRONOUS)
-    reader.boolean(operation, "long_lived", path)
+    for key in ("long_lived", "coalesce", "stream"):
+        reader.boolean(operation, key, path)
+    if operation.get("coalesce") is True:
+        if operation.get("idempotency", "once") == "once":
+            reader.wrong(f"{path}.coalesce", "a shared run may be repeated: say idempotency: pure or idempotent")
+        if operation.get("asynchronous", "never") != "never" or operation.get("stream") is True:
+            reader.wrong(f"{path}.coalesce", "a job has an id of its own, and a stream one reader")
+    if operation.get("stream") is True and ("function" in operation or operation.get("asynchronous") == "always"):
+        reader.wrong(f"{path}.stream", "only a program that is no job can be read as it runs")
     if operation.get("long_lived") is True and operation.get("asynchronous") != "always":
         reader.wrong(f"{path}.long_lived", "only a job outlives the helper: say asynchronous: always")
     if operation.get("asynchronous", "never") != "never" and operation.get("isolation") == "pooled":

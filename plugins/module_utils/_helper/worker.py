@@ -42,6 +42,15 @@ EXITED, TIMED_OUT, ABANDONED, CANNOT_START, CANCELLED = "exited", "timeout", "ab
 RAISED, DIED = "raised", "died"
 
 
+class Sink:
+    """Takes the output of a worker as it comes. gone: it is of no further use."""
+
+    gone = False
+
+    def take(self, number: int, data: bytes) -> None:
+        """Take what was written to standard output (0) or error (1); may call `Run.hold`."""
+
+
 class Run:
     """What one call has of a worker. *ended* is called once, with what `outcome` says then."""
 
@@ -62,6 +71,8 @@ class Run:
         self.truncated = False
         self.began = time.monotonic()
         self.duration = 0.0
+        #: Who takes the output as it comes, beside what is kept.
+        self.sink: Sink | None = None
         self._work = marshal.dumps((operation.name, values))
         self._ended: Callable[[Run], None] | None = ended
 
@@ -72,6 +83,12 @@ class Run:
     def kill(self, why: str) -> None:
         """End it, and all of its group, because of *why* (TIMED_OUT or CANCELLED)."""
         raise NotImplementedError
+
+    def hold(self) -> None:
+        """Read no output until `read_on`: the program waits when its pipe is full."""
+
+    def read_on(self) -> None:
+        """Read what was held back."""
 
     def output(self, _number: int) -> str:
         """Give what it wrote to standard output (0) or error (1)."""
@@ -116,6 +133,7 @@ class Fresh(Run):
         self._reading: dict[int, int] = {}
         self._doomed = ""
         self._given = False
+        self._held = self._exited = False
         self.outcome = ""
         self._is_function = False
         ends = _pipes(2)
@@ -168,6 +186,19 @@ class Fresh(Run):
             self._timer.cancel()
         self._timer = self._loop.later(GRACE, self._abandon)
 
+    def hold(self) -> None:
+        if not self._held:
+            self._held = True
+            for descriptor in self._reading:
+                self._loop.forget(descriptor)
+
+    def read_on(self) -> None:
+        self.sink = None if self.sink is not None and self.sink.gone else self.sink
+        if self._held:
+            self._held = False
+            for descriptor in self._reading:
+                self._loop.watch(descriptor, self._reader(descriptor))
+
     def dismiss(self) -> None:
         """Let a spare go that is not needed any more."""
         self._control.shutdown(socket.SHUT_RDWR)
@@ -185,6 +216,7 @@ class Fresh(Run):
         self.finish()
 
     def _died(self, exit_: Exit) -> None:
+        self._exited = True
         for descriptor in tuple(self._reading):
             self._read(descriptor)
         for descriptor in tuple(self._reading):
@@ -227,13 +259,18 @@ class Fresh(Run):
             if len(data) > room:
                 self.truncated = True
             buffer += data[:room]
+            if self.sink is not None:
+                self.sink.take(self._reading[descriptor], data)
+                if self._held and not self._exited:
+                    return
 
     def _reader(self, descriptor: int) -> Callable[[int], None]:
         return lambda _events: self._read(descriptor)
 
     def _close(self, descriptor: int) -> None:
         del self._reading[descriptor]
-        self._loop.forget(descriptor)
+        if not self._held:
+            self._loop.forget(descriptor)
         os.close(descriptor)
 
 

@@ -33,6 +33,7 @@ VENDOR = {"vendor": "holdfast", "url": "https://example.org/holdfast/supervision
 
 INVALID_PARAMETER = "org.varlink.service.InvalidParameter"
 METHOD_NOT_FOUND = "org.varlink.service.MethodNotFound"
+EXPECTED_MORE = "org.varlink.service.ExpectedMore"
 INTERFACE_NOT_FOUND = "org.varlink.service.InterfaceNotFound"
 
 
