@@ -58,11 +58,16 @@ class History:
         return events
 
 
-def violations(events: list[Event]) -> list[str]:
-    """Give everything that must not be."""
+def violations(events: list[Event], early: float = 0.0) -> list[str]:
+    """Give everything that must not be.
+
+    early: seconds by which the store may end a lease too early, so that its holder beats on for a moment; the next one
+    must have waited for that.
+    """
     spans: dict[int, list[int]] = {}
     gone: dict[int, int] = {}
     granted: list[int] = []
+    taken: dict[int, int] = {}
     accepted = 0
     found = []
     for event in events:
@@ -77,6 +82,7 @@ def violations(events: list[Event]) -> list[str]:
             if granted and token <= granted[-1]:
                 found.append(f"token {token} was granted after {granted[-1]}")
             granted.append(token)
+            taken[token] = event["at"]
         elif event["event"] == "gone":
             gone[token] = event["at"]
     ordered = sorted(spans)
@@ -84,8 +90,11 @@ def violations(events: list[Event]) -> list[str]:
         if spans[token][1] >= spans[later][0]:
             found.append(f"token {token} beat until {spans[token][1]}, token {later} from {spans[later][0]} on")
     for token, end in gone.items():
-        if token in spans and spans[token][1] > end:
+        if token in spans and spans[token][1] > end + early * 1e9:
             found.append(f"token {token} beat at {spans[token][1]}, and the store had it no more at {end}")
+    for token, later in zip(granted, granted[1:]):
+        if token in spans and spans[token][1] > taken[later]:
+            found.append(f"token {token} beat at {spans[token][1]}, after {later} was granted at {taken[later]}")
     found.extend(f"token {token} beats and was not granted" for token in spans if granted and token not in granted)
     return found[:20]
 

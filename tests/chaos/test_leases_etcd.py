@@ -237,7 +237,8 @@ def test_never_two_holders_and_always_one_again(world: World) -> None:
         world.until_beating()
     world.witness.end()
     events = world.history.end()
-    found = violations(events)
+    # With several members old versions end leases early when a frozen leader thaws: the next one waits for that.
+    found = violations(events, TTL if MEMBERS > 1 else 0.0)
     _report(world.history, faults, found)
     assert found == [], f"seed {SEED}"
     assert len({event["token"] for event in events if event["event"] == "granted"}) >= faults // 4
@@ -273,6 +274,7 @@ def test_the_judge_is_content_with_one_holder_after_the_other() -> None:
     ("told", "complaint"),
     [
         ("g1 b1 b2 b1", "beat until"),
+        ("g1 b1 g2 b1", "after 2 was granted"),
         ("g1 b1 g2 b2 b1", "wrote at"),
         ("g2 b2 -2 g1 b1", "was granted after"),
         ("g1 b1 -1 g1", "was granted after"),

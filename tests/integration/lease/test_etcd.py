@@ -15,7 +15,7 @@ from pathlib import Path
 
 import procs
 import pytest
-from etcds import ETCD, Cluster, Proxy
+from etcds import ETCD, Cluster, Proxy, certificates
 from guarded import PYTHON, STUBBORN, Guards, overlaps
 from waiting import wait_until
 
@@ -323,7 +323,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster,
     import ssl
 
     folder = tmp_path_factory.mktemp("pki")
-    _certificates(folder)
+    certificates(folder)
     pki = {"cert-file": "server.pem", "key-file": "server.key", "trusted-ca-file": "ca.pem"}
     options = {name: str(folder / file) for name, file in pki.items()}
     cluster = Cluster(options={**options, "client-cert-auth": "true", "bcrypt-cost": "4"}, scheme="https")
@@ -343,22 +343,6 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster,
     (folder / "password").chmod(0o600)
     yield cluster, folder
     cluster.close()
-
-
-def _certificates(folder: Path) -> None:
-    """A CA, a server for 127.0.0.1, and a client; neither has a CN, which the gateway would take for a user."""
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], check=True, cwd=folder, capture_output=True)
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2")
-    for name in ("server", "client"):
-        openssl("req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/O=holdfast")
-        (folder / "ext").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
-        (folder / f"{name}.key").chmod(0o600)
 
 
 def _words(cluster: Cluster, folder: Path, prefix: str = "/ours/x") -> tuple[str, ...]:
@@ -412,7 +396,7 @@ def test_a_server_that_the_ca_does_not_know_gets_nothing(guards: Guards, secured
     cluster, folder = secured
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
-    _certificates(elsewhere)
+    certificates(elsewhere)
     guards.driver = (*_words(cluster, folder), f"--parameter=ca_file={elsewhere / 'ca.pem'}")
     assert guards.start("a", "--no-wait").wait(LONG) == 111
     assert "CERTIFICATE_VERIFY_FAILED" in guards.complaints("a")
