@@ -14,7 +14,7 @@ play = scripts/venv && scripts/collection-path && \
 run = $(PYTHON) tests/run
 
 .DEFAULT_GOAL := help
-.PHONY: help deploy status remove test lint unit sanity integration molecule docs build bench clean
+.PHONY: help deploy status remove test lint unit sanity integration molecule docs build bench chaos clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -54,6 +54,9 @@ build: ## Build the collection from the last commit into dist/
 
 bench: ## Benchmarks against other supervisors
 	@$(run) --exec tests/benchmarks
+
+chaos: ## Leases under random faults, for an hour or HOLDFAST_CHAOS_SECONDS (root only)
+	@$(run) --exec tests/chaos
 
 clean: ## Remove what the targets above left in this folder (deployed services stay)
 	rm -rf .ansible .mypy_cache .pytest_cache .ruff_cache collections dist tests/output

@@ -71,7 +71,7 @@ class Guards:
         self.started.append(guard)
         return guard
 
-    def use_etcd(self, endpoints: str, ttl: float = 2) -> None:
+    def use_etcd(self, endpoints: str, ttl: float = 3) -> None:
         """Let guards that are started from now on have their leases in an etcd, with a prefix of these guards' own."""
         self.driver = (
             "--driver=etcd",

@@ -83,7 +83,7 @@ class EtcdStore(Store):
         self._prefix = f"/{uuid.uuid4().hex}"
 
     def parameters(self) -> dict[str, Any]:
-        return {"endpoints": self.cluster.endpoints, "ttl": 2, "prefix": self._prefix}
+        return {"endpoints": self.cluster.endpoints, "ttl": 3, "prefix": self._prefix}
 
     def silence(self) -> None:
         self.cluster.members[0].signal(19)

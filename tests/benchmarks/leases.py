@@ -254,7 +254,7 @@ def memory(bench: Bench) -> None:
                 f"guard and its init, {driver_name}, shares counted once",
                 "MB",
                 "",
-                ours=procs.counted_once([one.pid, *procs.children(one.pid)]) / 1024,
+                ours=procs.counted_once([one.pid, *procs.children(one.pid)]) / 1024**2,
             )
             bench.add(f"guard, {driver_name}, private beside its init", "MB", "<= 5", ours=private / 1024)
         finally:

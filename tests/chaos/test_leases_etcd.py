@@ -37,7 +37,7 @@ from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 SECONDS = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "15"))
 MEMBERS = int(os.environ.get("HOLDFAST_CHAOS_MEMBERS", "1"))
 SEED = int(os.environ.get("HOLDFAST_CHAOS_SEED", str(random.randrange(2**32))))
-TTL = 2.0
+TTL = 3.0
 #: Seconds in which somebody has to hold the lease again after everything was healed. Generous: the machine is shared.
 ALIVE = 60
 

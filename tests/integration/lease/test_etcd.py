@@ -89,12 +89,12 @@ def test_a_guard_that_is_stopped_dies_with_its_service_before_the_lease_has_ende
     stubborn(remote, "b")
     remote.until("b", "standby")
     status = remote.call("a", "Status")
-    assert 0 < status["valid_for"] <= status["ttl"] == 2
+    assert 0 < status["valid_for"] <= status["ttl"] == 3
     first.send_signal(signal.SIGSTOP)
     stopped = now()
     assert first.wait(LONG) == -signal.SIGKILL
     # One renewal may have been under way when it was stopped.
-    assert last_beat(remote) < stopped + 2
+    assert last_beat(remote) < stopped + 3
     wait_until(beats(remote, "b"), LONG)
     assert overlaps(remote.base / "history") == (2, [])
 
@@ -177,7 +177,7 @@ def test_a_store_that_hangs_ends_the_service_before_the_lease_and_the_guard_says
     proxy.mode = "hang"
     wait_until(lambda: first.poll() is not None, LONG)
     # What was under way may have been renewed once more.
-    assert last_beat(remote) < valid + 2 / 3 + 0.5
+    assert last_beat(remote) < valid + 1.5
     assert "not renewed" in remote.complaints("a")
 
 
@@ -186,7 +186,8 @@ def test_a_store_whose_answers_are_lost_is_no_store(remote: Guards, proxy: Proxy
     first = stubborn(remote, "a")
     wait_until(beats(remote, "a"), LONG)
     proxy.mode = "cut"
-    assert first.wait(LONG) == 128 + signal.SIGKILL
+    # By its guard, or on a busy machine by the kernel's timer.
+    assert first.wait(LONG) in (128 + signal.SIGKILL, -signal.SIGKILL)
 
 
 def test_a_store_that_is_away_for_a_moment_ends_nobody(remote: Guards, proxy: Proxy) -> None:
@@ -308,7 +309,7 @@ def test_who_vanished_under_a_store_that_ends_leases_early_is_waited_for_once_mo
     valid = guards.call("a", "Status")["valid_until"]
     first.kill()
     guards.until("b", "active")
-    assert now() > valid + 2
+    assert now() > valid + 3
     guards.driver = (*guards.driver, "--parameter=early_revoke=ignore")
     assert guards.start("c").wait(LONG) == 111
     assert "early_revoke" in guards.complaints("c")

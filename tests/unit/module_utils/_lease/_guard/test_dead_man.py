@@ -16,6 +16,8 @@ import pytest
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._guard import kernel
 
 SOON = 0.05
+#: Time enough to be disarmed in, on a busy machine too.
+LATER = 1.5
 
 
 def now() -> float:
@@ -74,22 +76,22 @@ def test_the_kernel_kills_at_the_time(what: Callable[[kernel.DeadMan], None]) ->
 
 def test_a_renewed_and_a_disarmed_timer_kill_nobody() -> None:
     def renew(dead_man: kernel.DeadMan) -> None:
-        dead_man.arm(now() + SOON)
+        dead_man.arm(now() + LATER)
         dead_man.arm(now() + 1000)
-        time.sleep(4 * SOON)
-        dead_man.arm(now() + SOON)
-        dead_man.arm(None)
-        time.sleep(4 * SOON)
+        other = kernel.DeadMan()
+        other.arm(now() + LATER)
+        other.arm(None)
+        time.sleep(LATER + 4 * SOON)
 
     assert end_of(renew) == 0
 
 
 def test_a_timer_is_not_inherited() -> None:
     def fork(dead_man: kernel.DeadMan) -> None:
-        dead_man.arm(now() + SOON)
+        dead_man.arm(now() + LATER)
         child = os.fork()
         if not child:
-            time.sleep(4 * SOON)
+            time.sleep(LATER + 4 * SOON)
             os._exit(7)
         dead_man.arm(None)
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
