@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the holdfast.supervision authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All benchmarks: the embedded supervisor beside its peers, in one run and one table.
+"""All benchmarks: the embedded supervisor and the privileged helper beside their peers, in one run and two tables.
 
     python3 tests/benchmarks [--quick] [--full] [--real-time] [--json FILE] [SUBJECT …]
 
@@ -20,15 +20,16 @@ from pathlib import Path
 import adoption
 import collection
 import flood
+import helping
 import procs
 import supervision
 from embedded import Embedded
 from family import S6, Daemontools, Runit
-from report import Report, progress
+from report import FLOOR, Report, progress
 from suite import Suite
 from supervisord import Supervisor
 
-SUBJECTS = ("supervision", "adoption", "flood", "logs", "converging")
+SUBJECTS = ("supervision", "adoption", "flood", "logs", "converging", "helper")
 SUITES: tuple[type[Suite], ...] = (Embedded, S6, Runit, Daemontools, Supervisor)
 
 
@@ -54,18 +55,23 @@ def main() -> int:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     report = Report()
+    helped = Report((FLOOR, "privsep", "manager", "sudo"), "helper")
     try:
         for subject in SUBJECTS:
             if subject in chosen.subjects or not chosen.subjects:
                 # Programs that never stop writing would keep everybody else off the processors for long.
                 real_time(chosen.real_time and subject != "flood")
-                measure(subject, report, chosen)
+                measure(subject, helped if subject == "helper" else report, chosen)
     finally:
         real_time(False)
         procs.end_all()
     if chosen.real_time:
-        report.note("Everything but the flood was measured with real-time priority, for every suite.")
-    print(report.table())
+        for one in (report, helped):
+            one.note("Everything but the flood was measured with real-time priority, for every suite.")
+    for one in (report, helped):
+        if one.rows:
+            print(one.table())
+    report.rows += helped.rows
     if chosen.json:
         report.write(chosen.json)
     return 0
@@ -89,6 +95,8 @@ def measure(subject: str, report: Report, chosen: argparse.Namespace) -> None:
         import logging_speed
 
         logging_speed.measure(report)
+    elif subject == "helper":
+        helping.measure(report, chosen.quick)
     else:
         import over_ssh
 

@@ -10,6 +10,7 @@ import json
 import os
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -90,6 +91,8 @@ def _together(works: list[Callable[[], Any]]) -> list[Any]:
                 with os.fdopen(write, "w") as out:
                     out.write(text)
                 os._exit(0)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(1)
         os.close(write)

@@ -117,13 +117,13 @@ def measure(report: Report, quick: bool) -> None:
         try:
             _latencies(report, rounds, calls, helper, manager, floor, privsep)
             _rates(report, rounds, helper, manager, privsep)
-            _at_rest(report, helper)
             _crowd(report, helper)
         finally:
             helper.close()
             manager.close()
             if privsep is not None:
                 privsep.close()
+        _at_rest(report)
         _crash(report, base, 3 if quick else 10)
 
 
@@ -221,28 +221,36 @@ def _rates(report: Report, rounds: int, helper: Helper, manager: peers.Manager, 
     )
 
 
-def _at_rest(report: Report, helper: Helper) -> None:
+def _at_rest(report: Report) -> None:
+    """Look at a helper before its first call, and with as many processes as calls at once have left."""
     progress("helper: at rest")
-    # As many as work at once: four processes of the pool, beside the spare that programs have left.
-    waits = [threading.Thread(target=helper.make("wait")) for _number in range(CLIENTS)]
-    for one in waits:
-        one.start()
-    for one in waits:
-        one.join()
-    everybody = helper.processes()
-    report.add("helper: memory (PSS) of the core", "MB", {OURS: procs.proportional(helper.process.pid) / 1e6}, CORE)
-    report.add(
-        f"helper: memory (PSS) of all {len(everybody)} processes",
-        "MB",
-        {OURS: sum(procs.proportional(pid) for pid in everybody) / 1e6},
-        FOUR,
-    )
-    # One timer may still be set for the last call.
-    time.sleep(0.5)
-    before = sum(procs.switches(pid) for pid in everybody)
-    time.sleep(IDLE)
-    count = sum(procs.switches(pid) for pid in everybody) - before
-    report.add(f"helper: wake-ups in {IDLE:g} s", "number", {OURS: count}, 0)
+    from ansible_collections.holdfast.supervision.plugins.module_utils._helper import client
+
+    with workplace() as base:
+        helper = Helper(base)
+        try:
+            waiting = client.Helper(str(helper.socket))
+            waiting.operations()
+            time.sleep(0.5)
+            # Afterwards, what it shares with its children would be counted for half.
+            core = procs.proportional(helper.process.pid)
+            before = procs.switches(helper.process.pid)
+            time.sleep(IDLE)
+            woken = procs.switches(helper.process.pid) - before
+            waiting.close()
+            threads = [threading.Thread(target=helper.make("wait")) for _number in range(CLIENTS)]
+            for one in threads:
+                one.start()
+            for one in threads:
+                one.join()
+            everybody = helper.processes()
+            together = sum(procs.proportional(pid) for pid in everybody)
+        finally:
+            helper.close()
+    report.add("helper: memory (PSS) of the core alone", "MB", {OURS: core / 1e6}, CORE)
+    words = f"helper: memory (PSS) of the core and {len(everybody) - 1} processes of the pool"
+    report.add(words, "MB", {OURS: together / 1e6}, FOUR)
+    report.add(f"helper: wake-ups in {IDLE:g} s, one client connected", "number", {OURS: woken}, 0)
 
 
 def _crowd(report: Report, helper: Helper) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 OURS = "embedded"
+#: What nothing can be faster than; it is shown, and no peer.
+FLOOR = "floor"
 PEERS = ("s6", "runit", "daemontools", "Supervisor")
 LOWER, HIGHER = "lower", "higher"
 
@@ -33,7 +35,7 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times better ours is than the best peer; None without a peer, or where ours is 0."""
-        peers = [value for title, value in self.values.items() if title != OURS]
+        peers = [value for title, value in self.values.items() if title not in (OURS, FLOOR)]
         ours = self.values.get(OURS)
         if not peers or not ours:
             return None
@@ -49,9 +51,11 @@ class Row:
 
 
 class Report:
-    """All rows, in the order in which they were measured."""
+    """All rows, in the order in which they were measured. peers: the columns beside ours; ours: what that is called."""
 
-    def __init__(self) -> None:
+    def __init__(self, peers: tuple[str, ...] = PEERS, ours: str = OURS) -> None:
+        self.peers = peers
+        self.ours = ours
         self.rows: list[Row] = []
         self.notes: list[str] = []
 
@@ -67,10 +71,10 @@ class Report:
 
     def table(self) -> str:
         """The table as text."""
-        head = ["figure", "unit", "limit", OURS, *PEERS, "gain"]
+        head = ["figure", "unit", "limit", self.ours, *self.peers, "gain"]
         lines = [head]
         for row in self.rows:
-            shown = [_number(row.values.get(title)) for title in (OURS, *PEERS)]
+            shown = [_number(row.values.get(title)) for title in (OURS, *self.peers)]
             shown[0] += " !" if row.missed else ""
             ratio = row.ratio
             lines.append(

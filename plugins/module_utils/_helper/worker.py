@@ -136,6 +136,8 @@ class Fresh(Run):
         self._held = self._exited = False
         self.outcome = ""
         self._is_function = False
+        self._listens = False
+        self._answered = False
         ends = _pipes(2)
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -176,6 +178,32 @@ class Fresh(Run):
             self._control.send(self._work)
         except OSError:
             pass  # It is dead, and about to be reaped.
+        if self._is_function:
+            # The call ends with the answer: nobody waits for the process, which has nothing more to do.
+            self._listens = True
+            self._loop.watch(self._control.fileno(), self._heard)
+
+    def _heard(self, _events: int) -> None:
+        self._listen_no_more()
+        try:
+            answer = self._control.recv(_ANSWER)
+        except OSError:
+            answer = b""
+        if not answer or self._doomed or self.outcome:
+            return
+        # What it has written came before the answer.
+        for descriptor in tuple(self._reading):
+            self._read(descriptor)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._answered = True
+        self.take(answer)
+        self.finish()
+
+    def _listen_no_more(self) -> None:
+        if self._listens:
+            self._listens = False
+            self._loop.forget(self._control.fileno())
 
     def kill(self, why: str) -> None:
         if self.outcome or self._doomed:
@@ -221,6 +249,7 @@ class Fresh(Run):
             self._read(descriptor)
         for descriptor in tuple(self._reading):
             self._close(descriptor)
+        self._listen_no_more()
         try:
             answer = self._control.recv(_ANSWER)
         except OSError:
@@ -230,7 +259,7 @@ class Fresh(Run):
             self._timer.cancel()
         if self.outcome == ABANDONED:
             self.outcome = EXITED
-        elif self._given:
+        elif self._given and not self._answered:
             self.exit = -exit_.code if exit_.kind == children.SIGNALLED else exit_.code
             if self._doomed:
                 self.outcome = self._doomed

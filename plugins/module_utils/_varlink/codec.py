@@ -25,6 +25,8 @@ class BadMessage(ValueError):
     """A message that is not a JSON object of the protocol's form; the connection is of no further use."""
 
 
+#: The reader itself, without the search for white space around the message.
+_read = json.JSONDecoder().raw_decode
 #: Made once: `json.dumps` makes one for each message whose form is not its own.
 _text = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -42,7 +44,14 @@ def decode(frame: bytes) -> dict[str, Any]:
     if _depth(frame) > DEPTH_LIMIT:
         raise BadMessage("nested too deeply")
     try:
-        message = json.loads(frame.decode("utf-8"))
+        text = frame.decode("utf-8")
+        try:
+            message, end = _read(text)
+        except ValueError:
+            end = -1
+        if end != len(text):
+            # White space around it, or no JSON at all.
+            message = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON: {error}") from None
     if not isinstance(message, dict):

@@ -133,7 +133,12 @@ def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host)
 
     # What is wrong leaves everything as it is.
     code, output = play.run({"echo": {**echo, "timeout": -1, "shell": True}, "mtu": {"ready": "link_mtu", "allow": []}})
-    assert code != 0 and "operations.mtu.links" in output and "operations.echo.timeout" in output and "operations.echo.shell" in output
+    assert (
+        code != 0
+        and "operations.mtu.links" in output
+        and "operations.echo.timeout" in output
+        and "operations.echo.shell" in output
+    )
     assert Helper(socket).call("look")["stdout"] == "seen\n"
 
     # A ready one is shown as what it is.
