@@ -61,3 +61,26 @@ def test_a_worker_that_hangs_in_the_kernel_is_abandoned_and_holds_up_nobody(
     # It is collected when it ends after all.
     wait_until(lambda: not procs.state(record["worker"]))
     assert procs.alive(pid)
+
+
+def test_a_pooled_function_that_hangs_in_the_kernel_keeps_no_place_from_others(
+    helper: HelperProcess, frozen: Path
+) -> None:
+    source = helper.base / "operations.py"
+    source.write_text(
+        f"import os\ndef touch():\n    open({str(frozen / 'file')!r}, 'w')\ndef pid():\n    return os.getpid()\n"
+    )
+    source.chmod(0o644)
+    common = {"idempotency": "pure"}
+    pid = helper.start(
+        touch={"function": {"file": str(source), "name": "touch"}, "timeout": 0.3, **common},
+        pid={"function": {"file": str(source), "name": "pid"}, **common},
+    )
+    with pytest.raises(HelperError, match="hangs in the kernel"):
+        helper.call("touch")
+    (record,) = helper.calls("abandoned")
+    assert procs.state(record["worker"]) == "D"
+    assert helper.call("pid")["result"] != record["worker"]
+    run("fsfreeze", "-u", str(frozen))
+    wait_until(lambda: not procs.state(record["worker"]))
+    assert procs.alive(pid) and helper.call("pid")["result"] > 1
