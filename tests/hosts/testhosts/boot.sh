@@ -69,6 +69,7 @@ exec </dev/null >/dev/null 2>&1
 export container=lxc PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 case $init in
 systemd) set -- /lib/systemd/systemd ;;
+openrc | sysvinit) set -- /sbin/init ;;
 plain) set -- /usr/sbin/sshd -D -E /var/log/sshd.log ;;
 esac
 exec setpriv --bounding-set="$forbidden" -- "$@"

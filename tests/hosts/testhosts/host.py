@@ -23,8 +23,9 @@ if t.TYPE_CHECKING:
 
     from .cgroup import Cgroup
 
-INITS = ("systemd", "plain")
-"""What can be process 1: systemd, or an ``sshd`` in the foreground (a container without an init)."""
+INITS = ("systemd", "openrc", "sysvinit", "plain")
+"""What can be process 1: systemd, an init of System V with OpenRC or without, or an ``sshd`` in the foreground (a
+container without an init)."""
 
 FORBIDDEN = "-sys_time,-sys_module,-sys_rawio"
 """Capabilities that nothing in a host may have: the clock, the modules and the hardware are the machine's."""

@@ -71,7 +71,7 @@ class Lab:
         if init not in INITS:
             raise HostsError(f"init {init}: one of {', '.join(INITS)}")
         require_commands()
-        tree = root_tree()
+        root_tree(init)
         new = [self.host(name) for name in names]
         with self._locked():
             for host in new:
@@ -81,14 +81,13 @@ class Lab:
                 self._create()
             for host in new:
                 self._create_host(host, init)
-            self._boot(new, tree)
+            self._boot(new)
 
     def power_on(self, names: Sequence[str]) -> None:
         """Boot these hosts again, with the disks as they were left."""
         hosts = self.existing(names)
-        tree = root_tree()
         with self._locked():
-            self._boot(hosts, tree)
+            self._boot(hosts)
 
     def power_off(self, names: Sequence[str]) -> None:
         """Switch these hosts off without any warning."""
@@ -164,9 +163,9 @@ class Lab:
         host.create(number, address, init)
         self._write_names()
 
-    def _boot(self, hosts: Sequence[Host], tree: Path) -> None:
+    def _boot(self, hosts: Sequence[Host]) -> None:
         for host in hosts:
-            host.start(tree)
+            host.start(root_tree(host.init))
         for host in hosts:
             host.wait_ready(BOOT_TIMEOUT)
 

@@ -6,12 +6,18 @@
 # Runs once inside the new root tree, as root, before any host uses it.
 
 # Nothing that belongs to a machine rather than to a namespace, and nothing that wakes up during a test.
+mkdir -p /etc/systemd/system
 for unit in systemd-modules-load.service systemd-pstore.service e2scrub_reap.service getty@.service \
     dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
     sys-fs-fuse-connections.mount apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer fstrim.timer; do
     ln -sf /dev/null "/etc/systemd/system/$unit"
 done
+
+if [ -e /etc/inittab ]; then
+    # Neither terminals nor a machine's hardware: what a container has.
+    sed -i '/getty/d; /ctrlaltdel/d; /powerwait\|powerfail\|powerokwait/d' /etc/inittab
+fi
 
 # A person without any privilege, and one who may become root.
 useradd --create-home --shell /bin/bash ordinary

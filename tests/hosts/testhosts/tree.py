@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The root file system that all hosts share read-only: built once, kept in the user's cache."""
+"""The root file systems that hosts share read-only: built once for each family of inits, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -31,13 +31,20 @@ PACKAGES = (
     "procps",
     "python3",
     "sudo",
-    "systemd",
-    "systemd-sysv",
     # clients and suites to compare with; without their *-run packages none of them starts anything by itself
     "daemontools",
     "runit",
     "s6",
 )
+INIT_PACKAGES = {
+    "systemd": ("systemd", "systemd-sysv"),
+    "sysvinit": ("sysv-rc", "sysvinit-core"),
+    # Debian's OpenRC is started by the inittab of sysvinit.
+    "openrc": ("sysv-rc", "sysvinit-core"),
+}
+"""What brings each init; no two of them can be in one tree. A host with another init uses the first tree."""
+REPLACEMENTS = {"openrc": "openrc"}
+"""What takes the place of a package that debootstrap would not leave out."""
 SETUP = Path(__file__).with_name("setup.sh")
 
 
@@ -47,24 +54,28 @@ def cache_directory() -> Path:
     return Path(base) / "holdfast-supervision"
 
 
-def recipe() -> str:
-    """A short name of everything that decides what is in the tree."""
+def recipe(init: str = "systemd") -> str:
+    """A short name of everything that decides what is in the tree of an init."""
     digest = hashlib.sha256()
-    for part in (SUITE, *PACKAGES, SETUP.read_text(encoding="utf-8")):
+    for part in (SUITE, *PACKAGES, *_of(init), REPLACEMENTS.get(init, ""), SETUP.read_text(encoding="utf-8")):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:12]
 
 
-def root_tree() -> Path:
-    """The finished tree; builds it first when there is none (about a minute). Two runs do not build twice."""
-    tree = cache_directory() / f"root-{recipe()}"
+def _of(init: str) -> tuple[str, ...]:
+    return INIT_PACKAGES.get(init, INIT_PACKAGES["systemd"])
+
+
+def root_tree(init: str = "systemd") -> Path:
+    """The finished tree for an init; builds it first when there is none (about a minute). Two runs do not build twice."""
+    tree = cache_directory() / f"root-{recipe(init)}"
     if tree.is_dir():
         return tree
     require_commands()
     tree.parent.mkdir(parents=True, exist_ok=True)
     with _locked(tree.parent / "root.lock"):
         if not tree.is_dir():
-            _build(tree)
+            _build(tree, init)
     return tree
 
 
@@ -75,7 +86,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(tree: Path) -> None:
+def _build(tree: Path, init: str) -> None:
     for left_over in tree.parent.glob("root-*.new"):  # of a build that was killed; we hold the lock
         _remove(left_over)
     new = tree.with_name(tree.name + ".new")
@@ -87,8 +98,14 @@ def _build(tree: Path) -> None:
     try:
         with log.open("w", encoding="utf-8") as output:
             for command in (
-                ["debootstrap", "--variant=minbase", f"--cache-dir={packages}", f"--include={','.join(PACKAGES)}"]
+                [
+                    "debootstrap",
+                    "--variant=minbase",
+                    f"--cache-dir={packages}",
+                    f"--include={','.join((*PACKAGES, *_of(init)))}",
+                ]
                 + [SUITE, os.fspath(new), mirror],
+                ["chroot", os.fspath(new), "/bin/sh", "-eu", "-c", _replacing(init)],
                 ["chroot", os.fspath(new), "/bin/sh", "-eu", "-c", SETUP.read_text(encoding="utf-8")],
             ):
                 # Own mount and pid namespaces: whatever happens, no mount and no process is left behind.
@@ -107,6 +124,13 @@ def _build(tree: Path) -> None:
     except BaseException:
         _remove(new)
         raise
+
+
+def _replacing(init: str) -> str:
+    """The shell command that installs what debootstrap could not."""
+    package = REPLACEMENTS.get(init)
+    install = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends"
+    return f"apt-get update && {install} {package}" if package else ":"
 
 
 def _remove(tree: Path) -> None:
