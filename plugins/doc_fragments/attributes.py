@@ -68,6 +68,7 @@ options:
       - auto
       - embedded
       - systemd
+      - supervisord
 """
 
     # Which store of leases is meant.

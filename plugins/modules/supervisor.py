@@ -12,13 +12,13 @@ version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:
-  - Makes the directories that the supervisor works in, writes its units where systemd is the init, and has it run with the
+  - Makes the directories that the supervisor works in, writes units or scripts for the init, and has it run with the
     version of the runtime that M(holdfast.supervision.runtime) has made current.
   - A running supervisor of another version becomes the new one. Its services do not notice. If the new version does not answer
     in time, the previous one is made current again, runs again, and the task fails.
   - With O(backend=systemd) nothing of ours supervises; the directories and the settings are made from which
     M(holdfast.supervision.services) makes units.
-  - Where systemd is not the init, or an ordinary user deploys, the supervisor is started detached; the result RV(boot) then says
+  - Where neither systemd nor OpenRC nor an init of System V is there, or an ordinary user deploys, the supervisor is started detached; the result RV(boot) then says
     that nothing will start it at boot.
   - Hosts need Linux 5.4 and Python 3.9, and nothing else.
 attributes:
@@ -48,8 +48,10 @@ options:
     description:
       - What supervises the services.
       - V(systemd) needs systemd as the init; no supervisor of this collection runs then.
+      - V(supervisord) needs the program C(supervisord), which a distribution's package C(supervisor) brings. It is run with a
+        configuration and a socket of its own.
     type: str
-    choices: [embedded, systemd]
+    choices: [embedded, systemd, supervisord]
     default: embedded
   scan_directory:
     description: Where the service directories are. Absolute.
@@ -85,6 +87,12 @@ options:
     description:
       - The systemd units, name to content. They are written, enabled and started where systemd is the init, in this order.
       - The one that runs the supervisor is C(holdfast.service). If its content changes, it is restarted; services go on.
+    type: dict
+    default: {}
+  scripts:
+    description:
+      - The scripts for C(/etc/init.d) where OpenRC (key C(openrc)) or an init of System V (key C(sysvinit)) runs the host.
+      - With the latter a line of C(/etc/inittab) has process 1 start the supervisor again whenever it ends.
     type: dict
     default: {}
   timeout:
@@ -162,11 +170,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control, host, roots
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.supervisord_root import SupervisordRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import UnitError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd_root import SystemdRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.talk import TalkError
 
-ROOTS = {root.name: root for root in (SystemdRoot,)}
+ROOTS = {root.name: root for root in (SystemdRoot, SupervisordRoot)}
 
 
 def main() -> None:
@@ -183,6 +192,7 @@ def main() -> None:
             "log_user": {"type": "str"},
             "version": {"type": "str"},
             "units": {"type": "dict", "default": {}},
+            "scripts": {"type": "dict", "default": {}},
             "timeout": {"type": "float", "default": 10.0},
             "stop_timeout": {"type": "float", "default": 120.0},
             "remove_logs": {"type": "bool", "default": False},

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable
 
 from . import cleanup, directories, install
-from .host import UNIT, Failed, Host
+from .host import Failed, Host
 from .talk import Running
 
 TYPE_CHECKING = False
@@ -33,6 +33,12 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
     version = wanted.version or host.layout.active()
     if version is None and not check_mode:
         raise Failed(f"there is no runtime in {wanted.runtime_directory}: install it first")
+    other = host.other_root()
+    if other is not None and os.geteuid() == 0:
+        raise Failed(
+            f"process 1 of this host is {other}, which supervises services itself: no second supervisor is started "
+            "beside it. Choose the supervisor_backend that it is"
+        )
     missing = [place for place in wanted.places() if directories.is_missing(place)]
     link = directories.link_before(wanted.scan_directory)
     link_differs = link not in ("", wanted.run_directory)
@@ -46,7 +52,8 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
             f"a supervisor (process {running.pid}) runs with {link} as its run directory, not {wanted.run_directory};"
             " stop it first"
         )
-    step = _step(host, running, version, UNIT in differing and bool(texts[UNIT]), UNIT in inactive)
+    main = host.systemd.main if host.systemd else ""
+    step = _step(host, running, version, main in differing and bool(texts[main]), main in inactive)
 
     actions = [f"make {place.path}" for place in missing]
     if link_differs:
@@ -67,7 +74,7 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
         before = f"link to {link}\n" if link else ""
         path = f"{wanted.scan_directory}/{directories.LINK}"
         result["diff"].append(_diff(path, before, f"link to {wanted.run_directory}\n"))
-    result["diff"] += [_diff(name, texts[name] or "", wanted.units[name]) for name in differing]
+    result["diff"] += [_diff(name, texts[name] or "", host.systemd.texts[name]) for name in differing if host.systemd]
     if disabled:
         result["diff"].append(_diff("started at boot", "", "".join(f"{name}\n" for name in disabled)))
     if check_mode:
@@ -115,9 +122,9 @@ def _step(host: Host, running: Running | None, version: str | None, unit: bool, 
     if running is None:
         return _Step("start the supervisor", host.start)
     if systemd is not None and by_hand:
-        return _Step("hand the supervisor over to systemd", lambda: host.succeed(running))
+        return _Step("hand the supervisor over to the init", lambda: host.succeed(running))
     if systemd is not None and unit:
-        return _Step("restart the supervisor", lambda: systemd.restart(UNIT))
+        return _Step("restart the supervisor", lambda: systemd.restart(systemd.main))
     if host.has_other_program(running):
         return _Step(f"restart the supervisor with {host.program}", lambda: host.succeed(running))
     if running.version != version:

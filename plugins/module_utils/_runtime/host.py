@@ -14,12 +14,16 @@ import signal
 
 from . import detached, install
 from .directories import Place
+from .files import read_text
+from .initscripts import OpenRc, SysV
 from .interpreter import Runner
 from .systemd import Systemd
 from .talk import Running, Supervisor
 
 #: The unit whose main process is the supervisor.
 UNIT = "holdfast.service"
+#: Programs that supervise services as process 1.
+SUPERVISORS = frozenset(("s6-svscan", "runit", "runsvdir", "svscan"))
 #: In the run directory: what a supervisor says that no init listens to.
 LOG = "supervisor.log"
 
@@ -42,6 +46,7 @@ class Wanted:
         "run_directory",
         "runtime_directory",
         "scan_directory",
+        "scripts",
         "stop_timeout",
         "timeout",
         "units",
@@ -61,6 +66,7 @@ class Wanted:
         timeout: float = 10.0,
         stop_timeout: float = 120.0,
         remove_logs: bool = False,
+        scripts: dict[str, str] | None = None,
     ) -> None:
         self.scan_directory = scan_directory
         self.run_directory = run_directory
@@ -71,6 +77,8 @@ class Wanted:
         #: None is the one that the runtime directory names.
         self.version = version
         self.units = units or {}
+        #: For an init that is not systemd: openrc and sysvinit, each to its script.
+        self.scripts = scripts or {}
         self.timeout = timeout
         self.stop_timeout = stop_timeout
         self.remove_logs = remove_logs
@@ -103,10 +111,25 @@ class Host:
         self.layout = install.Layout(wanted.runtime_directory)
         self.supervisor = Supervisor(wanted.scan_directory)
         units = systemd or Systemd(wanted.units, run)
-        self.systemd = units if wanted.units and units.is_init() else None
+        self.systemd = units if wanted.units and units.is_init() else self._scripts()
         version = wanted.version or self.layout.active()
         #: The program that `python` is in the end, None while that is not known.
         self.program = install.program_of(self.layout, version) if version else None
+
+    def _scripts(self) -> Systemd | None:
+        """Give the init of this host if it is one of those with scripts."""
+        scripts, scan = self.wanted.scripts, self.wanted.scan_directory
+        candidates: list[Systemd] = []
+        if "openrc" in scripts:
+            candidates.append(OpenRc(scripts["openrc"], scan, self.run))
+        if "sysvinit" in scripts:
+            candidates.append(SysV(scripts["sysvinit"], scan, self.run))
+        return next((one for one in candidates if one.is_init()), None)
+
+    def other_root(self) -> str | None:
+        """Give the name of process 1 if that is a supervisor of its own, below which no second one is started."""
+        name = (read_text("/proc/1/comm") or "").strip()
+        return name if name in SUPERVISORS else None
 
     def running(self) -> Running | None:
         """Give the supervisor that answers, None if there is none. Raises Failed if there is a mute one."""
@@ -153,14 +176,14 @@ class Host:
     def boot(self) -> str:
         """Say in one line what starts the supervisor when the host boots."""
         if self.systemd is not None:
-            return "systemd starts it at boot"
+            return self.systemd.boots
         if os.geteuid() != 0:
             return "nothing will start it at boot: it belongs to an ordinary user"
         return "nothing will start it at boot: no known init"
 
     def said(self) -> str:
         """Give the last words of the supervisor, to be added to a message."""
-        if self.systemd is not None:
+        if self.systemd is not None and self.systemd.main == UNIT:
             return f"; see journalctl -u {UNIT}"
         try:
             with open(os.path.join(self.wanted.run_directory, LOG), "rb") as file:

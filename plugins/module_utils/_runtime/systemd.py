@@ -27,6 +27,10 @@ class UnitError(Exception):
 class Systemd:
     """The units of *texts* (name to content) on this host; every change goes through *run*."""
 
+    #: The unit whose main process is the supervisor, and what starts it at boot, in words.
+    main = "holdfast.service"
+    boots = "systemd starts it at boot"
+
     def __init__(self, texts: dict[str, str], run: Runner, units: str = UNITS, running: str = RUNNING) -> None:
         for name in texts:
             if not _NAME.fullmatch(name):

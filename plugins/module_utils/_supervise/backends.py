@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from .embedded import Embedded
 from .interface import Backend, Unsupported
+from .supervisord import Supervisord
 from .systemd import Systemd
 
-BACKENDS: dict[str, type[Backend]] = {one.name: one for one in (Embedded, Systemd)}
+BACKENDS: dict[str, type[Backend]] = {one.name: one for one in (Embedded, Systemd, Supervisord)}
 #: Not a backend: whichever is there.
 AUTO = "auto"
 

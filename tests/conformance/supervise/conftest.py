@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 from conforming import EmbeddedHost, EncoreLayoutHost, Supervised
+from conforming_supervisord import SupervisordHost
 from conforming_systemd import SystemdHost
 
-CLASSES: tuple[type[Supervised], ...] = (EmbeddedHost, EncoreLayoutHost, SystemdHost)
+CLASSES: tuple[type[Supervised], ...] = (EmbeddedHost, EncoreLayoutHost, SystemdHost, SupervisordHost)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
