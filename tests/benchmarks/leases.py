@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Leases beside what people use instead: etcdctl lock, flock, setlock, chpst -l.
 
-    python3 tests/benchmarks/leases.py [--services N] [--rounds N]
+    python3 tests/benchmarks/leases.py [--services N] [--many] [--rounds N]
 
 Run as root on a machine that does nothing else. Tools that are not installed have no figures.
 """
@@ -322,6 +322,7 @@ def table(rows: list[Row]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=200, help="guarded services on one etcd (200)")
+    parser.add_argument("--many", action="store_true", help="only these services, nothing else")
     parser.add_argument("--rounds", type=int, default=12, help="how often each thing is done, at least (12)")
     chosen = parser.parse_args()
     if os.geteuid() != 0:
@@ -331,7 +332,7 @@ def main() -> int:
     base = Path(tempfile.mkdtemp(prefix="hf-bench-leases-"))
     bench = Bench(base, chosen.rounds)
     try:
-        for measure in (acquiring, renewing, starting, taking_over, dead_man, memory):
+        for measure in () if chosen.many else (acquiring, renewing, starting, taking_over, dead_man, memory):
             measure(bench)
         many(bench, chosen.services)
     finally:
