@@ -19,6 +19,8 @@ from etcds import ETCD, Cluster, Proxy, certificates
 from guarded import PYTHON, STUBBORN, Guards, overlaps
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.handle import Handle
+
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root"),
     pytest.mark.skipif(not ETCD, reason="there is no etcd"),
@@ -143,6 +145,21 @@ def test_resources_are_added_and_given_back_while_the_service_runs(remote: Guard
     remote.start("c", "--resource=r")
     remote.until("c", "active")
     assert [one["name"] for one in remote.report("a")["resources"]] == ["t"]
+
+
+def test_a_service_is_handed_over_to_a_chosen_guard_and_to_no_other(remote: Guards) -> None:
+    stubborn(remote, "a", "--stop-timeout=0.2")
+    wait_until(beats(remote, "a"), LONG)
+    for name in ("b", "c"):
+        stubborn(remote, name)
+        remote.until(name, "standby")
+    token = remote.token("a")
+    source, target = (Handle.attach(name, str(remote.state), LONG) for name in ("a", "b"))
+    source.prepare_out("h", target.prepare_in("h"), 60)
+    assert target.complete_in(source.complete_out("h", LONG)) == {"r": token + 1}
+    wait_until(beats(remote, "b"), LONG)
+    assert overlaps(remote.base / "history") == (2, [])
+    assert remote.report("c")["phase"] == "standby"
 
 
 # -- the store
