@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, os.fspath(Path(__file__).resolve().parent))
 
 from testhosts.cgroup import hierarchy
+from testhosts.emulated import boot
 from testhosts.host import INITS
 from testhosts.inventory import inventory
 from testhosts.lab import Lab, labs_directory
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(*sorted(path.name for path in labs_directory().glob("*")), sep="\n")
         elif options.verb == "tree":
             print(root_tree())
+        elif options.verb == "boot":
+            print(boot(options.folder, timeout=options.timeout).said, end="")
         else:
             _VERBS[options.verb](Lab(options.lab), options)
     except (HostsError, OSError) as error:
@@ -150,6 +153,11 @@ def _parser() -> argparse.ArgumentParser:
     down = verbs.add_parser("down", help="remove these hosts, or the whole lab")
     down.add_argument("names", nargs="*", metavar="NAME")
     verbs.add_parser("list", help="show the hosts of the lab")
+    machine = verbs.add_parser(
+        "boot", help="boot an emulated machine with FOLDER as /payload; shows what its `main` says"
+    )
+    machine.add_argument("folder", type=Path, metavar="FOLDER")
+    machine.add_argument("--timeout", type=float, default=120, help="seconds until it is ended (default: 120)")
     for verb, text in (
         ("exec", "run a command inside a host, as root"),
         ("ssh", "run a command, or a shell, by ssh"),

@@ -174,6 +174,14 @@ def integration(place: Place) -> None:
     pytest(place, "--numprocesses=4", "--dist=worksteal", *folders)
 
 
+@gate("tests in an emulated machine with a kernel of its own: tests/machine", 600)
+def emulation(place: Place) -> None:
+    folders = existing(place, "tests/machine")
+    if not folders:
+        raise Skip("there is no tests/machine")
+    pytest(place, *folders)
+
+
 @gate("unit tests", 300)
 def unit(place: Place) -> None:
     pytest(place, "--numprocesses=2", "tests/unit")

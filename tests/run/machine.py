@@ -31,6 +31,7 @@ PACKAGES = (
     "openssh-server",
     "procps",
     "python3-venv",
+    "qemu-system-x86",
     "runit",
     "s6",
     "shellcheck",

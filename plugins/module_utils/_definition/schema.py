@@ -388,7 +388,8 @@ KEYS = (
     Key(
         "resources",
         "section",
-        "Limits of the control group. Refused by backends that can't set them; the embedded one can't yet.",
+        "Limits of the service's control group (cgroup v2), for it and all that it starts. Refused where they can't be "
+        "set. Changed limits are given to the running process.",
         keys=_RESOURCES,
         example={"memory_max": "512M", "pids_max": 200},
     ),

@@ -28,7 +28,6 @@ _OF_THE_PROCESS = (
     "limits",
     "nice",
     "oom_score_adjust",
-    "resources",
     "runtime_directories",
     "security_context",
     "umask",
@@ -100,6 +99,8 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
     Names of secrets count, their values do not. The text of run counts only if it came from the user's template.
     """
     content: dict[str, Any] = {key: service[key] for key in _OF_THE_PROCESS}
+    # Other limits are given to the running process; only whether it is in a control group is decided at its start.
+    content["resources"] = "limited" if _resources(service) else None
     content["secret_environment"] = sorted(service["secret_environment"])
     content["notification_fd"] = service["readiness"]["notification_fd"]
     if service["health"] and service["health"]["heartbeat_fd"] is not None:
@@ -148,7 +149,7 @@ def _record(
         "definition": definition_hash(inner, run_text),
         "files": {name: _hash(file["content"]) for name, file in files.items()},
         "secrets": secrets,
-        "process": {**{key: service[key] for key in _PROCESS_STATE}, "resources": service["resources"] or {}},
+        "process": {**{key: service[key] for key in _PROCESS_STATE}, "resources": _resources(service)},
         "readiness": {
             "notification_fd": readiness["notification_fd"],
             "check": readiness["check"] is not None,
@@ -164,9 +165,14 @@ def _record(
         record[key] = service[key]
     lease = guarding(inner)
     if lease:
-        process = {key: inner[key] for key in _PROCESS_STATE if key != "resources"}
+        process = {**{key: inner[key] for key in _PROCESS_STATE}, "resources": _resources(inner)}
         record["lease"] = {**lease, **beside(inner), "process": process}
     return record
+
+
+def _resources(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of the control group that are asked for."""
+    return {key: value for key, value in (service["resources"] or {}).items() if value is not None}
 
 
 def _verify(service: Mapping[str, Any]) -> dict[str, Any]:

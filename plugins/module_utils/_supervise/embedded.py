@@ -18,7 +18,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
-from .interface import DEATHS, FEATURES, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict
+from . import limits
+from .interface import (
+    DEATHS,
+    FEATURES,
+    Backend,
+    BackendError,
+    NotRunning,
+    Service,
+    Snapshot,
+    Unanswered,
+    Verdict,
+    resources,
+)
 from .labels import obstacle as label_obstacle
 
 INTERFACE = "io.holdfast.Supervisor"
@@ -32,9 +44,7 @@ class Embedded(Backend):
     """Talks to SCAN/.holdfast/socket."""
 
     name = "embedded"
-    # Control groups below its own would keep a systemd before 254 from ever starting the supervisor's unit again: no
-    # process may be in a group that has groups with controllers below it.
-    native = frozenset(FEATURES) - {"resources"}
+    native = frozenset(FEATURES)
 
     def __init__(self, scan: str) -> None:
         super().__init__(scan)
@@ -105,8 +115,14 @@ class Embedded(Backend):
             self._connection.close()
             self._connection = None
 
+    def depends_on_host(self, feature: str) -> bool:
+        """Only the supervisor knows which control groups it may make."""
+        return feature == "resources"
+
     def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
-        """Labels need their security module."""
+        """Labels need their security module, limits of control groups a group with the controllers."""
+        if feature == "resources":
+            return limits.obstacle(resources(meta), snapshot.supervisor.get("groups"))
         if feature == "security_context":
             return label_obstacle((meta.get("process") or {}).get("security_context") or {})
         return ""

@@ -272,6 +272,14 @@ class Backend(ABC):
         return ""
 
 
+def resources(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the limits of the control group that a definition (the content of holdfast.json) asks for."""
+    lease = meta.get("lease")
+    # A guard has none itself.
+    process = (lease.get("process") if isinstance(lease, Mapping) else meta.get("process")) or {}
+    return {key: value for key, value in (process.get("resources") or {}).items() if value is not None}
+
+
 def needed(meta: Mapping[str, Any]) -> list[str]:
     """Give the features that a definition (the content of holdfast.json) asks for, beyond what every backend has."""
     process = meta.get("process") or {}
@@ -295,7 +303,7 @@ def needed(meta: Mapping[str, Any]) -> list[str]:
         "reload": meta.get("on_change") == "reload",
         "kill.group": meta.get("kill") == "group",
         "kill.tree": meta.get("kill") == "tree",
-        "resources": any(value is not None for value in (process.get("resources") or {}).values()),
+        "resources": bool(resources(meta)),
         "security_context": bool(process.get("security_context")),
         "log.syslog": log.get("to") == "syslog",
         "log.journald": log.get("to") == "journald",

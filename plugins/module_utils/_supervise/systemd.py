@@ -193,6 +193,8 @@ class Systemd(Backend):
         process = meta.get("process") or {}
         if feature == "security_context":
             return label_obstacle(process.get("security_context") or {})
+        if feature == "resources" and meta.get("lease"):
+            return "the limits of a unit would hit the guard too, who holds the lease; the backend embedded limits the service alone"
         if feature == "resources":
             return _missing_controllers(process.get("resources") or {})
         if feature == "finish":

@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 NEEDED_COMMANDS = {
     "debootstrap": "debootstrap",
@@ -87,9 +87,9 @@ def require_namespaces() -> None:
     run(["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true"])
 
 
-def require_commands() -> None:
+def require_commands(needed: Mapping[str, str] = NEEDED_COMMANDS) -> None:
     """Install with apt whatever command is missing; HostsError when that is not possible."""
-    packages = sorted({package for name, package in NEEDED_COMMANDS.items() if shutil.which(name) is None})
+    packages = sorted({package for name, package in needed.items() if shutil.which(name) is None})
     if not packages:
         return
     if shutil.which("apt-get") is None:

@@ -73,14 +73,15 @@ def root_tree(init: str = "systemd") -> Path:
         return tree
     require_commands()
     tree.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(tree.parent / "root.lock"):
+    with locked(tree.parent / "root.lock"):
         if not tree.is_dir():
             _build(tree, init)
     return tree
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file: one of several runs works, the others wait."""
     with path.open("w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

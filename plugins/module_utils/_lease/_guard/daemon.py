@@ -51,7 +51,15 @@ _CHOICES = {
     "kill": ("process", "group", "tree"),
 }
 #: Variables that are the guard's business, not the service's.
-_DROPPED = ("HOLDFAST_PYTHON", "HOLDFAST_RUNTIME", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS")
+_DROPPED = (
+    "HOLDFAST_GROUP",
+    "HOLDFAST_PYTHON",
+    "HOLDFAST_RUNTIME",
+    "LISTEN_FDS",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
 
 
 class _Wrong(ValueError):
@@ -154,6 +162,8 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         if "HOLDFAST_APPLIED" not in environment:
             # Not started by our supervisor, which gives the secrets along.
             environment.update(_secrets(os.path.join(os.path.dirname(options["definition"]), "env")))
+        if command.state.get("resources"):
+            command.group = _group()
         environment["HOLDFAST_APPLIED"] = "1"
         environment["HOLDFAST_GUARDED"] = options["name"]
     guard = Guard(options["name"], folder, driver, command, containment)
@@ -185,6 +195,14 @@ def _beside(command: Command, definition: dict[str, Any], folder: str, containme
                 hooks.find(command.hooks["directory"], point)
         except hooks.BadHook as error:
             raise LeaseError(str(error)) from None
+
+
+def _group() -> str:
+    """Give the control group that the supervisor has for the service. Raises LeaseError."""
+    group = os.environ.get("HOLDFAST_GROUP", "")
+    if not group:
+        raise LeaseError("it has resources, and whoever started the guard gave it no control group for them")
+    return group
 
 
 def _secrets(folder: str) -> dict[str, str]:

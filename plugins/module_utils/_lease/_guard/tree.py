@@ -45,7 +45,7 @@ _OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, READY)
 class Command:
     """What is to be run. state: the process state to apply. stop: the signal that asks it to end. scope: whom that reaches.
 
-    passed: descriptors for the service alone, by the number that they get there. Only with a pid namespace: finish, the
+    group: the control group that the service enters, or "". passed: descriptors for the service alone, by the number that they get there. Only with a pid namespace: finish, the
     program that is run after the service, and hooks, their directory and the seconds that those of one point have; told:
     what hooks are told in their environment. All time-outs in seconds, stop_timeout 0 is none.
     """
@@ -55,6 +55,7 @@ class Command:
         "environment",
         "finish",
         "finish_timeout",
+        "group",
         "hook_state",
         "hooks",
         "name",
@@ -71,6 +72,7 @@ class Command:
         self.arguments = arguments
         self.environment = environment
         self.state: dict[str, Any] = {}
+        self.group = ""
         self.stop = int(signal.SIGTERM)
         self.stop_timeout = 10.0
         self.scope = "group"
@@ -252,6 +254,11 @@ def _become(command: Command, told: int | None) -> str:
             signal.signal(number, signal.SIG_DFL)
         for number, descriptor in command.passed.items():
             os.dup2(descriptor, number)
+        if command.group:
+            # Neither the guard nor the namespace's init is in it: the service's limits must not hit who holds its lease.
+            from ..._process_state.groups import enter
+
+            enter(command.group, command.state.get("resources") or {})
         apply(command.state, command.environment)
         if told is not None:
             # After the change of user, which would take it back.

@@ -34,14 +34,18 @@ type Exit (kind: (exit, signal, unknown), code: int, at: float)
 
 # state: down, waiting (for what it needs), starting, up, ready, stopping, finishing, backoff, scheduled, failed.
 # deaths counts the ends that nobody asked for. definition is what the running process was started with, loaded what its
-# directory says now.
+# directory says now. group is the directory of the control group of a running service with resources.
 type Service (
   name: string, state: string, pid: int, since: float, uptime: float, ready: bool, want: (up, down, once),
   enabled: bool, deaths: int, exit: ?Exit, definition: ?string, loaded: ?string, adopted: bool, paused: bool,
-  reason: string
+  reason: string, group: ?string
 )
 
-type Supervisor (pid: int, version: string, since: float, scan: ?string, log_writer_pid: int)
+# Where the control groups of services with resources are, and which controllers they can have; problem: why there is no
+# such place (path is "" then).
+type Groups (path: string, controllers: []string, problem: string)
+
+type Supervisor (pid: int, version: string, since: float, scan: ?string, log_writer_pid: int, groups: Groups)
 
 # action: start, stop, once, restart, reload, pause, continue, remove, or a signal: hup, int, quit, kill, usr1, usr2,
 # alrm, term, winch.
@@ -233,6 +237,7 @@ class Api:
                 "since": host.since,
                 "scan": host.scan,
                 "log_writer_pid": host.logs.pid if host.logs is not None else 0,
+                "groups": host.groups.describe(),
             },
             "services": [_describe(one) for one in chosen],
         }
@@ -397,6 +402,7 @@ def _describe(one: Service) -> dict[str, Any]:
         "adopted": one.adopted,
         "paused": one.paused,
         "reason": one.reason,
+        "group": one.group.path if one.group is not None and runs else None,
     }
 
 

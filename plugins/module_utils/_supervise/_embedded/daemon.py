@@ -4,7 +4,7 @@
 
 """`holdfast supervise`: the embedded supervisor as a program. PRIVATE to the collection.
 
-    holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] SCANDIR
+    holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] [--groups UNIT] SCANDIR
     holdfast supervise --service DIR
 
 It stays in the foreground. TERM and INT: stop all services in order, then end. QUIT: end and leave them running, for
@@ -28,7 +28,7 @@ from .host import Host
 from .service import Service
 
 USAGE = (
-    "usage: holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] SCANDIR\n"
+    "usage: holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] [--groups UNIT] SCANDIR\n"
     "       holdfast supervise [--layout runit|encore] --service DIR\n"
 )
 LOCKED, UNUSABLE, WRONG_USAGE = 100, 111, 2
@@ -68,7 +68,7 @@ def _parse(arguments: list[str]) -> tuple[dict[str, str], str]:
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        if name in ("--layout", "--log-user", "--exit-with", "--service"):
+        if name in ("--layout", "--log-user", "--exit-with", "--groups", "--service"):
             if not equals:
                 if not rest:
                     raise ValueError(f"{name} needs a value")
@@ -124,6 +124,7 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         host = Host(scan, options.get("layout", status.RUNIT), options.get("log-user"), _version())
         host.exit_with = options.get("exit-with")
+        host.groups_unit = options.get("groups")
         spawn.protect()
         if host.logs is not None:
             host.logs.open()

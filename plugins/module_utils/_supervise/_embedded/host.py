@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .api import Api
+    from .groups import Groups
 
 #: Starts in one turn of the loop: commands and deaths are heard in between.
 BATCH = 8
@@ -47,11 +48,13 @@ class Host:
         self.stopping = False
         self.exit_code = 0
         self.exit_with: str | None = None
+        self.groups_unit: str | None = None
         self.reexec_lock = -1
         self.services: dict[str, Service] = {}
         self.needed_by: dict[str, set[str]] = {}
         self.api: Api | None = None
         self.logs = logs.Logs(self, scan + "/.holdfast", log_user) if scan is not None else None
+        self._groups: Groups | None = None
         self._base = spawn.base_environment()
         self._queue: collections.deque[Service] = collections.deque()
         self._launching = False
@@ -323,12 +326,23 @@ class Host:
             if one.set.leased:
                 # For the guard, which is of our runtime.
                 environment.update(HOLDFAST_PYTHON=sys.executable, HOLDFAST_RUNTIME=sys.path[0])
+                if one.group is not None:
+                    environment["HOLDFAST_GROUP"] = one.group.name
             if one.set.secrets:
                 folder = one.directory + "/env"
                 for name in os.listdir(folder):
                     with open(f"{folder}/{name}", encoding="utf-8", errors="surrogateescape", newline="") as file:
                         environment[name] = file.read()
         return environment
+
+    @property
+    def groups(self) -> Groups:
+        """Where control groups are; only services with resources, and those who ask, need it."""
+        if self._groups is None:
+            from .groups import Groups
+
+            self._groups = Groups(self.scan or next(iter(self.services.values())).directory, self.groups_unit)
+        return self._groups
 
     def output(self, one: Service) -> str | None:
         """Give the path that stdout and stderr of *one* go to; None: where the supervisor's go."""
@@ -448,6 +462,8 @@ class Host:
         for one in list(self.services.values()):
             one.close(forget=self.stopping)
         self.services.clear()
+        if self.stopping and self._groups is not None:
+            self._groups.tidy()
         self.loop.running = False
 
     def leave(self) -> None:

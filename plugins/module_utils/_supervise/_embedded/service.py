@@ -16,6 +16,7 @@ Nothing here blocks. Whatever must be found again after the supervisor's death i
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from signal import (
@@ -34,7 +35,7 @@ from signal import (
 
 from ..._process_state.apply import needed
 from . import endpoint, files, identity, journal, record, settings, signals, spawn, status
-from .children import EXITED, KINDS, Exit
+from .children import EXITED, KINDS, UNKNOWN, Exit
 from .readiness import Health, Readiness
 
 TYPE_CHECKING = False
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .groups import Group
     from .host import Host
     from .loop import Timer
 
@@ -64,6 +66,9 @@ _STATUS = {
     FINISHING: status.FINISHING,
     FAILED: status.FAILED,
 }
+_AT_REST = (DOWN, BACKOFF, SCHEDULED, FAILED)
+#: Seconds until a control group that could not be removed is looked at again: its processes are dying.
+GROUP_PATIENCE = 1.0
 #: A service that has lived this long, in seconds, is restarted at once after its death.
 STEADY = 1.0
 #: `run` with this exit code gives up for good (daemontools-encore), `finish` with that one (s6).
@@ -100,7 +105,7 @@ class Service:
     """The service of one service directory.
 
     name: as in the scan directory, `NAME/log` for a logger. want: status.WANT_*. pid: of `run` or, while FINISHING, of
-    `finish`; 0 if none. since: unix ns of the last change of pid. up_since: monotonic ns of the last start. reason: a sentence for people, "" if all is well.
+    `finish`; 0 if none. group: the control group of a service with resources, or None. since: unix ns of the last change of pid. up_since: monotonic ns of the last start. reason: a sentence for people, "" if all is well.
     """
 
     __slots__ = (
@@ -124,6 +129,7 @@ class Service:
         "exit",
         "exit_at",
         "gone",
+        "group",
         "host",
         "late",
         "leaving",
@@ -178,6 +184,7 @@ class Service:
         self.leaving = False
         self.gone = False
         self.stdin: str | int = "/dev/null"
+        self.group: Group | None = None
         self._token = ""
         self._child_started = 0
         self._complaint = -1
@@ -320,7 +327,10 @@ class Service:
         try:
             if self.set.signature and settings.signature(self.directory) == self.set.signature:
                 return True
+            before = self.set.resources
             self.set = settings.load(self.directory)
+            if self.group is not None and self.set.resources and self.set.resources != before:
+                self._limit()
         except (settings.BadSettings, OSError) as error:
             self.reason = f"{self.directory}: {error}" if isinstance(error, OSError) else str(error)
             self.set.signature = ()
@@ -367,6 +377,26 @@ class Service:
         before = self.reason
         self.reason = self._missing()
         return self.reason != before
+
+    def _limit(self) -> None:
+        """Give the running service its new limits."""
+        if not self.pid or self.group is None or not self.group.exists():
+            return
+        try:
+            _pid, complaint = spawn.limit(self.group.path, self.set.resources)
+        except OSError as error:
+            self.note("resources", f"the new limits could not be set: {error.strerror}")
+            return
+
+        def limited(_events: int) -> None:
+            try:
+                text = os.read(complaint, 4096).decode("utf-8", "replace")
+            except BlockingIOError:
+                return
+            self.host.close_watched(complaint)
+            self.note("resources", f"the new limits could not be set: {text}" if text else "new limits are in effect")
+
+        self.host.loop.watch(complaint, limited)
 
     def launch(self) -> None:
         """Start the process; called by the host in its turn."""
@@ -445,12 +475,22 @@ class Service:
 
     def prepare(self, program: str, arguments: list[str]) -> spawn.Start:
         """Say how a program of the service directory is started. Raises OSError."""
+        if self.set.resources:
+            self._find_group()
         start = spawn.Start(program, self.directory, self.host.environment(self))
         start.arguments = [program, *arguments]
         start.output = self.host.output(self)
         if self.set.managed and needed(self.set.process):
             start.state = self.set.process
+        if self.set.resources and self.group is not None and not self.set.leased:
+            start.group = self.group.name, self.set.resources
         return start
+
+    def _find_group(self) -> None:
+        """Know the group of the service: nothing of it is started without its limits. Raises OSError."""
+        self.group = self.host.groups.of(self.name, self.group)
+        if self.group is None:
+            raise OSError(errno.ENOTSUP, self.host.groups.problem, "resources")
 
     def _complained(self, _events: int) -> None:
         """Hear from the forked child: why it can't become the program, or (end-of-file) that it has."""
@@ -527,11 +567,15 @@ class Service:
             self._signal(SIGKILL)
 
     def _signal(self, number: int) -> None:
+        if self.set.kill == "tree" and self.group is not None and self.group.send(number):
+            return
         signals.send(self.pid, number, self.set.kill, self._token)
 
     def _dying(self) -> None:
         """Clear away what the dead main process leaves, while its group can't be anybody else's."""
         if self.set.kill != "process" and self.state != FINISHING:
+            if self.set.kill == "tree" and self.group is not None:
+                self.group.send(SIGKILL)
             signals.sweep(self.pid, self.set.kill, self._token)
 
     def died(self, exit_: Exit) -> None:
@@ -542,7 +586,7 @@ class Service:
         self._cancel()
         lived = self.lived
         self.exit, self.exit_at = exit_, time.time_ns()
-        reason = str(exit_)
+        reason = self._out_of_memory(exit_) or str(exit_)
         # An end that was asked for is no death, nor is a run of a periodic service that went well.
         asked = self.state == STOPPING and (self.again or self.want != status.WANT_UP)
         if not asked and not (self.set.interval is not None and exit_.success):
@@ -569,6 +613,24 @@ class Service:
             self._script("finish", [str(code), str((exit_.status or 0) & 0xFF)], self.finished, self.set.finish_timeout)
         else:
             self._dead()
+
+    def _out_of_memory(self, exit_: Exit) -> str:
+        """Say so if the kernel has killed processes of the service because it has used up its memory_max."""
+        kills = self.group.killed() if self.group is not None else 0
+        limit = self.set.resources.get("memory_max")
+        if not kills or limit is None:
+            return ""
+        # A guard ends with 128 + 9 for its service; how an adopted process ended may be unknown.
+        if exit_.kind == UNKNOWN or exit_.code == (128 + SIGKILL if exit_.kind == EXITED else SIGKILL):
+            return f"killed by the kernel: memory_max reached ({limit} bytes)"
+        return f"{exit_}, after the kernel had killed {kills} of its processes: memory_max reached ({limit} bytes)"
+
+    def _leave_group(self, last: bool = False) -> None:
+        """Remove the control group of a service at rest; one in which somebody is left stays, for the next attempt."""
+        if self.group is None or self.pid or self.state not in _AT_REST:
+            return
+        if not self.group.remove() and not last:
+            self.host.loop.later(GROUP_PATIENCE, lambda: self._leave_group(last=True))
 
     def _background(self, exit_: Exit) -> int:
         """Find the daemon that a command has left behind when it ended at once and with success; 0 if there is none."""
@@ -729,6 +791,8 @@ class Service:
         if not self.host.children.adopt(left.pid, left.started, exited, dying):
             return False
         self.adopted = True
+        if self.set.resources:
+            self.group = self.host.groups.of(self.name)
         self._token, self.running = left.token, left.identity
         self.pid, self._child_started = left.pid, left.started
         if finishing:
@@ -801,6 +865,7 @@ class Service:
     def _settle(self, state: str, reason: str) -> None:
         self.state = state
         self.reason = reason
+        self._leave_group()
         self._keep()
 
     def _keep(self) -> None:

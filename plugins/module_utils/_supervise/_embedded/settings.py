@@ -64,6 +64,7 @@ class Settings:
         "ready_interval",
         "ready_timeout",
         "reload_signal",
+        "resources",
         "restart",
         "secrets",
         "signature",
@@ -77,6 +78,7 @@ class Settings:
         self.names: frozenset[str] = frozenset()
         self.signature: tuple[object, ...] = ()
         self.process: dict[str, Any] = {}
+        self.resources: dict[str, Any] = {}
         self.secrets = False
         self.interval: float | None = None
         self.restart = "always"
@@ -148,7 +150,13 @@ def _managed(settings: Settings, directory: str) -> None:
     settings.stop_timeout = _number(data, "stop_timeout", 10.0) or 0.0
     settings.finish_timeout = _number(data, "finish_timeout", 5.0) or 0.0
     settings.kill = _choice(data, "kill", KILLS)
-    settings.leased = _object(data, "lease") is not None
+    lease = _object(data, "lease")
+    settings.leased = lease is not None
+    # A guard has no limits itself: they are for the service that it starts.
+    process = settings.process if lease is None else _object(lease, "process") or {}
+    settings.resources = {
+        key: value for key, value in (_object(process, "resources") or {}).items() if value is not None
+    }
     readiness = _object(data, "readiness") or {}
     descriptor = _number(readiness, "notification_fd", None)
     settings.notification_fd = None if descriptor is None else int(descriptor)

@@ -21,6 +21,7 @@ from ..._process_state.apply import StateError, apply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: Exit code of a child that could not become the program; its reason comes by the pipe.
@@ -104,10 +105,21 @@ class Start:
 
     program: relative to *directory*. stdin, output: a path that the child opens itself, or a descriptor; output None
     leaves stdout and stderr as the supervisor's. passed: descriptors for the child by the number they get there. state:
-    the process state to apply, or None. blocked: signals that wait until the program is ready for them and unblocks them.
+    the process state to apply, or None. group: the control group to enter and its limits, or None. blocked: signals that wait until the program is ready for them and unblocks them.
     """
 
-    __slots__ = ("arguments", "blocked", "directory", "environment", "output", "passed", "program", "state", "stdin")
+    __slots__ = (
+        "arguments",
+        "blocked",
+        "directory",
+        "environment",
+        "group",
+        "output",
+        "passed",
+        "program",
+        "state",
+        "stdin",
+    )
 
     def __init__(self, program: str, directory: str, environment: dict[str, str]) -> None:
         self.program = program
@@ -118,6 +130,7 @@ class Start:
         self.output: str | int | None = None
         self.passed: dict[int, int] = {}
         self.state: dict[str, Any] | None = None
+        self.group: tuple[str, dict[str, Any]] | None = None
         self.blocked: tuple[int, ...] = ()
 
 
@@ -128,8 +141,8 @@ def spawn(start: Start) -> tuple[int, int]:
     the program; -1 when the start is known to have succeeded. Raises OSError when nothing was started.
     """
     # Only the fork can sort out several descriptors whose numbers may be one another's.
-    if start.state is not None or len(start.passed) > 1:
-        return _fork(start)
+    if start.state is not None or start.group is not None or len(start.passed) > 1:
+        return _fork(lambda: _become(start))
     return _spawn(start), -1
 
 
@@ -170,7 +183,26 @@ def _spawn(start: Start) -> int:
         os.chdir("/")
 
 
-def _fork(start: Start) -> tuple[int, int]:
+def limit(path: str, resources: dict[str, Any]) -> tuple[int, int]:
+    """Set the limits of a running service's group, in a child: the kernel may take its time. Returns what `spawn` does.
+
+    Nothing comes by the descriptor but its end if all is well. Raises OSError.
+    """
+    return _fork(lambda: _limit(path, resources))
+
+
+def _limit(path: str, resources: dict[str, Any]) -> str:
+    from ..._process_state import groups
+
+    try:
+        groups.limit(path, resources)
+    except StateError as error:
+        return str(error)
+    return ""
+
+
+def _fork(work: Callable[[], str]) -> tuple[int, int]:
+    """Let a child do *work*, which gives the text that comes by the descriptor if it returns at all."""
     complaint, report = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     # The child has our handlers at first: what it is sent meanwhile must wait, not be swallowed by them.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -186,7 +218,7 @@ def _fork(start: Start) -> tuple[int, int]:
         os.close(report)
         return pid, complaint
     try:
-        os.write(report, _become(start).encode("utf-8", "replace")[:4000])
+        os.write(report, work().encode("utf-8", "replace")[:4000])
     finally:
         os._exit(CANNOT_START)
 
@@ -203,6 +235,10 @@ def _become(start: Start) -> str:
         _descriptors(start)
         if _Own.oom:
             _adjust_oom("0")
+        if start.group is not None:
+            from ..._process_state.groups import enter
+
+            enter(*start.group)
         apply(start.state or {}, start.environment, _Own.nofile)
         os.execve(start.program, start.arguments, start.environment)
     except StateError as error:
