@@ -11,7 +11,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._definition import merge, needs, normalise, validate
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition import (
+    merge,
+    needs,
+    normalise,
+    renames,
+    validate,
+)
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
 
@@ -50,7 +56,7 @@ def make(
         given[name], found = validate.read(name, merge.under(defaults, definition), where)
         problems += found
     order, found = needs.order(given, origins)
-    problems += found
+    problems += found + renames.problems(given, origins)
     services: dict[str, Any] = {}
     secrets: dict[str, str] = {}
     if problems:
@@ -66,6 +72,9 @@ def make(
                 problems.append(Problem(f"{origins[name]}.{name}.template", service["template"], str(error)))
                 continue
         services[name] = files.build(service, scripts.pop("run"), scripts)
+        if service["was"]:
+            # Not in holdfast.json: it means something once, and may be removed from the inventory afterwards.
+            services[name]["was"] = service["was"]
         for secret, value in service["secret_environment"].items():
             secrets[f"{name}/{secret}"] = value
     content = {"format": FORMAT, "services": services, "absent": absent, "order": order}

@@ -38,6 +38,7 @@ KINDS = {
     "secret_environment": "dictionary: NAME, text",
     "section": "dictionary",
     "sections": "list of dictionaries or paths",
+    "service": "name of a service",
     "services": "list of names of services",
     "signal": "name of a signal",
     "size": "size, such as 64M",
@@ -556,6 +557,13 @@ KEYS = (
         "A Jinja2 template of yours for the run script, found as those of ansible.builtin.template are. It "
         "gets the variables of the task, and name and service (this definition, with defaults).",
         example="billing-run.j2",
+    ),
+    Key(
+        "was",
+        "service",
+        "The name that the service had before. If there is a service of that name on the host, it is stopped and becomes "
+        "this one, with its logs.",
+        example="invoices",
     ),
     Key(
         "command_check",

@@ -502,6 +502,13 @@ def _log(value: Any, key: Key, path: str, found: Problems) -> Any:
     return _inner(value, key, path, found)
 
 
+def _service(value: Any, key: Key, path: str, found: Problems) -> Any:
+    if is_name(value):
+        return value
+    found.append(Problem(path, shown(value), f"must be a name of a service: {NAME_RULE}"))
+    return _BAD
+
+
 def _services(value: Any, key: Key, path: str, found: Problems) -> Any:
     advice = f"write a list: [{value}]" if isinstance(value, str) else ""
     if not _list(value, path, "must be a list of services", advice, found):
@@ -584,6 +591,7 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "secret_environment": _environment,
     "section": _inner,
     "sections": _inner_list,
+    "service": _service,
     "services": _services,
     "signal": _scalar(values.signal),
     "size": _scalar(values.size),

@@ -11,6 +11,7 @@ import os
 from .._supervise.interface import Backend, Service, Verdict
 from . import logdirs
 from .directories import ONCE
+from .logtail import log_directory
 from .plan import Item, Plan
 from .publish import Publisher
 from .request import Request
@@ -32,11 +33,13 @@ def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: O
     Raises OSError and BackendError when nothing more can be done; `plan.changes` and *outcome* then tell what was done.
     """
     publisher = Publisher(scan.at)
+    moving = {log_directory(item.meta) for item in plan.items.values() if item.was is not None}
     if plan.log_owner is not None:
         for path in plan.log_directories:
-            logdirs.make(path, *plan.log_owner)
+            if path not in moving:
+                logdirs.make(path, *plan.log_owner)
     restored = publisher.recover(scan.left)
-    published = _publish(plan, backend, publisher, outcome)
+    published = _publish(plan, request, backend, publisher, scan, outcome)
     if not request.offline:
         if published or restored or any(_is_unknown(item) for item in plan.items.values()):
             backend.rescan()
@@ -58,7 +61,9 @@ def _is_unknown(item: Item) -> bool:
     return not item.remove and (item.status is None or item.status.stale)
 
 
-def _publish(plan: Plan, backend: Backend, publisher: Publisher, outcome: Outcome) -> bool:
+def _publish(
+    plan: Plan, request: Request, backend: Backend, publisher: Publisher, scan: Scan, outcome: Outcome
+) -> bool:
     """Build everything, then put everything into place. Nothing is in place if one cannot be built."""
     items = [item for item in plan.items.values() if item.publish]
     try:
@@ -69,15 +74,59 @@ def _publish(plan: Plan, backend: Backend, publisher: Publisher, outcome: Outcom
     except OSError:
         publisher.abandon()
         raise
+    _take_over(plan, request, backend, publisher, outcome)
     for item in items:
+        if item.name in outcome.failures:
+            continue
         try:
             publisher.swap(item.name)
+            if item.was is not None and item.actual.once == item.identity:
+                _note_once(item, scan)
         except OSError as error:
             outcome.failures[item.name] = f"its directory could not be put into place: {error}"
             continue
         plan.changes.mark(item.name, "create", "update")
     publisher.abandon()
     return bool(items)
+
+
+def _take_over(plan: Plan, request: Request, backend: Backend, publisher: Publisher, outcome: Outcome) -> None:
+    """Stop what gets another name, and take its directory and its logs away for it: there are never two of them."""
+    olds = [item for item in plan.items.values() if item.becomes is not None]
+    running = [old for old in olds if old.status is not None] if not request.offline else []
+    if running:
+        refused = backend.control([(old.name, "remove") for old in running])
+        verdicts = backend.wait([(old.name, "down") for old in running if old.name not in refused], request.timeout)
+        for old in running:
+            verdict = verdicts.get(old.name)
+            if old.becomes is not None and (verdict is None or verdict.outcome != "reached"):
+                why = refused.get(old.name) or _why(verdict.service if verdict else None)
+                outcome.failures[old.becomes.name] = f"{old.name}, which it was, has not stopped: {why}"
+    taken = [old for old in olds if old.becomes is not None and old.becomes.name not in outcome.failures]
+    for old in taken:
+        if old.becomes is not None:
+            publisher.take(old.name, old.becomes.name)
+            plan.changes.mark(old.name, "rename")
+    known = [old for old in taken if old.status is not None and not request.offline]
+    if known:
+        backend.rescan()
+        backend.wait([(old.name, "gone") for old in known], request.timeout)
+    for old in taken:
+        if old.becomes is not None:
+            _take_logs(plan, old, old.becomes, outcome)
+
+
+def _take_logs(plan: Plan, old: Item, item: Item, outcome: Outcome) -> None:
+    former, path = log_directory(old.meta), log_directory(item.meta)
+    if former == path or not os.path.isdir(former):
+        moved = True
+    else:
+        moved = bool(path) and logdirs.move(former, path)
+    if not moved:
+        outcome.notes.append(f"the logs of {old.name}, now {item.name}, are still in {former}")
+    if plan.log_owner is not None and path in plan.log_directories:
+        # It is there already if it was moved.
+        logdirs.make(path, *plan.log_owner)
 
 
 def _command(plan: Plan, backend: Backend, outcome: Outcome) -> None:

@@ -111,7 +111,7 @@ def _record(item: Item, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     actions = plan.changes.actions_of(item.name)
     verdict = outcome.verdicts.get(item.name)
     status = item.status if verdict is None or verdict.service is None else verdict.service
-    removed = "remove" in actions
+    removed = "remove" in actions or "rename" in actions
     # In check mode the state is that before the run: what would be is in actions.
     state = "absent" if removed or (item.actual.kind == "absent" and status is None) else _state(status)
     record: dict[str, Any] = {

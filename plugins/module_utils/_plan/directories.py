@@ -57,10 +57,10 @@ class Wanted:
     """One service directory as it shall be.
 
     meta: the content of holdfast.json without revision. files: relative name -> (content, mode); secrets: which of them
-    are secret. verify and timeout are those of the payload.
+    are secret. verify and timeout are those of the payload. was: the name that the service had before, or "".
     """
 
-    __slots__ = ("files", "meta", "name", "secrets", "timeout", "verify")
+    __slots__ = ("files", "meta", "name", "secrets", "timeout", "verify", "was")
 
     def __init__(
         self,
@@ -70,8 +70,10 @@ class Wanted:
         secrets: frozenset[str] = frozenset(),
         verify: dict[str, Any] | None = None,
         timeout: float | None = None,
+        was: str = "",
     ) -> None:
         self.name = name
+        self.was = was
         self.files = files
         self.secrets = secrets
         self.verify = verify or {}

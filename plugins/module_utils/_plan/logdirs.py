@@ -53,6 +53,23 @@ def _check_missing(path: str, uid: int) -> tuple[str, bool]:
     return "", True
 
 
+def move(former: str, path: str) -> bool:
+    """Give a log directory another name beside its own; False if that can't be done, after which nothing has changed."""
+    if os.path.dirname(former) != os.path.dirname(path):
+        return False
+    try:
+        parent = open_folder(os.path.dirname(path))
+    except OSError:
+        return False
+    try:
+        os.rename(os.path.basename(former), os.path.basename(path), src_dir_fd=parent, dst_dir_fd=parent)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(parent)
+
+
 def make(path: str, uid: int, gid: int) -> None:
     """Make a log directory for the log writer. Raises OSError."""
     parent = open_folder(os.path.dirname(path))

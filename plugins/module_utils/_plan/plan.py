@@ -31,11 +31,13 @@ class Item:
 
     wanted: None for one that is removed. revision: that of its directory after the run. publish, remove: what happens to
     the directory. link: whether the directory gets the link `supervise`. command: what the supervisor is told, or "".
-    wish: the state that is waited for, or "". restart_needed: the running process is of another definition and stays.
+    wish: the state that is waited for, or "". was: the item of its former name, which it takes over. becomes: the item that takes
+    this one over. restart_needed: the running process is of another definition and stays.
     """
 
     __slots__ = (
         "actual",
+        "becomes",
         "command",
         "link",
         "name",
@@ -45,6 +47,7 @@ class Item:
         "revision",
         "status",
         "wanted",
+        "was",
         "wish",
     )
 
@@ -59,6 +62,8 @@ class Item:
         self.link = True
         self.command = ""
         self.wish = ""
+        self.was: Item | None = None
+        self.becomes: Item | None = None
         self.restart_needed = False
 
     @property
@@ -97,7 +102,8 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
     for wanted in request.services.values():
         _plan_wanted(plan, request, scan, wanted, backend.link(wanted.name))
     for name in _unwanted(request, scan):
-        _plan_removal(plan, request, scan, name)
+        if name not in plan.items:
+            _plan_removal(plan, request, scan, name)
     if not plan.problems and scan.exists and any(item.publish for item in plan.items.values()):
         plan.problems += verify.space(scan.path, scan.at, _sizes(plan))
     _check_host(plan, request)
@@ -157,6 +163,8 @@ def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, link:
     item.link = actual.link is not None
     difference = compare(wanted, actual, scan.path, link, os.geteuid(), with_files=request.with_diff)
     item.revision, item.publish = difference.revision, difference.publish
+    if wanted.was:
+        _plan_rename(plan, item, wanted, request, scan)
     if difference.publish:
         plan.changes.add(
             Change(
@@ -174,6 +182,26 @@ def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, link:
     {"started": _plan_started, "stopped": _plan_stopped, "once": _plan_once}[wanted.state](item, wanted)
     if item.command:
         plan.changes.add(Change(name, item.command, before=_state(item, before=True), after=_state(item, before=False)))
+
+
+def _plan_rename(plan: Plan, item: Item, wanted: Wanted, request: Request, scan: Scan) -> None:
+    """Have the service of the former name become this one. There may be none, any more or at all."""
+    former = scan.look(wanted.was) if scan.exists else Actual(wanted.was, "absent")
+    if not is_ours(former):
+        return
+    old = Item(wanted.was, None, former, _status(plan, wanted.was))
+    plan.items[old.name] = old
+    if item.actual.kind != "absent":
+        # It was taken over already, and has come back.
+        _plan_to_remove(plan, old, request, scan)
+        return
+    old.becomes, item.was = item, old
+    plan.changes.add(
+        Change(old.name, "rename", before=_state(old, before=True), after={"state": "absent", "now": item.name})
+    )
+    if former.once == former.identity and former.meta.get("definition") == wanted.meta.get("definition"):
+        # What was to run once has run, under the former name.
+        item.actual.once = item.identity
 
 
 def _plan_started(item: Item, wanted: Wanted) -> None:
@@ -256,15 +284,19 @@ def _plan_removal(plan: Plan, request: Request, scan: Scan, name: str) -> None:
             )
         return
     item = Item(name, None, actual, status)
-    item.remove = True
-    if status is not None and not request.offline:
-        item.command, item.wish = "remove", "down"
     plan.items[name] = item
+    _plan_to_remove(plan, item, request, scan)
+
+
+def _plan_to_remove(plan: Plan, item: Item, request: Request, scan: Scan) -> None:
+    item.remove = True
+    if item.status is not None and not request.offline:
+        item.command, item.wish = "remove", "down"
     plan.changes.add(
         Change(
-            name,
+            item.name,
             "remove",
-            files=removal(actual, scan.path) if request.with_diff else (),
+            files=removal(item.actual, scan.path) if request.with_diff else (),
             before=_state(item, before=True),
             after={"state": "absent"},
         )

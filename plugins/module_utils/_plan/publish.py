@@ -42,6 +42,7 @@ class Publisher:
         self._at = at
         self._built: list[str] = []
         self._left: list[tuple[str, str | None]] = []
+        self._taken: set[str] = set()
         self.kept: list[str] = []
 
     def recover(self, leftovers: list[str]) -> list[str]:
@@ -111,6 +112,9 @@ class Publisher:
         if not exists(name, self._at):
             os.rename(new, name, src_dir_fd=self._at, dst_dir_fd=self._at)
             self._built.remove(name)
+            if name in self._taken:
+                self._left.append((f".{name}.old", name))
+                self._hand_over(f".{name}.old", name)
             return
         former = new
         try:
@@ -128,6 +132,15 @@ class Publisher:
         self._built.remove(name)
         self._left.append((former, name))
         self._hand_over(former, name)
+
+    def take(self, former: str, name: str) -> None:
+        """Take the directory of a service that gets another name out of the scan directory.
+
+        It lies where the former directory of *name* would: `swap` hands over what is not ours, an interrupted run's
+        successor makes it the directory of *name*.
+        """
+        os.rename(former, f".{name}.old", src_dir_fd=self._at, dst_dir_fd=self._at)
+        self._taken.add(name)
 
     def retire(self, name: str) -> None:
         """Take a directory out of the scan directory; `clean` deletes it."""

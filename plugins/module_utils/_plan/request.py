@@ -120,6 +120,9 @@ def _wanted(name: str, entry: Mapping[str, Any], secrets: Mapping[str, Any], log
         log = meta.get("log") or {}
         if log.get("to") == "directory" and not log.get("directory"):
             meta["log"] = dict(log, directory=f"{log_directory}/{name}")
-        return Wanted(name, meta, files, frozenset(secret_files), entry.get("verify"), entry.get("timeout"))
+        was = entry.get("was") or ""
+        if was and not is_name(was):
+            raise BadPayload(f"{was!r} cannot be the former name of a service")
+        return Wanted(name, meta, files, frozenset(secret_files), entry.get("verify"), entry.get("timeout"), was)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadPayload(f"{name}: the payload is not complete ({type(error).__name__}: {error})") from None
