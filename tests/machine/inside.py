@@ -225,33 +225,6 @@ def contained() -> dict[str, Any]:
     return seen
 
 
-NAIVE = """#!/bin/sh
-group=/sys/fs/cgroup/system.slice/naive.service
-mkdir -p $group/own $group/service
-echo $$ >$group/own/cgroup.procs
-echo +memory >$group/cgroup.subtree_control
-sleep 1000 &
-echo $! >$group/service/cgroup.procs
-touch /run/naive
-exec sleep 1000
-"""
-
-
-def control_experiment() -> dict[str, Any]:
-    """Why the groups are not below the supervisor's own unit: what systemd does with such a unit."""
-    script = Path("/usr/local/bin/naive")
-    script.write_text(NAIVE)
-    script.chmod(0o755)
-    properties = ("Delegate=yes", "KillMode=process", "Restart=always", "RestartSec=100ms", "StartLimitIntervalSec=0")
-    options = [word for one in properties for word in ("-p", one)]
-    run("systemd-run", "--unit=naive.service", *options, str(script))
-    until(Path("/run/naive").exists, "the naive unit")
-    Path("/run/naive").unlink()
-    os.kill(int(run("systemctl", "show", "-P", "MainPID", "naive.service")), signal.SIGKILL)
-    until(lambda: int(run("systemctl", "show", "-P", "NRestarts", "naive.service")) >= 3, "attempts to start it again")
-    return {"started again": Path("/run/naive").exists()}
-
-
 def main() -> None:
     for step in (
         deploy,
@@ -266,7 +239,6 @@ def main() -> None:
         restarted,
         stopped,
         contained,
-        control_experiment,
     ):
         began = time.monotonic()
         try:

@@ -29,8 +29,9 @@ ROOT_MEGABYTES = 1024
 #: What a payload's disk has beyond what is put there.
 SPARE_MEGABYTES = 32
 COMMAND_LINE = (
-    "root=/dev/nvme0n1 rootwait rw console=ttyS0 panic=-1 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 "
-    "systemd.machine_id=686f6c64666173742d6d616368696e65"
+    "root=/dev/nvme0n1 rootwait rw console=ttyS0 loglevel=4 panic=-1 systemd.unified_cgroup_hierarchy=1 "
+    "systemd.show_status=0 systemd.machine_id=686f6c64666173742d6d616368696e65 systemd.mask=ssh.service "
+    "systemd.mask=systemd-logind.service systemd.mask=serial-getty@ttyS0.service"
 )
 
 
