@@ -18,13 +18,14 @@ from .sharing import Sharing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from .connections import Client
     from .limits import Limit
     from .operations import Operation
     from .pool import Pool
+    from .secured import Tenure
 
 #: Calls at work: of all, and of one user. Further ones wait for their turn, as many as there are connections.
 AT_WORK, AT_WORK_OF_ONE = 32, 16
@@ -71,10 +72,16 @@ class Calls:
     """All calls. drained: called whenever nothing is at work."""
 
     def __init__(
-        self, pool: Pool, log: journal.Journal, drained: Callable[[], None], rate: Limit | None = None
+        self,
+        pool: Pool,
+        log: journal.Journal,
+        drained: Callable[[], None],
+        rate: Limit | None = None,
+        guards: Sequence[str] = (),
     ) -> None:
-        """rate: how often each caller may call operations, all counted together."""
+        """rate: how often each caller may call operations, all counted together. guards: the directories of guards."""
         self._pool = pool
+        self._guards = guards
         self._journal = log
         self._drained = drained
         self._rate = rate
@@ -221,11 +228,29 @@ class Calls:
                 self._begin(call)
 
     def _begin(self, call: Call) -> None:
+        operation = call.operation
+        tenure: Tenure | None = None
+        if operation.secured_by:
+            # Only here: most helpers have nothing to do with leases.
+            from . import secured
+
+            try:
+                tenure = secured.hold(operation.secured_by, self._guards)
+            except secured.NotHeld as error:
+                self._conclude(call, "not held", interface.NOT_HELD, _not_held(call, str(error)))
+                return
         try:
-            call.worker = self._pool.take(call.operation, call.values, lambda one: self._ended(call, one))
+            call.worker = self._pool.take(operation, call.values, lambda one: self._ended(call, one), tenure)
         except OSError as error:
-            self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {error.strerror}"})
+            if tenure is not None:
+                ended = _not_held(call, f"no worker below its holder: {error.strerror}")
+                self._conclude(call, "not held", interface.NOT_HELD, ended)
+            else:
+                self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {error.strerror}"})
             return
+        finally:
+            if tenure is not None:
+                tenure.close()
         self._working.append(call)
         self._sharing.begins(call)
         if call.reader is not None:
@@ -248,7 +273,10 @@ class Calls:
         self._working.remove(call)
         self._sharing.ended(call)
         name = call.operation.name
-        if one.outcome == worker.EXITED:
+        if call.operation.secured_by and one.killed:
+            lost = _not_held(call, "the worker was killed, as everything below the holder was", True)
+            self._conclude(call, "lost", interface.NOT_HELD, lost)
+        elif one.outcome == worker.EXITED:
             self._conclude(call, "exited", "", _result(one, worker.OUTPUT))
         elif one.outcome == worker.CANNOT_START and one.message.startswith(worker.REFUSED):
             parameter, _colon, text = one.message[len(worker.REFUSED) :].partition(": ")
@@ -333,6 +361,11 @@ def _result(one: worker.Run, limit: int) -> dict[str, Any]:
         "duration": round(one.duration, 6),
         "result": one.result,
     }
+
+
+def _not_held(call: Call, message: str, lost: bool = False) -> dict[str, Any]:
+    operation = call.operation
+    return {"operation": operation.name, "resource": operation.secured_by, "message": message, "lost": lost}
 
 
 def _expect(digest: str, call: Call) -> None:

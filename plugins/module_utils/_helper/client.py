@@ -287,6 +287,12 @@ def _translated(error: VarlinkError, id_: str) -> HelperError:
         text = f"not done after the {details.get('seconds'):g} s that the caller gave it; it was ended unless others wait for it"
     elif error.name == interface.NOT_READABLE:
         text = f"{details.get('operation')}: can't be read as it runs; its definition does not allow that"
+    elif error.name == interface.NOT_HELD:
+        text = (
+            f"{details.get('operation')}: this host does not hold {details.get('resource')}: {details.get('message')}"
+        )
+        if details.get("lost"):
+            text = f"{details.get('operation')}: was killed when {details.get('resource')} was lost, nobody knows how far it came"
     elif error.name == interface.TIMEOUT:
         end = "hangs in the kernel and was abandoned" if details.get("abandoned") else "was killed"
         text = f"{details.get('operation')}: not done after {details.get('seconds'):g} s, {end}"

@@ -104,7 +104,10 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     except files.Busy:
         raise _Fatal(LOCKED, f"{state}: another helper runs here") from None
     definitions = document["operations"]
-    known = {name: Operation(name, one) for name, one in definitions.items()}
+    known = {
+        name: Operation(name, {**one, "secured_by": schema.secured_by(document, one)})
+        for name, one in definitions.items()
+    }
     spawn.protect()
     log = journal.Journal(state + "/journal")
     _recover(log, state + "/workers")
@@ -123,7 +126,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     version = os.path.basename(os.path.realpath(sys.argv[0]))
     rate = document.get("rate")
     limit = Limit(rate["calls"], float(rate["seconds"])) if rate else None
-    api = Api(turns, family, workers, known, log, kept, path, version, told, limit)
+    api = Api(turns, family, workers, known, log, kept, path, version, told, limit, document.get("guards", ()))
     down.clear(path)
     for number in (signal.SIGTERM, signal.SIGINT):
         turns.on_signal(number, api.stop)

@@ -18,11 +18,11 @@ type Parameter (name: string, type: (integer, string, boolean, enum, path, addre
 # seccomp: whether its system calls are filtered; they are not where the kernel can't.
 # idempotency says when a call is made again after the helper has died in the middle of it: pure and idempotent ones
 # are, once never. on_disconnect says what happens to a call whose caller goes away. asynchronous: whether it can be
-# begun by Start; one that always is so is a job also when it is called.
+# begun by Start; one that always is so is a job also when it is called. secured_by: what this host has to hold meanwhile.
 type Operation (
   name: string, description: string, idempotency: (pure, idempotent, once), on_disconnect: (finish, cancel),
   timeout: float, isolation: (pooled, fresh), seccomp: bool, asynchronous: (never, allowed, always), stream: bool,
-  parameters: []Parameter
+  secured_by: ?string, parameters: []Parameter
 )
 
 # exit: the exit code, or minus the signal that ended it. truncated: there was more output than is kept. result: what a
@@ -91,6 +91,9 @@ error Timeout (operation: string, seconds: float, abandoned: bool)
 # The caller may make so many calls in so many seconds, of this operation or, with operation null, of all; nothing was
 # done, and will not be before retry_after seconds have passed.
 error TooOften (operation: ?string, calls: int, seconds: float, retry_after: float)
+# This host does not hold the lease; nothing was done. With lost, it did, and the worker was killed, as the lease ended:
+# the operation began, and nobody knows how far it came.
+error NotHeld (operation: string, resource: string, message: string, lost: bool)
 # Too much at once; nothing was done.
 error Busy (message: string)
 # The id was used for another call, or is none.
@@ -118,6 +121,7 @@ FAILED = f"{INTERFACE}.Failed"
 WORKER_DIED = f"{INTERFACE}.WorkerDied"
 TIMEOUT = f"{INTERFACE}.Timeout"
 TOO_OFTEN = f"{INTERFACE}.TooOften"
+NOT_HELD = f"{INTERFACE}.NotHeld"
 BUSY = f"{INTERFACE}.Busy"
 BAD_ID = f"{INTERFACE}.BadId"
 OUTCOME_UNKNOWN = f"{INTERFACE}.OutcomeUnknown"

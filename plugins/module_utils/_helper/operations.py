@@ -78,6 +78,7 @@ class Operation:
         "parameters",
         "pooled",
         "rate",
+        "secured_by",
         "services",
         "stream",
         "timeout",
@@ -115,6 +116,10 @@ class Operation:
         self.function: tuple[str, str] | None = (function["file"], function["name"]) if function else None
         #: Whether a process of the pool does it.
         self.pooled: bool = definition.get("isolation", "pooled" if function else "fresh") == "pooled"
+        #: The resource that this host has to hold meanwhile, "" for none.
+        self.secured_by: str = definition.get("secured_by", "")
+        if self.secured_by:
+            self.pooled = False
         self._environment = {key: str(value) for key, value in definition.get("environment", {}).items()}
         self.parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
         self.has_paths = any(one["type"] == "path" for one in self.parameters.values())
@@ -178,6 +183,7 @@ class Operation:
             "isolation": "pooled" if self.pooled else "fresh",
             "asynchronous": self.asynchronous,
             "seccomp": bool(self.filter),
+            "secured_by": self.secured_by or None,
             "stream": self.stream,
             "parameters": parameters,
         }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .._supervise._embedded.children import Children
     from .._supervise._embedded.loop import Loop, Timer
     from .operations import Operation
+    from .secured import Tenure
     from .worker import Run
 
 #: Processes of one class, and calls that one process does.
@@ -61,8 +62,22 @@ class Pool:
             return True
         return bool(self._idle.get(operation.class_)) or self._counts.get(operation.class_, 0) < OF_CLASS
 
-    def take(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> Run:
-        """Have a process for a call, which is to be told to begin. Raises OSError when there is none."""
+    def take(
+        self,
+        operation: Operation,
+        values: dict[str, Any],
+        ended: Callable[[Run], None],
+        tenure: Tenure | None = None,
+    ) -> Run:
+        """Have a process for a call, which is to be told to begin. Raises OSError when there is none.
+
+        tenure: the lease below whose holder the process is to be.
+        """
+        if tenure is not None:
+            below = Fresh(self._loop, self._family, self._operations, self._fresh_gone, tenure)
+            self._note(below.pid, below.started)
+            below.give(operation, values, ended)
+            return below
         if operation.pooled:
             return self._pooled(operation, values, ended)
         fresh = self._spares.pop() if self._spares else self._new()

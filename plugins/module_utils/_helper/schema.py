@@ -38,7 +38,17 @@ _service = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}").fullmatch
 _WHO = "{user: NAME}, {group: NAME}, {service: NAME}"
 _any_placeholder = re.compile(r"\{[a-z][a-z0-9_]{0,63}\}").search
 
-_DOCUMENT = {"format", "socket", "state_directory", "jobs_directory", "operations", "rate", "services"}
+_DOCUMENT = {
+    "format",
+    "socket",
+    "state_directory",
+    "jobs_directory",
+    "operations",
+    "rate",
+    "services",
+    "secured_by",
+    "guards",
+}
 _SERVICES = {"manager", "scan_directory", "identity", "users"}
 _OPERATION = {
     "description",
@@ -62,6 +72,8 @@ _OPERATION = {
     "long_lived",
     "coalesce",
     "stream",
+    "secured_by",
+    "unsecured",
 }
 
 
@@ -78,6 +90,10 @@ def problems(document: object) -> list[str]:
         if not is_absolute(document.get(key)):
             reader.wrong(f"helper.{key}", "an absolute path without '..'", document.get(key))
     _rate(reader, document, "helper")
+    _secured(reader, document, "helper")
+    guards = document.get("guards", [])
+    if not isinstance(guards, list) or not all(is_absolute(one) for one in guards):
+        reader.wrong("helper.guards", "a list of absolute paths, the directories of guards", guards)
     _services(reader, document.get("services", {}), "helper.services")
     operations = document.get("operations")
     if not isinstance(operations, dict):
@@ -89,6 +105,13 @@ def problems(document: object) -> list[str]:
             reader.wrong(path, NAME)
         elif reader.keys(operation, path, _OPERATION):
             _operation(reader, operation, path)
+            if secured_by(document, operation):
+                if not guards:
+                    reader.wrong(f"{path}.secured_by", "is secured, but nothing says where guards are (helper.guards)")
+                if operation.get("asynchronous", "never") != "never":
+                    reader.wrong(f"{path}.asynchronous", "a job outlives the lease: a secured operation is none")
+                if operation.get("isolation") == "pooled":
+                    reader.wrong(f"{path}.isolation", "a secured operation has a process of its own, below the holder")
             if "services" not in document and any("service" in one for one in _list(operation.get("allow"))):
                 reader.wrong(f"{path}.allow", "allows a service, but nothing says who manages services")
     for first, second in generated.collisions(key for key in operations if isinstance(key, str)):
@@ -99,6 +122,19 @@ def problems(document: object) -> list[str]:
 
 def _list(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def secured_by(document: dict[str, Any], operation: dict[str, Any]) -> str:
+    """Give the resource that this host has to hold for an operation, "" for none."""
+    if operation.get("unsecured"):
+        return ""
+    return str(operation.get("secured_by") or document.get("secured_by") or "")
+
+
+def _secured(reader: Reader, section: dict[str, Any], path: str) -> None:
+    resource = section.get("secured_by", "")
+    if resource != "" and not service_name(resource):
+        reader.wrong(f"{path}.secured_by", "the name of a resource", resource)
 
 
 def _rate(reader: Reader, section: dict[str, Any], path: str) -> None:
@@ -147,6 +183,10 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
     if operation.get("asynchronous", "never") != "never" and operation.get("isolation") == "pooled":
         reader.wrong(f"{path}.isolation", "a job has a process of its own")
     reader.boolean(operation, "seccomp", path)
+    reader.boolean(operation, "unsecured", path)
+    _secured(reader, operation, path)
+    if operation.get("unsecured") and operation.get("secured_by"):
+        reader.wrong(f"{path}.unsecured", "is secured_by a resource: leave one of the two out")
     _forbid(reader, operation, path)
     timeout = operation.get("timeout", TIMEOUT)
     longest = LONGEST_JOB if operation.get("asynchronous") == "always" else LONGEST

@@ -13,6 +13,8 @@ from .requests import Requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._jobs.store import Store
     from .._supervise._embedded.children import Children
     from .._supervise._embedded.loop import Loop
@@ -38,11 +40,12 @@ class Api:
         version: str,
         services: Services,
         rate: Limit | None = None,
+        guards: Sequence[str] = (),
     ) -> None:
-        """Listen. services: tells whose service a caller is; rate: of all calls of one caller. Raises OSError."""
+        """Listen. services: tells whose service a caller is; rate: of all calls of one caller; guards: see Calls. Raises OSError."""
         self._loop = loop
         self._stopping = False
-        self._calls = Calls(pool, log, self._end_if_done, rate)
+        self._calls = Calls(pool, log, self._end_if_done, rate, guards)
         self._jobs = Jobs(loop, family, operations, kept)
         requests = Requests(operations, self._calls, self._jobs, version)
         self._connections = Connections(loop, path, services, requests.known, requests.request)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .._supervise._embedded.children import Children, Exit
     from .._supervise._embedded.loop import Loop, Timer
     from .operations import Operation
+    from .secured import Tenure
 
 #: Bytes of each output that are kept; the rest is read and thrown away.
 OUTPUT = 65536
@@ -69,6 +70,8 @@ class Run:
         #: What its function returned.
         self.result: Any = None
         self.truncated = False
+        #: Whether somebody else than us has killed it.
+        self.killed = False
         self.began = time.monotonic()
         self.duration = 0.0
         #: Who takes the output as it comes, beside what is kept.
@@ -123,9 +126,17 @@ class Fresh(Run):
     """A process for one call. It is there before the call is, as a spare: `give` says what it is for."""
 
     def __init__(
-        self, loop: Loop, family: Children, operations: dict[str, Operation], gone: Callable[[Fresh], None]
+        self,
+        loop: Loop,
+        family: Children,
+        operations: dict[str, Operation],
+        gone: Callable[[Fresh], None],
+        tenure: Tenure | None = None,
     ) -> None:
-        """Start a process that waits for its work; *gone* is called when it has ended. Raises OSError when there is none."""
+        """Start a process that waits for its work; *gone* is called when it has ended. Raises OSError when there is none.
+
+        tenure: the lease below whose holder it is to be, so that it ends before the lease is anybody else's.
+        """
         self._loop = loop
         self._gone = gone
         self._timer: Timer | None = None
@@ -145,11 +156,17 @@ class Fresh(Run):
             _close_all(ends)
             raise
         self._control = ours
-        parent = os.getpid()
-        try:
-            self.pid = fork(
-                lambda: child.settle(ends[0][1], ends[1][1], theirs.fileno()), lambda: child.fresh(operations, parent)
+        # Seen from another pid namespace, a parent outside of it has the number 0.
+        parent, more = (0, tenure.environment) if tenure is not None else (os.getpid(), None)
+
+        def start() -> int:
+            return fork(
+                lambda: child.settle(ends[0][1], ends[1][1], theirs.fileno()),
+                lambda: child.fresh(operations, parent, more),
             )
+
+        try:
+            self.pid = tenure.fork(start) if tenure is not None else start()
         except OSError:
             _close_all(ends)
             ours.close()
@@ -261,6 +278,7 @@ class Fresh(Run):
             self.outcome = EXITED
         elif self._given and not self._answered:
             self.exit = -exit_.code if exit_.kind == children.SIGNALLED else exit_.code
+            self.killed = not self._doomed and self.exit == -signal.SIGKILL
             if self._doomed:
                 self.outcome = self._doomed
             elif answer:

@@ -270,3 +270,31 @@ def test_a_service_needs_somebody_who_manages_services() -> None:
     content = document(allow=[{"service": "billing"}], rate={"calls": 5, "seconds": 1.5})
     assert not schema.problems({**content, "services": {"manager": "embedded", "scan_directory": "/etc/x"}})
     assert schema.problems({**document(allow=[{"service": "../x"}]), "services": {"manager": "systemd"}})
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"secured_by": "r", "unsecured": True}, "leave one of the two out"),
+        ({"secured_by": "r", "asynchronous": "allowed"}, "a secured operation is none"),
+        ({"secured_by": "../r"}, "the name of a resource"),
+        ({"secured_by": "r", "argv": None, "function": {"file": "/f.py", "name": "f"}, "isolation": "pooled"}, "own"),
+    ],
+)
+def test_what_a_secured_operation_can_not_be(said: dict[str, Any], problem: str) -> None:
+    one = document(**said)
+    one["operations"]["one"] = {key: value for key, value in one["operations"]["one"].items() if value is not None}
+    found = schema.problems({**one, "guards": ["/run/guards"]})
+    assert len(found) == 1, found
+    assert problem in found[0]
+
+
+def test_a_secured_operation_needs_to_know_of_guards() -> None:
+    assert "nothing says where guards are" in problems(secured_by="r")[0]
+    assert not schema.problems({**document(secured_by="r"), "guards": ["/run/guards"]})
+
+
+def test_what_secures_all_secures_no_unsecured_one() -> None:
+    assert schema.secured_by({"secured_by": "r"}, {}) == "r"
+    assert schema.secured_by({"secured_by": "r"}, {"secured_by": "s"}) == "s"
+    assert schema.secured_by({"secured_by": "r"}, {"unsecured": True}) == ""
