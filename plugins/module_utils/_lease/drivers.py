@@ -37,11 +37,12 @@ def _none() -> type[Driver]:
 DRIVERS: dict[str, Callable[[], type[Driver]]] = {"file": _file, "etcd": _etcd, "none": _none}
 
 
-def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] = DRIVERS) -> type[Driver]:
+def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = None) -> type[Driver]:
     """Give the driver *name* of *drivers* (all that there are), ready for use with this core.
 
     Raises DriverNotFound, DriverNotLoaded. No service that needs it may be started then.
     """
+    drivers = DRIVERS if drivers is None else drivers
     if name not in drivers:
         raise DriverNotFound(f"there is no lease driver {name}; there are: {', '.join(sorted(drivers))}")
     try:

@@ -25,6 +25,7 @@ _HEAD = 65536
 _ALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
 
+_NOTHING_THERE = ("SSLWantReadError", "SSLWantWriteError")
 #: What a socket raises at its deadline; a TimeoutError from Python 3.10 on.
 Timeout = socket.timeout
 
@@ -127,8 +128,8 @@ class Connection:
             try:
                 data = self._socket.recv(65536)
             except OSError as error:
-                # TLS has errors of its own for "nothing there" (SSL_ERROR_WANT_READ, _WRITE), which are no BlockingIOError.
-                if isinstance(error, BlockingIOError) or (error.errno in (2, 3) and type(error) is not OSError):
+                # TLS has errors of its own for that, and is imported only where it is used.
+                if isinstance(error, BlockingIOError) or type(error).__name__ in _NOTHING_THERE:
                     return found
                 raise Broken(str(error)) from None
             if not data:
