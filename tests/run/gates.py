@@ -117,7 +117,7 @@ def existing(place: Place, *names: str) -> list[str]:
     return [name for name in names if (place.tree / name).exists()]
 
 
-@gate("whole hosts with systemd, over ssh: create, check, converge, idempotence, verify, destroy", 900, ("hosts",))
+@gate("whole hosts with systemd, over ssh: create, check, converge, idempotence, verify, destroy", 1800, ("hosts",))
 def molecule(place: Place) -> None:
     if not existing(place, "molecule"):
         raise Skip("there is no molecule/")
@@ -130,7 +130,7 @@ def molecule(place: Place) -> None:
         raise Failure("a play had no hosts")
 
 
-@gate("ansible-test sanity on every Python of this machine", 900)
+@gate("ansible-test sanity on every Python of this machine", 1800)
 def sanity(place: Place) -> None:
     home = machine.cache() / "ansible-test"
     bootstrap_pip(place, home / ".ansible" / "test" / "cache")
@@ -166,7 +166,7 @@ def bootstrap_pip(place: Place, folder: Path) -> None:
     (folder / f"get_pip_{version[1].replace('.', '_')}.py").write_text(script)
 
 
-@gate("tests with real processes: tests/integration, tests/conformance, tests/chaos", 900, ("processes",))
+@gate("tests with real processes: tests/integration, tests/conformance, tests/chaos", 2400, ("processes",))
 def integration(place: Place) -> None:
     folders = existing(place, "tests/integration", "tests/conformance", "tests/chaos")
     if not folders:
