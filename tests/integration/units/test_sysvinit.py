@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The embedded supervisor on a host with an init of System V: deployed, killed, after a power cut, removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hosted
+import pytest
+from waiting import wait_until
+
+SERVICES = {"web": {"command": ["/bin/sleep", "100000"], "needs": ["db"]}, "db": {"command": ["/bin/sleep", "100000"]}}
+
+
+@pytest.fixture
+def machine() -> Iterator[hosted.Machine]:
+    reason = hosted.Machine.missing()
+    if reason:
+        pytest.skip(reason)
+    one = hosted.Machine("sysvinit")
+    yield one
+    one.down()
+
+
+def play(machine: hosted.Machine, folder: Path, playbook: str) -> str:
+    """Run a playbook of the collection on the host, which must succeed; its recap."""
+    inventory = folder / "hosts.yml"
+    inventory.write_text(machine.tool("inventory"))
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            f"--inventory={inventory}",
+            f"--extra-vars={json.dumps({'services_definitions': SERVICES})}",
+            f"holdfast.supervision.{playbook}",
+        ],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(hosted.CHECKOUT),
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.rpartition("PLAY RECAP")[2]
+
+
+def pids(machine: hosted.Machine) -> dict[str, int]:
+    """The processes of the services that are ready, and that of the supervisor under an empty name."""
+    text = machine.do("sh", "-c", "holdfast status --json || true")
+    if not text.strip():
+        return {}
+    status = json.loads(text)
+    found = {one["name"]: one["pid"] for one in status["services"] if one["ready"]}
+    return {**found, "": status["supervisor"]["pid"]}
+
+
+def test_sysvinit_brings_the_supervisor_back_and_services_do_not_notice(
+    machine: hosted.Machine, tmp_path: Path
+) -> None:
+    before = machine.do("sh", "-c", "cat /etc/inittab; ls /etc/init.d /etc/rc?.d")
+    play(machine, tmp_path, "site")
+    first = pids(machine)
+    assert set(first) == {"web", "db", ""}
+    assert "changed=0 " in play(machine, tmp_path, "site")
+    machine.do("kill", "-9", str(first[""]))
+    wait_until(lambda: set(pids(machine)) == {"web", "db", ""} and pids(machine)[""] != first[""], 30)
+    assert {**pids(machine), "": 0} == {**first, "": 0}
+    machine.power_cycle()
+    wait_until(lambda: set(pids(machine)) == {"web", "db", ""}, 60)
+    play(machine, tmp_path, "remove")
+    assert machine.do("sh", "-c", "cat /etc/inittab; ls /etc/init.d /etc/rc?.d") == before
+    assert "holdfast" not in machine.do("ps", "-eo", "args")
