@@ -19,14 +19,28 @@ if TYPE_CHECKING:
 REQUEST_LIMIT = 4 * 1024 * 1024
 #: Deepest nesting of a request: the recursion of the JSON reader stays far from the interpreter's limit.
 DEPTH_LIMIT = 16
+#: Characters of a whole number: those of 64 bits, and the sign.
+_DIGITS = 20
 
 
 class BadMessage(ValueError):
     """A message that is not a JSON object of the protocol's form; the connection is of no further use."""
 
 
+def _whole(text: str) -> int:
+    """Read a whole number. The time for a long one grows with the square of its length, and no field needs it."""
+    if len(text) > _DIGITS:
+        raise ValueError("a number that is too long")
+    return int(text)
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_int=_whole, parse_constant=_no_constant)
 #: The reader itself, without the search for white space around the message.
-_read = json.JSONDecoder().raw_decode
+_read = _decoder.raw_decode
 #: Made once: `json.dumps` makes one for each message whose form is not its own.
 _text = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -51,7 +65,7 @@ def decode(frame: bytes) -> dict[str, Any]:
             end = -1
         if end != len(text):
             # White space around it, or no JSON at all.
-            message = json.loads(text)
+            message = _decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON: {error}") from None
     if not isinstance(message, dict):
