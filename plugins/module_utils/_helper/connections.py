@@ -140,7 +140,11 @@ class Connections:
         known: Callable[[Client], bool],
         request: Callable[[Client, dict[str, Any]], None],
     ) -> None:
-        """Listen. services: tells which one a client belongs to; known: whether a client may call anything; request: called with each message. Raises OSError."""
+        """Listen. Raises OSError.
+
+        services: tells which one a client belongs to; known: whether a client may call anything; request: called with
+        each message.
+        """
         self._loop = loop
         self.services = services
         self._known = known

@@ -134,7 +134,8 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     # What is there now stays: the collector need not write to it, which after every fork would copy its pages.
     gc.collect()
     gc.freeze()
-    audit.record("start", pid=os.getpid(), operations=sorted(known), seccomp=seccomp.available())
+    details: dict[str, Any] = {"operations": sorted(known), "seccomp": seccomp.available(), "services_by": told.by}
+    audit.record("start", pid=os.getpid(), **details)
     if notify >= 0:
         os.write(notify, b"\n")
         os.close(notify)
