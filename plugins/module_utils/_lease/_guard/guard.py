@@ -19,6 +19,7 @@ from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import kernel
 from .handovers import REASON, Handovers
 from .renewals import Renewals
+from .tokens import TokenFile
 from .tree import FORWARDED, Command, Tree, descendants
 from .watching import Watching
 from .worker import Worker, attempt
@@ -58,6 +59,7 @@ class Guard:
         self.containment = containment
         self.holes: list[Hole] = []
         self.resources: list[str] = []
+        self.tokens = TokenFile()
         self.parameters: dict[str, Any] = {}
         self.wait = True
         self.strict = True
@@ -303,6 +305,8 @@ class Guard:
         self.command.environment.update(told)
         try:
             self.command.passed = self.watching.prepare()
+            if grants:
+                self.command.token_fd = self.tokens.pass_to(self.command.passed)
             self.tree = Tree(self.command, self.containment, self.driver.drop_inherited)
         except OSError as error:
             self.say(f"cannot start: {error.strerror or error}")
@@ -433,6 +437,7 @@ class Guard:
     def _publish_token(self, grants: list[Grant]) -> None:
         lines = "".join(f"{grant.resource} {grant.token}\n" for grant in grants)
         try:
+            self.tokens.write(lines.encode())
             files.replace(f"{self.folder}/token", lines.encode())
         except OSError as error:
             self.say(f"{self.folder}/token: {error.strerror}")

@@ -45,7 +45,8 @@ _OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, READY)
 class Command:
     """What is to be run. state: the process state to apply. stop: the signal that asks it to end. scope: whom that reaches.
 
-    group: the control group that the service enters, or "". passed: descriptors for the service alone, by the number that they get there. Only with a pid namespace: finish, the
+    group: the control group that the service enters, or "". passed: descriptors for the service alone, by the number that
+    they get there; token_fd: which of them has the tokens, 0 for none. Only with a pid namespace: finish, the
     program that is run after the service, and hooks, their directory and the seconds that those of one point have; told:
     what hooks are told in their environment. All time-outs in seconds, stop_timeout 0 is none.
     """
@@ -64,6 +65,7 @@ class Command:
         "state",
         "stop",
         "stop_timeout",
+        "token_fd",
         "told",
     )
 
@@ -77,6 +79,7 @@ class Command:
         self.stop_timeout = 10.0
         self.scope = "group"
         self.passed: dict[int, int] = {}
+        self.token_fd = 0
         self.finish = ""
         self.finish_timeout = 5.0
         self.hooks: dict[str, Any] | None = None
@@ -254,6 +257,8 @@ def _become(command: Command, told: int | None) -> str:
             signal.signal(number, signal.SIG_DFL)
         for number, descriptor in command.passed.items():
             os.dup2(descriptor, number)
+        if command.token_fd:
+            command.environment["HOLDFAST_TOKEN_FD"] = str(command.token_fd)
         if command.group:
             # Neither the guard nor the namespace's init is in it: the service's limits must not hit who holds its lease.
             from ..._process_state.groups import enter
