@@ -131,10 +131,20 @@ def _parser() -> _Parser:
     jobs.add_argument("--follow", action="store_true", help="wait until it has ended, and show its progress")
     jobs.add_argument("--cancel", action="store_true", help="end it, with all that belongs to it")
     jobs.add_argument("--user", type=_count, metavar="UID", help="whose it is (for root)")
+    resource = add(
+        "resource", "Run a command while it holds a shared resource; without one, show those that are there."
+    )
+    resource.add_argument("name", metavar="RESOURCE", nargs="?")
+    resource.add_argument("parameters", metavar="NAME=VALUE", nargs="*")
+    resource.add_argument("--exclusive", action="store_true", help="hold it alone")
+    resource.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="to wait for it")
+    resource.add_argument(
+        "--run", metavar="COMMAND", nargs="+", default=[], help="what to run; after --, with arguments"
+    )
     operations = add("operations", "Show the operations of the privileged helper that you may call.")
     outcome = add("outcome", "Tell what became of a call whose connection was lost.")
     outcome.add_argument("id", metavar="ID")
-    for one in (call, jobs, operations, outcome):
+    for one in (call, jobs, resource, operations, outcome):
         one.add_argument("--json", action="store_true", help="for programs")
         one.add_argument("--socket", default=HELPER, metavar="PATH", help=f"where the helper listens ({HELPER})")
         one.add_argument("--wait", type=_seconds, default=5.0, metavar="SECONDS", help="for its first launch (5)")

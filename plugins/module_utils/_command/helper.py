@@ -25,7 +25,7 @@ def call(options: Namespace) -> int:
     try:
         known = {one["name"]: one for one in helper.operations()}
         kinds = {one["name"]: one["type"] for one in known.get(options.operation, {}).get("parameters", ())}
-        parameters = _parameters(options.parameters, kinds)
+        parameters = parameters_of(options.parameters, kinds)
         if options.job:
             job = helper.start(options.operation, parameters, options.id or "")
             write(json.dumps(job) if options.json else job["id"])
@@ -79,7 +79,7 @@ def outcome(options: Namespace) -> int:
     return OK
 
 
-def _parameters(words: list[str], kinds: dict[str, str]) -> dict[str, Any]:
+def parameters_of(words: list[str], kinds: dict[str, str]) -> dict[str, Any]:
     """Read NAME=VALUE; the operation says what is a number."""
     values: dict[str, Any] = {}
     for word in words:

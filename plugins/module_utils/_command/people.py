@@ -74,6 +74,10 @@ def _verb(options: Namespace) -> int:
         from .jobs import jobs
 
         return jobs(options)
+    if verb == "resource":
+        from .resource import resource
+
+        return resource(options)
     if verb in ("call", "operations", "outcome"):
         from . import helper
 

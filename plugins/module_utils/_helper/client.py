@@ -177,6 +177,24 @@ class Helper:
         """End a job with all that belongs to it, and give it when it has ended. Raises HelperError."""
         return dict(self._ask("Cancel", {"id": id_, "user": user}, "")["job"])
 
+    def hold(
+        self,
+        resource: str,
+        parameters: dict[str, Any] | None = None,
+        exclusive: bool = False,
+        timeout: float | None = None,
+    ) -> Held:
+        """Hold a shared resource; gives what ends that. It ends with this process in any case.
+
+        timeout: seconds to wait for it. Raises HelperGone, and HelperError for what the helper refused, DeadlinePassed and
+        ResourceFailed among it.
+        """
+        return Held(self, resource, parameters or {}, exclusive, timeout)
+
+    def resources(self) -> list[dict[str, Any]]:
+        """Give the shared resources that this user may hold, as far as they are there. Raises HelperError."""
+        return list(self._ask("Resources", {}, "")["resources"])
+
     def operations(self) -> list[dict[str, Any]]:
         """Give the operations that this process may call. Raises HelperError."""
         return list(self._ask("Operations", {}, "")["operations"])
@@ -262,6 +280,72 @@ class Helper:
             time.sleep(0.05)
 
 
+class Held:
+    """A reference to a shared resource. It is bound to a connection of its own; after a restart of the helper, to this process
+    until `attach`.
+    """
+
+    def __init__(
+        self, helper: Helper, resource: str, parameters: dict[str, Any], exclusive: bool, timeout: float | None
+    ) -> None:
+        self._helper = helper
+        self.token = os.urandom(16).hex()
+        mode = "exclusive" if exclusive else "shared"
+        self._request = {"resource": resource, "parameters": parameters, "mode": mode, "token": self.token}
+        self._timeout = timeout
+        self._connection: Connection | None = None
+        self.attach()
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self.release()
+
+    def fileno(self) -> int:
+        """Give a descriptor that is readable when the connection was lost, and `attach` is called for."""
+        return self._connection.fileno() if self._connection is not None else -1
+
+    def attach(self) -> None:
+        """Acquire, or bind what is held to a new connection. Raises HelperError; nothing is held, or it is still bound to the process."""
+        helper = self._helper
+        trouble = ""
+        for attempt in range(helper.tries):
+            if attempt:
+                time.sleep(helper.pause)
+            else:
+                helper._wait_for_first_launch()
+            connection = None
+            try:
+                connection = Connection(helper.path, min(helper.answer, 10.0))
+                request = {**self._request, "timeout": self._timeout}
+                connection.call(f"{interface.INTERFACE}.Acquire", request, (self._timeout or helper.answer) + 5)
+            except VarlinkError as error:
+                if connection is not None:
+                    connection.close()
+                if error.name not in _AGAIN:
+                    raise _translated(error, self.token) from None
+                trouble = str(error)
+            except ConnectionLost as error:
+                if connection is not None:
+                    connection.close()
+                trouble = str(error)
+            else:
+                if self._connection is not None:
+                    self._connection.close()
+                self._connection = connection
+                return
+        raise helper._gone(trouble)
+
+    def release(self) -> None:
+        """Hold it no longer. Said again it changes nothing. Raises HelperError when no helper heard it; it ends with this process then."""
+        if self._connection is None:
+            return
+        self._connection.close()
+        self._connection = None
+        self._helper._ask("Release", {"token": self.token}, "")
+
+
 def _translated(error: VarlinkError, id_: str) -> HelperError:
     name = error.name.rpartition(".")[2]
     details = error.parameters
@@ -285,6 +369,8 @@ def _translated(error: VarlinkError, id_: str) -> HelperError:
         text = f"{details.get('operation')}: the job {details.get('id')} was cancelled"
     elif error.name == interface.DEADLINE_PASSED:
         text = f"not done after the {details.get('seconds'):g} s that the caller gave it; it was ended unless others wait for it"
+    elif error.name == interface.RESOURCE_FAILED:
+        text = f"{details.get('resource')}: could not be made: {details.get('message')}"
     elif error.name == interface.NOT_READABLE:
         text = f"{details.get('operation')}: can't be read as it runs; its definition does not allow that"
     elif error.name == interface.NOT_HELD:

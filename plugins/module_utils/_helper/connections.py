@@ -39,6 +39,7 @@ class Client:
         "_connections",
         "_gone",
         "_waits",
+        "closing",
         "deadline",
         "drained",
         "events",
@@ -65,6 +66,8 @@ class Client:
         #: When it is told that its patience is over, and what to call when it has read what it was told.
         self.deadline: tuple[float, float] | None = None
         self.drained: Callable[[], None] | None = None
+        #: What to call when the connection has ended.
+        self.closing: list[Callable[[], None]] = []
 
     @property
     def waits(self) -> bool:
@@ -127,6 +130,9 @@ class Client:
         self.deadline = self.drained = None
         if gone is not None:
             gone(False)
+        closing, self.closing = self.closing, []
+        for closed in closing:
+            closed()
 
 
 class Connections:

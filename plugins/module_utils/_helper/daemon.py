@@ -25,6 +25,7 @@ from .._supervise._embedded import children, files, loop, spawn
 from . import audit, down, journal, operations, pool, schema, seccomp, services
 from .limits import Limit
 from .operations import Operation, untrusted
+from .resources import Declared
 from .server import Api
 from .services import Services
 
@@ -126,7 +127,10 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     version = os.path.basename(os.path.realpath(sys.argv[0]))
     rate = document.get("rate")
     limit = Limit(rate["calls"], float(rate["seconds"])) if rate else None
-    api = Api(turns, family, workers, known, log, kept, path, version, told, limit, document.get("guards", ()))
+    shared = {name: Declared(name, one, known) for name, one in document.get("resources", {}).items()}
+    resources = shared, state + "/resources"
+    guards = document.get("guards", ())
+    api = Api(turns, family, workers, known, log, kept, path, version, told, resources, limit, guards)
     down.clear(path)
     for number in (signal.SIGTERM, signal.SIGINT):
         turns.on_signal(number, api.stop)

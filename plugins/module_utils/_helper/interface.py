@@ -76,6 +76,25 @@ method Job(id: string, wait: ?bool, user: ?int) -> (job: Job)
 
 # Ends a job with all that belongs to it, and answers when it has ended: SIGTERM, and after five seconds SIGKILL.
 method Cancel(id: string, user: ?int) -> (job: Job)
+
+# A shared resource with its parameters. shared, exclusive: who holds it.
+type Thing (
+  resource: string, parameters: object, state: (creating, present, destroying, failed, absent),
+  shared: int, exclusive: bool, waiting: int, message: ?string
+)
+
+# Holds a resource as long as the connection lives, or until Release; answers when it is there and it is the caller's turn. token is the
+# caller's own name for it: the same again is the same. After a restart of the helper it is held as long as the process lives that
+# had made the connection; by its token it can be bound to a new one.
+method Acquire(
+  resource: string, parameters: ?object, mode: ?(shared, exclusive), token: ?string, timeout: ?float
+) -> (token: string, state: string)
+
+# Ends a reference. Said again it changes nothing.
+method Release(token: string) -> (released: bool)
+
+# The resources that the caller may hold, as far as they are there or asked for.
+method Resources() -> (resources: []Thing)
 """
 ERRORS = """\
 # There is no such operation, or the caller may not call it.
@@ -105,6 +124,8 @@ error Cancelled (operation: string, id: string)
 error NoSuchJob (id: string)
 # The caller did not want to wait any longer.
 error DeadlinePassed (seconds: float)
+# A resource could not be made.
+error ResourceFailed (resource: string, message: string)
 # The operation can't be read as it runs.
 error NotReadable (operation: string)
 # The operation can't be begun by Start.
@@ -128,6 +149,7 @@ OUTCOME_UNKNOWN = f"{INTERFACE}.OutcomeUnknown"
 CANCELLED = f"{INTERFACE}.Cancelled"
 NO_SUCH_JOB = f"{INTERFACE}.NoSuchJob"
 DEADLINE_PASSED = f"{INTERFACE}.DeadlinePassed"
+RESOURCE_FAILED = f"{INTERFACE}.ResourceFailed"
 NOT_READABLE = f"{INTERFACE}.NotReadable"
 NOT_ASYNCHRONOUS = f"{INTERFACE}.NotAsynchronous"
 STOPPING = f"{INTERFACE}.Stopping"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .connections import Client
     from .jobs import Jobs
     from .operations import Operation
+    from .resources import Resources
 
 #: Refused calls of one caller that are written down: so many in so many seconds. The log is not his to fill.
 REFUSALS = 200, 60.0
@@ -38,22 +39,28 @@ _INFORMATION = dict(server.VENDOR, product="helper")
 class Requests:
     """Answers requests for *operations*; what takes time goes to *calls* and *jobs*."""
 
-    def __init__(self, operations: dict[str, Operation], calls: Calls, jobs: Jobs, version: str) -> None:
+    def __init__(
+        self, operations: dict[str, Operation], calls: Calls, jobs: Jobs, resources: Resources, version: str
+    ) -> None:
         self._operations = operations
         self._calls = calls
         self._jobs = jobs
+        self._resources = resources
         self._version = version
         self._refusals = Limit(*REFUSALS)
         #: Refused calls that were not written down, by caller.
         self._muted: dict[str, int] = {}
         self._generated = {generated.method_name(name): name for name in operations}
         self._methods: dict[str, Callable[[Client, dict[str, Any]], dict[str, Any] | None]] = {
+            "Acquire": self._acquire,
             "Call": self._call,
             "Cancel": self._cancel,
             "Job": self._job,
             "Jobs": self._list_jobs,
             "Operations": self._list,
             "Outcome": self._outcome,
+            "Release": self._release,
+            "Resources": self._list_resources,
             "Start": self._start,
             "Stream": self._stream,
         }
@@ -170,6 +177,19 @@ class Requests:
 
     def _cancel(self, client: Client, parameters: dict[str, Any]) -> None:
         self._jobs.cancel(client, *self._whose(client, parameters))
+
+    def _acquire(self, client: Client, parameters: dict[str, Any]) -> None:
+        token = _new_id() if parameters.get("token") is None else _id(parameters["token"])
+        try:
+            self._resources.acquire(client, parameters, token, _patience(parameters))
+        except BadParameter as error:
+            raise server.Refused(interface.BAD_PARAMETER, parameter=error.parameter, message=str(error)) from None
+
+    def _release(self, client: Client, parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"released": self._resources.release(client.peer.uid, _id(parameters.get("token")))}
+
+    def _list_resources(self, client: Client, _parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"resources": self._resources.of(client)}
 
     @staticmethod
     def _whose(client: Client, parameters: dict[str, Any]) -> tuple[int, str]:

@@ -44,11 +44,13 @@ _DOCUMENT = {
     "state_directory",
     "jobs_directory",
     "operations",
+    "resources",
     "rate",
     "services",
     "secured_by",
     "guards",
 }
+_RESOURCE = {"create", "destroy", "linger", "description"}
 _SERVICES = {"manager", "scan_directory", "identity", "users"}
 _OPERATION = {
     "description",
@@ -114,10 +116,46 @@ def problems(document: object) -> list[str]:
                     reader.wrong(f"{path}.isolation", "a secured operation has a process of its own, below the holder")
             if "services" not in document and any("service" in one for one in _list(operation.get("allow"))):
                 reader.wrong(f"{path}.allow", "allows a service, but nothing says who manages services")
+    _resources(reader, document.get("resources", {}), operations)
     for first, second in generated.collisions(key for key in operations if isinstance(key, str)):
         method = generated.method_name(first)
         reader.wrong(f"operations.{second}", f"its method would have the name of that of {first}", method)
     return reader.found
+
+
+def _resources(reader: Reader, resources: object, operations: dict[str, Any]) -> None:
+    if not isinstance(resources, dict):
+        reader.wrong("resources", "is to be a dictionary, name to resource", resources)
+        return
+    for key, one in resources.items():
+        path = f"resources.{key}"
+        if not (isinstance(key, str) and name(key)):
+            reader.wrong(path, NAME)
+            continue
+        if not reader.keys(one, path, _RESOURCE):
+            continue
+        reader.text(one, "description", path)
+        linger = one.get("linger", 0)
+        if not is_number(linger) or not 0 <= linger <= LONGEST:
+            reader.wrong(f"{path}.linger", f"seconds, at most {LONGEST}", linger)
+        given: set[str] = set()
+        for role in ("create", "destroy"):
+            operation = operations.get(one.get(role)) if isinstance(one.get(role), str) else None
+            if not isinstance(operation, dict):
+                reader.wrong(f"{path}.{role}", "the name of an operation", one.get(role))
+                continue
+            declared = operation.get("parameters", {})
+            declared = declared if isinstance(declared, dict) else {}
+            if operation.get("idempotency", "once") == "once":
+                reader.wrong(f"{path}.{role}", "is done again after a restart: its operation is to be idempotent")
+            if operation.get("asynchronous", "never") != "never" or operation.get("coalesce") is True:
+                reader.wrong(f"{path}.{role}", "is to be neither a job nor shared")
+            if any(isinstance(each, dict) and each.get("no_log") for each in declared.values()):
+                reader.wrong(f"{path}.{role}", "is to have no secret parameters: what is held is written down")
+            if role == "create":
+                given = set(declared)
+            elif not set(declared) <= given:
+                reader.wrong(f"{path}.destroy", "has parameters that create has not")
 
 
 def _list(value: object) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from .calls import Calls
 from .connections import Connections
 from .jobs import Jobs
 from .requests import Requests
+from .resources import Declared, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Api:
         path: str,
         version: str,
         services: Services,
+        resources: tuple[dict[str, Declared], str],
         rate: Limit | None = None,
         guards: Sequence[str] = (),
     ) -> None:
@@ -47,13 +49,15 @@ class Api:
         self._stopping = False
         self._calls = Calls(pool, log, self._end_if_done, rate, guards)
         self._jobs = Jobs(loop, family, operations, kept)
-        requests = Requests(operations, self._calls, self._jobs, version)
+        self._resources = Resources(loop, self._calls, *resources)
+        requests = Requests(operations, self._calls, self._jobs, self._resources, version)
         self._connections = Connections(loop, path, services, requests.known, requests.request)
 
     def stop(self) -> None:
         """Begin nothing more, and end the loop when what is at work is done."""
         self._stopping = True
         self._connections.stop()
+        self._resources.stop()
         self._calls.stop()
         self._jobs.stop()
         self._end_if_done()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Operations that are jobs, share a run or are read: what fits together."""
+"""Operations that are jobs, share a run, are read, or belong to a resource: what fits together."""
 
 from __future__ import annotations
 
@@ -59,3 +59,41 @@ def test_what_fits_together(operation: dict[str, Any]) -> None:
 def test_what_does_not(operation: dict[str, Any], path: str) -> None:
     found = problems(**operation)
     assert len(found) == 1 and found[0].startswith(f"operations.one.{path}:")
+
+
+IDEMPOTENT = {"argv": ["/bin/true"], "allow": [], "idempotency": "idempotent"}
+SIZED = {**IDEMPOTENT, "argv": ["/bin/echo", "{size}"]}
+SIZED["parameters"] = {"size": {"type": "integer", "minimum": 0, "maximum": 9}}
+SECRET = {**IDEMPOTENT, "environment": {"KEY": "{key}"}, "parameters": {"key": {"type": "string", "no_log": True}}}
+
+
+def of_resource(**resource: Any) -> list[str]:
+    operations = {"make": SIZED, "take": IDEMPOTENT, "sized": SIZED, "secret": SECRET}
+    operations["once"] = {**IDEMPOTENT, "idempotency": "once"}
+    operations["job"] = {**IDEMPOTENT, "asynchronous": "allowed"}
+    document = {"format": 1, "socket": "/run/x/socket", "state_directory": "/run/x", "operations": operations}
+    return schema.problems({**document, "resources": {"thing": {"create": "make", "destroy": "take", **resource}}})
+
+
+def test_a_resource_is_a_pair_of_operations() -> None:
+    assert of_resource() == []
+    assert of_resource(destroy="sized", linger=30, description="A thing") == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "path"),
+    [
+        ({"create": "absent"}, "create"),
+        ({"destroy": None}, "destroy"),
+        ({"create": "once"}, "create"),
+        ({"destroy": "job"}, "destroy"),
+        ({"create": "secret"}, "create"),
+        ({"create": "take", "destroy": "sized"}, "destroy"),
+        ({"linger": -1}, "linger"),
+        ({"linger": "long"}, "linger"),
+        ({"lingers": 5}, "lingers"),
+    ],
+)
+def test_what_is_no_resource(resource: dict[str, Any], path: str) -> None:
+    found = of_resource(**resource)
+    assert len(found) == 1 and found[0].startswith(f"resources.thing.{path}:")
