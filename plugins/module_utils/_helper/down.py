@@ -19,7 +19,7 @@ from .._supervise._embedded import files
 NAME = "down"
 STOPPED, FAILED = "stopped", "failed"
 #: Seconds that a helper which was stopped may need to be there again: a restart is a stop and a start.
-RESTART = 2.0
+RESTART = 5.0
 
 
 def leave(socket: str, state: str, message: str = "") -> None:
