@@ -198,6 +198,7 @@ class Jobs:
         if entry in self._queue:
             try:
                 job.write("parameters", {"values": values})
+                job.sync()
             except OSError as error:
                 self._queue.remove(entry)
                 del self._entries[job.key]

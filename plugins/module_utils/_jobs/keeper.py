@@ -185,6 +185,7 @@ class Keeper:
             self._began = time.time()
             begun: dict[str, Any] = {"pid": os.getpid(), "started": identity.start_time(os.getpid()), "at": self._began}
             begun.update(boot=identity.boot_id().hex(), worker=self._worker)
+            job.sync()
             job.write("begun", begun)
         except OSError:
             os.kill(self._worker, signal.SIGKILL)

@@ -62,6 +62,11 @@ class Job:
         """Write one of its files. lasting: it is on the disk when this returns. Raises OSError."""
         write(f"{self.folder}/{name}.json", content, lasting)
 
+    def sync(self) -> None:
+        """Have what was asked for on the disk, which whoever made the job did not wait for. Raises OSError."""
+        for path in (f"{self.folder}/job.json", self.folder, os.path.dirname(self.folder)):
+            _sync(path)
+
     def lock(self) -> int | None:
         """Take its lock; None while its keeper lives. Raises OSError."""
         try:
@@ -147,7 +152,10 @@ class Store:
         return sorted(found, key=lambda job: float(job.record["created"]))
 
     def create(self, uid: int, id_: str, name: str, digest: str, **details: object) -> Job:
-        """Make a job, which has not begun. Raises FileExistsError for an id that the user has used, OSError."""
+        """Make a job, which has not begun. Raises FileExistsError for an id that the user has used, OSError.
+
+        It is not sure to be on the disk yet: that is for the keeper, who has the time, before it begins.
+        """
         if (uid, id_) in self._jobs:
             raise FileExistsError(id_)
         self.make_room(uid)
@@ -158,7 +166,7 @@ class Store:
         job = Job(folder, record)
         try:
             os.close(os.open(f"{folder}/unreported", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            job.write("job", record)
+            job.write("job", record, lasting=False)
         except OSError:
             _remove(folder)
             raise
@@ -207,11 +215,15 @@ def write(path: str, content: dict[str, Any], lasting: bool = True) -> None:
         os.close(descriptor)
     os.rename(beside, path)
     if lasting:
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(os.path.dirname(path))
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(folder: str) -> None:

@@ -142,7 +142,7 @@ def test_a_job_that_ended_while_there_was_no_helper_has_its_result(helper: Helpe
 def test_a_call_of_a_job_survives_a_restart_of_the_helper(helper: HelperProcess) -> None:
     helper.start(work=gated(helper))
     results = []
-    caller = threading.Thread(target=lambda: results.append(helper.client(pause=2).call("work", {}, ID)))
+    caller = threading.Thread(target=lambda: results.append(helper.client(pause=1, tries=20).call("work", {}, ID)))
     caller.start()
     begun(helper)
     helper.kill()
@@ -360,7 +360,7 @@ def test_a_helper_that_is_killed_again_and_again_loses_and_doubles_no_job(helper
     def calls() -> None:
         number = 0
         while not stop.is_set():
-            assert helper.client(pause=0.5).call("add", {"which": number})["exit"] == 0
+            assert helper.client(pause=0.5, tries=20).call("add", {"which": number})["exit"] == 0
             done.append(number)
             number += 1
 

@@ -55,7 +55,7 @@ def done(helper: HelperProcess) -> list[str]:
 
 
 def hold(helper: HelperProcess, exclusive: bool = False, timeout: float | None = 20, **parameters: Any) -> Held:
-    return helper.client(pause=1).hold("thing", parameters, exclusive, timeout)
+    return helper.client(pause=1, tries=20).hold("thing", parameters, exclusive, timeout)
 
 
 class Waiter(threading.Thread):

@@ -27,7 +27,7 @@ class Caller(threading.Thread):
 
     def __init__(self, helper: HelperProcess, id_: str, timeout: float | None = None, **parameters: Any) -> None:
         super().__init__()
-        self._helper = helper.client(pause=2)
+        self._helper = helper.client(pause=1, tries=20)
         self._arguments = parameters, id_, timeout
         self.result: dict[str, Any] | None = None
         self.error: HelperError | None = None
