@@ -5,8 +5,8 @@
 """Calls operations of the privileged helper. PRIVATE to the collection.
 
 A connection is kept for the next call of the same process, and used by one thread at a time; one that turns out to be
-from before a restart of the helper is thrown away, and the call made over a new one. A call has an id, made here unless the caller has one; when the connection is lost it is made again
-under the same id, and the helper, which has a journal, decides: it begins what never began, gives the answer of what has
+from before a restart of the helper is thrown away, and the call made over a new one. A call has an id, made here unless
+the caller has one; when the connection is lost it is made again under the same id, and the helper, which has a journal, decides: it begins what never began, gives the answer of what has
 ended, repeats what may be repeated, and refuses the rest as unknown.
 """
 
