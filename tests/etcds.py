@@ -188,14 +188,15 @@ class Proxy:
 
     def _accept(self) -> None:
         while not self._ended:
+            near = None
             try:
                 near, _address = self._listener.accept()
                 far = socket.create_connection(self._target, 5)
             except OSError:
+                if near is not None:
+                    near.close()
                 if self._ended:
                     return
-                with contextlib.suppress(UnboundLocalError, OSError):
-                    near.close()
                 continue
             self._open |= {near, far}
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
