@@ -4,8 +4,7 @@
 
 """Supervised hosts for the conformance suite: one class for each backend, with the real daemons.
 
-A new backend is a subclass of `Supervised` in a file of its own, `conforming_*.py`, and a line in `CLASSES` of
-tests/conformance/supervise/conftest.py.
+A new backend is a subclass of `Supervised` in a file of its own, `conforming_*.py`, and a line in conformance_classes.py.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.in
     Backend,
     Service,
     Snapshot,
+    Verdict,
 )
 
 #: Marks a behaviour that only backends with these features have; the names are those of `interface.FEATURES`.
@@ -52,6 +52,14 @@ class Supervised(Host):
         "backoff": {"initial": "10ms", "maximum": "50ms"},
         "stop_timeout": "5s",
     }
+    #: A back-off that it can have, with the first pause and the longest.
+    backoff: ClassVar[dict[str, str]] = {"initial": "100ms", "maximum": "5s"}
+    #: Behaviours that it does not show, with the reason.
+    lacks: ClassVar[dict[str, str]] = {}
+    #: The only behaviours that are run on it so far; none means all.
+    only: ClassVar[frozenset[str]] = frozenset()
+    #: Whether the root process is that of the host, which no test ends.
+    process_one: ClassVar[bool] = False
     #: Whether a new root process takes over the services of one that was killed.
     adopts: ClassVar[bool] = True
 
@@ -114,13 +122,23 @@ class Supervised(Host):
         finally:
             backend.close()
 
+    def tell(self, name: str, action: str, state: str = "ready", timeout: float = 30.0) -> Verdict:
+        """Give one command and wait for what comes of it, as the module `service` does."""
+        backend = self.client()
+        try:
+            assert backend.control([(name, action)]) == {}
+            return backend.wait([(name, state)], timeout)[name]
+        finally:
+            backend.close()
+
     def until(self, name: str, *states: str, timeout: float = 30.0) -> Service:
         """Wait until a service is in one of *states*."""
         found: list[Service] = []
 
         def reached() -> bool:
-            found[:] = [self.service(name)]
-            return found[0].state in states
+            # While the suite starts it does not know all of them yet.
+            found[:] = [one for one in (self.snapshot().services.get(name),) if one is not None]
+            return bool(found) and found[0].state in states
 
         wait_until(reached, timeout, f"{name} is not {' or '.join(states)}")
         return found[0]

@@ -25,6 +25,16 @@ class SupervisordHost(Supervised):
     programs = ("supervisord",)
     defaults: ClassVar[dict[str, Any]] = {"stop_timeout": "5s"}
     adopts = False
+    only: ClassVar[frozenset[str]] = frozenset(
+        (
+            "test_new_services_run_and_the_second_run_changes_nothing",
+            "test_a_service_that_dies_at_once_fails_the_task_and_the_others_converge",
+            "test_a_stopped_service_is_there_and_does_not_run",
+            "test_it_is_ready_when_it_says_so_on_its_descriptor",
+            "test_it_is_ready_when_its_check_succeeds",
+            "test_one_hundred_services_come_up_together",
+        )
+    )
 
     def prepare(self) -> None:
         super().prepare()

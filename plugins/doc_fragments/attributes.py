@@ -69,6 +69,10 @@ options:
       - embedded
       - systemd
       - supervisord
+      - s6
+      - runit
+      - daemontools
+      - daemontools_encore
 """
 
     # Which store of leases is meant.

@@ -50,9 +50,16 @@ options:
       - V(systemd) needs systemd as the init; no supervisor of this collection runs then.
       - V(supervisord) needs the program C(supervisord), which a distribution's package C(supervisor) brings. It is run with a
         configuration and a socket of its own.
+      - V(s6), V(runit), V(daemontools) and V(daemontools_encore) are suites whose programs must be installed. Each gets a scan
+        directory of its own below O(scan_directory); what the distribution's packages scan is not touched.
     type: str
-    choices: [embedded, systemd, supervisord]
+    choices: [embedded, systemd, supervisord, s6, runit, daemontools, daemontools_encore]
     default: embedded
+  prefix:
+    description:
+      - Where the programs of a suite are that is not installed where all programs are. Absolute.
+      - Needed by V(daemontools_encore), of which no package is known.
+    type: path
   scan_directory:
     description: Where the service directories are. Absolute.
     type: path
@@ -170,12 +177,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control, host, roots
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.suite_root import SUITES
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.supervisord_root import SupervisordRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import UnitError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd_root import SystemdRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.talk import TalkError
 
-ROOTS = {root.name: root for root in (SystemdRoot, SupervisordRoot)}
+ROOTS = {root.name: root for root in (SystemdRoot, SupervisordRoot, *SUITES)}
 
 
 def main() -> None:
@@ -184,6 +192,7 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
             "backend": {"type": "str", "choices": ["embedded", *ROOTS], "default": "embedded"},
+            "prefix": {"type": "path"},
             "scan_directory": {"type": "path", "required": True},
             "run_directory": {"type": "path", "required": True},
             "log_directory": {"type": "path", "required": True},

@@ -131,7 +131,9 @@ def _take_logs(plan: Plan, old: Item, item: Item, outcome: Outcome) -> None:
 
 def _command(plan: Plan, backend: Backend, outcome: Outcome) -> None:
     commanded = [item for item in plan.items.values() if item.command and item.name not in outcome.failures]
-    refused = backend.control([(item.name, item.command) for item in commanded])
+    # What `rescan` has started may have done its work by now: a second start would do it twice.
+    told = [item for item in commanded if not (backend.starts_new and item.status is None and item.command == "start")]
+    refused = backend.control([(item.name, item.command) for item in told])
     for item in commanded:
         if item.name in refused:
             outcome.failures[item.name] = f"{item.command} was refused: {refused[item.name]}"

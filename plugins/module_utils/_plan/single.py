@@ -84,6 +84,9 @@ class _Single:
             self._actions.append(command)
         if not self._check_mode:
             self._enable()
+            if self._enabled is not None and status is not None and self._enabled != now:
+                # Where the supervisor has a copy of what says so.
+                self._backend.rescan()
             if command:
                 status, failure = self._do(command, status)
                 if failure:

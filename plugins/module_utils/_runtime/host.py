@@ -41,6 +41,7 @@ class Wanted:
     __slots__ = (
         "log_directory",
         "log_user",
+        "prefix",
         "python",
         "remove_logs",
         "run_directory",
@@ -67,6 +68,7 @@ class Wanted:
         stop_timeout: float = 120.0,
         remove_logs: bool = False,
         scripts: dict[str, str] | None = None,
+        prefix: str | None = None,
     ) -> None:
         self.scan_directory = scan_directory
         self.run_directory = run_directory
@@ -82,6 +84,8 @@ class Wanted:
         self.timeout = timeout
         self.stop_timeout = stop_timeout
         self.remove_logs = remove_logs
+        #: Where the programs of a suite are that no distribution has.
+        self.prefix = prefix
 
     def places(self) -> list[Place]:
         """Give the directories that the supervisor needs."""

@@ -6,12 +6,18 @@
 
 from __future__ import annotations
 
+from .daemontools import Daemontools
+from .daemontools_encore import DaemontoolsEncore
 from .embedded import Embedded
 from .interface import Backend, Unsupported
+from .runit import Runit
+from .s6 import S6
 from .supervisord import Supervisord
 from .systemd import Systemd
 
-BACKENDS: dict[str, type[Backend]] = {one.name: one for one in (Embedded, Systemd, Supervisord)}
+BACKENDS: dict[str, type[Backend]] = {
+    one.name: one for one in (Embedded, S6, Runit, Daemontools, DaemontoolsEncore, Systemd, Supervisord)
+}
 #: Not a backend: whichever is there.
 AUTO = "auto"
 

@@ -45,6 +45,7 @@ class Embedded(Backend):
 
     name = "embedded"
     native = frozenset(FEATURES)
+    starts_new = True
 
     def __init__(self, scan: str) -> None:
         super().__init__(scan)

@@ -188,6 +188,8 @@ class Backend(ABC):
     #: Features of FEATURES that the supervisor itself has, and those that we supply, on a host that allows them.
     native: ClassVar[frozenset[str]] = frozenset()
     supplied: ClassVar[frozenset[str]] = frozenset()
+    #: Whether `rescan` starts what is enabled and new, so that a start told afterwards would be a second one.
+    starts_new: ClassVar[bool] = False
     #: Both together.
     capabilities: ClassVar[frozenset[str]] = frozenset()
 
@@ -211,8 +213,8 @@ class Backend(ABC):
     def rescan(self) -> None:
         """Let the supervisor see the scan directory as it is now; it has when this returns.
 
-        Services that are enabled (without the file `down`) and new to it are started, those whose directory has gone
-        are stopped and forgotten, files of a running service are brought up to date without touching its process.
+        Services whose directory has gone are stopped and forgotten, files of a running service are brought up to date
+        without touching its process, and with `starts_new` those that are new and enabled (without `down`) are started.
         May be called as often as one likes, after any interruption. Raises BackendError.
         """
 

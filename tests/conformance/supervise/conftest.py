@@ -18,15 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conforming import EmbeddedHost, EncoreLayoutHost, Supervised
-from conforming_supervisord import SupervisordHost
-from conforming_systemd import SystemdHost
-
-CLASSES: tuple[type[Supervised], ...] = (EmbeddedHost, EncoreLayoutHost, SystemdHost, SupervisordHost)
+from conformance_classes import CLASSES
+from conforming import Supervised
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "kind" not in metafunc.fixturenames:
+    if "kind" not in metafunc.fixturenames or "feature" in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker("features")
     asked = set(mark.args if mark else ())
@@ -35,9 +32,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def bare(kind: type[Supervised], runtime: Path) -> Iterator[Supervised]:
+def bare(kind: type[Supervised], runtime: Path, request: pytest.FixtureRequest) -> Iterator[Supervised]:
     """A host whose supervisor does not run yet."""
-    reason = kind.missing()
+    name = request.node.originalname
+    reason = kind.missing() or kind.lacks.get(name, "not run yet" if kind.only and name not in kind.only else "")
     if reason:
         pytest.skip(reason)
     base = Path(tempfile.mkdtemp(prefix="hf-conform-"))

@@ -81,4 +81,5 @@ def test_the_modules_for_leases_carry_drivers_and_no_guard(built: dict[str, dict
 def test_a_module_is_small(built: dict[str, dict[str, object]], module: str) -> None:
     size = built[module]["size"]
     assert isinstance(size, int)
-    assert size < 300 * 1024
+    # All backends are in it, since Ansible sees static imports only: see docs/converging.md.
+    assert size < 330 * 1024

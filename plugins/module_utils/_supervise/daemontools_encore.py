@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""daemontools-encore as a backend. PRIVATE to the collection.
+
+No distribution that is known to us packages it: the supervisor role takes the directory of its programs and runs its
+svscan with that in front of the search path. It is daemontools with more states in the status file, and it gives
+each start a session of its own.
+"""
+
+from __future__ import annotations
+
+from .daemontools import Daemontools
+from .family_scripts import Dialect
+
+
+class DaemontoolsEncore(Daemontools):
+    """svscan of daemontools-encore on SCAN/.daemontools_encore."""
+
+    name = "daemontools_encore"
+    form = "daemontools_encore"
+    dialect = Dialect("daemontools-encore", notification=False, session="", finish="")
+    native = Daemontools.native
+    supplied = Daemontools.supplied

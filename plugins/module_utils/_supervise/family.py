@@ -1,0 +1,453 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the backends of the daemontools family have in common. PRIVATE to the collection.
+
+The suite has a scan directory of its own, `SCAN/.NAME`, with one directory for each portable one; `rescan` brings it
+into line. Commands are bytes that are written to the control FIFOs: none can be lost while the supervisor lives, since
+they wait there in their order. What became of a service is judged by its status file and by what its own scripts note,
+never by the exit code of a client.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from . import family_directories as directories
+from . import family_scripts as scripts
+from .family_files import NoSupervisor, Status, read, send, supervised
+from .family_wait import Waiting
+from .interface import (
+    BACKOFF,
+    Backend,
+    BackendError,
+    NotRunning,
+    Service,
+    Snapshot,
+    Verdict,
+)
+from .labels import obstacle as label_obstacle
+from .portable import Portable, read_all
+from .portable import read as read_portable
+
+#: Seconds in which a suite must have noticed a new directory; runsvdir and svscan look every five seconds.
+NOTICE = 15.0
+#: Seconds in which a supervisor must have ended after its service has.
+LEAVE = 15.0
+#: What the suites have in common: supplied by the scripts and by waiting, unless the suite itself has it.
+SUPPLIED = frozenset(
+    (
+        "readiness.notification_fd",
+        "readiness.check",
+        "lease",
+        "reload",
+        "kill.group",
+        "process",
+        "security_context",
+        "log.syslog",
+        "log.journald",
+        "identity",
+    )
+)
+#: What `finish` supplies where the suite has one.
+BY_FINISH = frozenset(("restart", "failure_limit", "backoff"))
+LOGS = frozenset(("log.directory", "log.size", "log.tai64n", "log.none"))
+
+_TOOLS = {"log.syslog": "logger", "log.journald": "systemd-cat", "process": "setpriv"}
+_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Family(Backend):
+    """One suite on SCAN/.NAME."""
+
+    starts_new = True
+    #: The layout of its status files, see family_files.
+    form: ClassVar[str]
+    dialect: ClassVar[scripts.Dialect]
+    #: The name of its root process, and of the programs that it needs to be of use.
+    scanner: ClassVar[str]
+    #: Largest size of a log file that its logger can be told.
+    log_size_limit: ClassVar[int] = 2**28 - 1
+
+    def __init__(self, scan: str) -> None:
+        super().__init__(scan)
+        self.root = f"{scan}/.{self.name}"
+        self._pid = 0
+        self._waiting = Waiting(self)
+
+    # -- the interface
+
+    @classmethod
+    def present(cls, scan: str) -> bool:
+        """Tell whether the root process runs on the suite's scan directory."""
+        return bool(find_root(cls.scanner, f"{scan}/.{cls.name}"))
+
+    def snapshot(self) -> Snapshot:
+        """Read the status of every service."""
+        pid = self.root_process()
+        services = {}
+        for portable in read_all(self.scan).values():
+            if supervised(self.directory(portable.name), self.form):
+                services[portable.name] = self.service(portable)
+                services[portable.name].stale = not directories.same(
+                    self.directory(portable.name), self.files(portable)
+                )
+        since = os.stat(f"/proc/{pid}").st_mtime
+        return Snapshot({"pid": pid, "version": self.scanner, "since": since, "scan": self.root}, services)
+
+    def rescan(self) -> None:
+        """Bring the suite's directories into line with the portable ones."""
+        self.root_process()
+        wanted = read_all(self.scan)
+        present = directories.ours(self.root)
+        for entry in sorted(entry for entry in present if entry.startswith(".")):
+            # Left by an interrupted run, which may have come to the point where the suite had forgotten it.
+            self._part_with(entry)
+            directories.destroy(f"{self.root}/{entry}")
+        present -= {entry for entry in present if entry.startswith(".")}
+        leaving = {name for name in present if name not in wanted or self._needs_another(wanted[name])}
+        for name in leaving:
+            os.rename(f"{self.root}/{name}", f"{self.root}/.{name}.gone")
+        if leaving:
+            self.announce()
+        for name in leaving:
+            self._part_with(f".{name}.gone")
+        if leaving:
+            self.until_forgotten()
+        for name in leaving:
+            directories.destroy(f"{self.root}/.{name}.gone")
+        added = [name for name in wanted if name not in present or name in leaving]
+        for name, portable in wanted.items():
+            files = self.files(portable)
+            if name in added:
+                # Born down: the first start is ours, after the supervisors of the service and of its log are there.
+                directories.build(self.root, name, {**files, "down": ("", scripts.PLAIN)})
+            else:
+                self._refresh(portable, directories.update(self.directory(name), files))
+        self._until_noticed([name for name in wanted if not self._noticed(name)])
+        for name in added:
+            if wanted[name].enabled:
+                self._command(wanted[name], "start")
+                os.unlink(f"{self.directory(name)}/down")
+
+    def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
+        """Write the bytes for the commands."""
+        refused = {}
+        for name, action in commands:
+            portable = read_portable(self.scan, name)
+            if portable is None:
+                refused[name] = "there is no such service"
+                continue
+            try:
+                self._command(portable, action)
+            except NoSupervisor as error:
+                refused[name] = str(error)
+            except OSError as error:
+                raise BackendError(f"{name}: {action}: {error}") from None
+        return refused
+
+    def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
+        """Watch the status files until all wishes have a verdict."""
+        return self._waiting.wait(wishes, timeout)
+
+    def close(self) -> None:
+        """There is nothing to let go."""
+
+    def link(self, name: str) -> str:
+        """Lead clients of the family to the suite's own files."""
+        return f"../.{self.name}/{name}/supervise"
+
+    def log_owner(self) -> tuple[int, int] | None:
+        """Give the owner of the suite's mark for loggers, which the role makes; None for the user of the suite."""
+        try:
+            state = os.stat(f"{self.root}/.logger")
+        except OSError:
+            return None
+        return state.st_uid, state.st_gid
+
+    def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
+        """Say what the suite or the host lacks for this definition."""
+        if feature == "security_context":
+            return label_obstacle((meta.get("process") or {}).get("security_context") or {})
+        if feature == "readiness.notification_fd" and not self.dialect.notification:
+            number = int((meta.get("readiness") or {}).get("notification_fd") or 0)
+            return "" if number < 10 else f"run is a sh script, which opens no descriptor above 9, not {number}"
+        if feature == "backoff":
+            initial = float((meta.get("backoff") or BACKOFF)["initial"])
+            return "" if initial >= 1 else f"it waits for a second before it starts a service again, not {initial:g}"
+        if feature == "log.size":
+            size = int((meta.get("log") or {}).get("size") or 0)
+            limit = self.log_size_limit
+            return "" if size <= limit else f"its logger rotates at {limit} bytes at the latest, not {size}"
+        if feature in _TOOLS and not find_program(_TOOLS[feature]):
+            return f"there is no program {_TOOLS[feature]} on this host"
+        return ""
+
+    # -- what a suite brings
+
+    @abstractmethod
+    def logger(self, log: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+        """Give the command of the suite's logger for a log directory, which is its working directory, and its config."""
+
+    def announce(self) -> None:
+        """Have the root process look at its directory now, as far as it lets itself be told."""
+
+    def until_forgotten(self) -> None:
+        """Wait until the root process knows nothing more of directories that were taken away, for a while."""
+
+    def extra_files(self, portable: Portable) -> scripts.Files:
+        """Give the files that only this suite has."""
+        return {}
+
+    # -- what they share
+
+    def directory(self, name: str) -> str:
+        """Give the suite's own directory of a service."""
+        return f"{self.root}/{name}"
+
+    def root_process(self) -> int:
+        """Give the pid of the root process. Raises NotRunning."""
+        if not self._pid or not os.path.exists(f"/proc/{self._pid}"):
+            self._pid = find_root(self.scanner, self.root)
+        if not self._pid:
+            raise NotRunning(f"no {self.scanner} runs on {self.root}")
+        return self._pid
+
+    def files(self, portable: Portable) -> scripts.Files:
+        """Give the files of the suite's own directory for a service."""
+        meta = portable.meta
+        files = {"run": (scripts.run(portable, self.dialect), scripts.EXECUTABLE), **self.extra_files(portable)}
+        if self.dialect.finish:
+            files["finish"] = scripts.finish(portable, self.dialect), scripts.EXECUTABLE
+        if not portable.enabled:
+            files["down"] = "", scripts.PLAIN
+        log = meta.get("log") or {}
+        if log.get("to", "none") != "none":
+            owner = self.log_owner()
+            own = owner is None or owner[0] == os.geteuid()
+            files["log/run"] = scripts.log_run(portable, None if own else owner), scripts.EXECUTABLE
+            files["log/logger"] = scripts.logger(portable, *self._logger(portable.name, log)), scripts.EXECUTABLE
+        return files
+
+    def _logger(self, name: str, log: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+        if log["to"] == "syslog":
+            return f"logger -t {name} -p daemon.info", ()
+        if log["to"] == "journald":
+            return f"systemd-cat -t {name} -p info", ()
+        return self.logger(log)
+
+    def status(self, name: str) -> Status | None:
+        """Give what the status file of a service says now, None while there is none."""
+        found = read(self.directory(name), self.form)
+        if found is not None and found.pid and not os.path.exists(f"/proc/{found.pid}"):
+            # daemontools sleeps for a second after each start and hears of no death meanwhile.
+            found.pid, found.unheard = 0, True
+        return found
+
+    def service(self, portable: Portable, status: Status | None = None) -> Service:
+        """Give what is known of a service."""
+        directory = self.directory(portable.name)
+        status = status or self.status(portable.name)
+        record: dict[str, Any] = {"name": portable.name, "enabled": portable.enabled, "loaded": portable.identity}
+        if status is None:
+            return Service(record)
+        started = directories.words(directory, "started")
+        running = bool(status.pid) and not status.finishing
+        ready = running and self.is_ready(portable, status)
+        reason = directories.text(directory, "failed") if not status.pid and status.want != "up" else ""
+        state = "finishing" if status.finishing else "ready" if ready else "up" if running else ""
+        if not state:
+            state = "backoff" if status.want == "up" else "failed" if reason or status.failed else "down"
+        record.update(
+            state=state,
+            pid=status.pid if running else None,
+            since=status.since,
+            ready=ready,
+            want=status.want,
+            paused=status.paused,
+            reason=reason,
+            exit=self.ending(directory),
+        )
+        if running and len(started) > 3 and started[0] == str(status.pid):
+            record["definition"] = started[3]
+        return Service(record)
+
+    def is_ready(self, portable: Portable, status: Status) -> bool:
+        """Tell whether a running service is known to be ready."""
+        readiness = portable.meta.get("readiness") or {}
+        directory = self.directory(portable.name)
+        if readiness.get("notification_fd") is not None:
+            if self.dialect.notification:
+                return status.ready
+            # `run` empties the file before it notes its pid.
+            return directories.words(directory, "started")[:1] == [str(status.pid)] and bool(
+                directories.size(directory, "ready")
+            )
+        if readiness.get("check"):
+            return directories.text(directory, "verified") == str(status.pid)
+        return time.time() - status.since >= float(readiness.get("grace") or 0.0)
+
+    def ending(self, directory: str) -> dict[str, Any] | None:
+        """Give how the last process of a service ended, as `finish` has noted it; None where nobody did."""
+        words = directories.words(directory, "ended")
+        if len(words) < 2:
+            return None
+        at = directories.changed_at(directory, "ended")
+        if words[0] == "-1":
+            return {"kind": "signal", "code": int(words[1]), "at": at}
+        return {"kind": "exit", "code": int(words[0]), "at": at}
+
+    def _command(self, portable: Portable, action: str) -> None:
+        name, directory = portable.name, self.directory(portable.name)
+        fifo = f"{directory}/supervise/control"
+        status = self.status(name)
+        running = status is not None and bool(status.pid)
+        if action in ("start", "once", "restart"):
+            for file in ("failed", "deaths", "pause"):
+                directories.note(directory, file, "")
+            self._waiting.commanded(name, status)
+        if action == "reload" and status is not None and running and not status.finishing:
+            self._reload(portable, status.pid)
+            return
+        asked = action in ("restart", "stop", "remove") and running
+        if asked and status is not None:
+            directories.note(directory, "asked", "yes\n")
+            self._waiting.stopping(portable, status)
+        send(fifo, _BYTES[action] if action != "restart" or running else b"u")
+        if action in ("start", "once", "restart") and status is not None and status.finishing:
+            self._end_pause(status.pid)
+
+    def _end_pause(self, pid: int) -> None:
+        """End the pause that `finish` makes before a service starts again."""
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                if file.read().strip() == "sleep":
+                    signal_process(pid, signal.SIGTERM)
+        except OSError:
+            return
+
+    def _reload(self, portable: Portable, pid: int) -> None:
+        directory = self.directory(portable.name)
+        signal_process(pid, signal.Signals[f"SIG{portable.meta.get('reload_signal') or 'HUP'}"])
+        started = directories.words(directory, "started")
+        if len(started) > 3 and started[0] == str(pid):
+            directories.note(directory, "started", f"{pid} {started[1]} {started[2]} {portable.identity}\n")
+
+    def _needs_another(self, portable: Portable) -> bool:
+        """Tell whether a service has come by a logger, or lost it, which the suites see in a new directory only."""
+        return ("log/run" in self.files(portable)) != directories.has_log(self.directory(portable.name))
+
+    def _refresh(self, portable: Portable, changed: set[str]) -> None:
+        """Have the logger of a service start anew when its settings have changed. The service does not notice."""
+        if any(path.startswith("log/") for path in changed):
+            try:
+                send(f"{self.directory(portable.name)}/log/supervise/control", b"t")
+            except NoSupervisor:
+                return
+
+    def _until_noticed(self, names: list[str]) -> None:
+        """Wait until the suite has noticed all of *names*. Raises BackendError when it does not."""
+        deadline = time.monotonic() + NOTICE
+        waiting = list(names)
+        told = 0.0
+        while waiting:
+            if time.monotonic() >= told + 0.5:
+                self.announce()
+                told = time.monotonic()
+            time.sleep(0.01)
+            waiting = [name for name in waiting if not self._noticed(name)]
+            if waiting and time.monotonic() >= deadline:
+                raise BackendError(
+                    f"{self.scanner} (process {self.root_process()}) has not noticed {self.directory(waiting[0])}"
+                    f" within {NOTICE:g} s: see what it says"
+                )
+
+    def _noticed(self, name: str) -> bool:
+        """Tell whether the suite has noticed a service, with its logger."""
+        directory = self.directory(name)
+        parts = [directory, f"{directory}/log"] if directories.has_log(directory) else [directory]
+        return all(supervised(part, self.form) for part in parts)
+
+    def _part_with(self, entry: str) -> None:
+        """Stop what still runs in a directory that the root process has lost sight of."""
+        directory = f"{self.root}/{entry}"
+        for part in (directory, f"{directory}/log"):
+            deadline = time.monotonic() + LEAVE
+            sent = killed = False
+            while supervised(part, self.form):
+                if not sent:
+                    try:
+                        send(f"{part}/supervise/control", b"dx")
+                    except NoSupervisor:
+                        break
+                    sent = True
+                if time.monotonic() >= deadline:
+                    if killed:
+                        raise BackendError(f"{part}: its supervisor does not end")
+                    # It is of a service that nobody told to stop, or that does not.
+                    send(f"{part}/supervise/control", b"k")
+                    killed, deadline = True, time.monotonic() + LEAVE
+                time.sleep(0.01)
+
+
+_BYTES = {
+    "start": b"u",
+    "stop": b"d",
+    "remove": b"d",
+    "once": b"o",
+    # In one write: the supervisor wants it down, then up again, whenever it reads them.
+    "restart": b"du",
+    "reload": b"u",
+    "pause": b"p",
+    "continue": b"c",
+}
+
+
+def find_root(scanner: str, directory: str) -> int:
+    """Give the pid of the process *scanner* that scans *directory*, 0 if there is none. Of ours or root's only."""
+    wanted = os.path.realpath(directory)
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        folder = f"/proc/{entry}"
+        try:
+            with open(f"{folder}/comm", encoding="utf-8", errors="replace") as file:
+                if file.read().rstrip("\n") != scanner[:15] or os.stat(folder).st_uid not in (0, os.geteuid()):
+                    continue
+            place = os.readlink(f"{folder}/cwd")
+            with open(f"{folder}/cmdline", "rb") as stream:
+                words = [os.fsdecode(one) for one in stream.read().split(b"\0")[1:-1]]
+        except OSError:
+            continue
+        # All but runsvdir work in the directory itself; it goes there to look only.
+        if place == wanted or any(os.path.realpath(os.path.join(place, word)) == wanted for word in words):
+            return int(entry)
+    return 0
+
+
+def find_program(name: str) -> str:
+    """Give the path of a program that services find, "" if there is none."""
+    for folder in _SEARCH.split(":"):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    return ""
+
+
+def signal_process(pid: int, number: int) -> None:
+    """Send a signal to a process; one that has ended gets none."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, number)
+    except OSError:
+        return
+    finally:
+        os.close(handle)

@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Service directories as the suites of the daemontools family want them. PRIVATE to the collection.
+
+Each is made from a portable one and leads back to it: its `run` notes what it starts and becomes the portable `run`,
+which applies the process state and becomes the service. Files that are written while the service lives:
+
+* `started`: pid, start time (in ticks of 1/100 s since boot), boot and definition of the process, written by `run`;
+* `ended`: exit code (-1 after a signal), signal and pid of the last one; `failed`: why it is not started again. By `finish`;
+* `asked`: not empty when the next end was asked for; written by the backend, so that `finish` counts no death;
+* `ready`: where the service writes its newline to, for suites that read none; `verified`: the pid whose check was good.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .interface import BACKOFF
+from .portable import Portable, word
+
+EXECUTABLE = 0o755
+PLAIN = 0o644
+
+#: Files of a directory that change while the service lives: not part of what it shall be.
+LIVE = ("started", "ended", "failed", "asked", "ready", "verified", "deaths", "pause")
+
+#: Variables of the init that are the root process's business.
+_DROPPED = "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC LISTEN_PID LISTEN_FDS LISTEN_FDNAMES INVOCATION_ID JOURNAL_STREAM"
+
+Files = dict[str, tuple[str, int]]
+
+
+class Dialect:
+    """What differs between the suites in the scripts.
+
+    notification: whether the suite reads the notification fd itself. session: what puts a process into a session of its
+    own, "" where the suite does that. finish: how `finish` says that the service stays down: exit (125, s6), byte (d,
+    runit) or "" where there is no finish. asked: lines that end finish when nobody wants the service up. signalled: what finish gets as exit code after a signal.
+    """
+
+    __slots__ = ("asked", "finish", "notification", "session", "signalled", "suite")
+
+    def __init__(
+        self,
+        suite: str,
+        *,
+        notification: bool,
+        session: str,
+        finish: str,
+        asked: tuple[str, ...] = (),
+        signalled: int = -1,
+    ) -> None:
+        self.suite = suite
+        self.notification = notification
+        self.session = session
+        self.finish = finish
+        self.asked = asked
+        self.signalled = signalled
+
+
+def run(service: Portable, dialect: Dialect) -> str:
+    """Give the script `run`."""
+    readiness = service.meta.get("readiness") or {}
+    number = readiness.get("notification_fd")
+    lines = [
+        "#!/bin/sh",
+        f"# {service.name} under {dialect.suite}. Written by Ansible (holdfast.supervision); the service itself is in",
+        f"# {service.path}.",
+        "exec </dev/null 2>&1",
+        "# What the root process has for itself.",
+        f"unset {_DROPPED}",
+        "{ ulimit -S -n 1024; echo 0 >/proc/self/oom_score_adj; } 2>/dev/null",
+        *_predecessor(service),
+        ": >failed",
+        ": >asked",
+    ]
+    if number is not None and not dialect.notification:
+        lines += [f"# Ready when there is a line in this file; {dialect.suite} reads no notifications."]
+        lines += [f"exec {number}>ready"]
+    lines += [
+        'read -r stat <"/proc/$$/stat"; stat=${stat##*) }; set -- $stat',
+        f'echo "$$ ${{20}} $boot {service.identity}" >started || exit 111',
+        f"cd {word(service.path)} || exit 111",
+        f"exec {dialect.session + ' ' if dialect.session else ''}./run",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _predecessor(service: Portable) -> list[str]:
+    """Give the lines that end a process that a killed supervisor has left behind, so that there never are two."""
+    meta = service.meta
+    whom = '"-$pid"' if meta.get("kill") == "group" else '"$pid"'
+    timeout = float(meta.get("stop_timeout") or 0.0)
+    late = f'[ "$tries" -ge {max(round(timeout * 10), 1)} ] && kill -s KILL -- {whom}' if timeout else ":"
+    return [
+        "pid='' since='' before='' tries=0; [ -e started ] && read -r pid since before _ <started",
+        "read -r boot </proc/sys/kernel/random/boot_id",
+        "# It is that process if it began at the same time: field 22 of proc_pid_stat(5), here the 20th.",
+        "left() {",
+        '    [ "$before" = "$boot" ] && [ "$pid" -ne $$ ] && read -r stat 2>/dev/null <"/proc/$pid/stat" || return 1',
+        "    stat=${stat##*) }; set -- $stat",
+        '    [ "${20}" = "$since" ] && [ "$1" != Z ]',
+        "}",
+        "while left; do",
+        f'    [ "$tries" -eq 0 ] && kill -s {meta.get("stop_signal") or "TERM"} -- {whom}',
+        f"    tries=$((tries + 1)); {late}",
+        "    sleep 0.1",
+        "done 2>/dev/null",
+    ]
+
+
+def finish(service: Portable, dialect: Dialect) -> str:
+    """Give the script `finish`: it notes how the service ended, ends what is left of it, and decides what comes next."""
+    meta = service.meta
+    restart = meta.get("restart") or "always"
+    after = [] if restart == "never" else _limit(meta) + _pause(meta)
+    since = " since" if any("$since" in line for line in after) else ""
+    lines = [
+        "#!/bin/sh",
+        f"# {service.name} under {dialect.suite}: after each end of the service. Written by Ansible (holdfast.supervision).",
+        "exec </dev/null 2>&1",
+        "code=$1 signal=$(($2 & 127)) pid=''" + (" since=''" if since else ""),
+    ]
+    if dialect.signalled != -1:
+        lines += [f'[ "$code" -eq {dialect.signalled} ] && code=-1']
+    lines += ['[ "$code" -eq -1 ] || signal=0', f"read -r pid{since} _ <started", ": >started"]
+    if meta.get("kill") == "group":
+        stop = meta.get("stop_signal") or "TERM"
+        lines += [
+            "# What is left of its process group ends as it did.",
+            f'if [ -n "$pid" ]; then [ "$signal" -eq 9 ] && end=KILL || end={stop}',
+            '    kill -s "$end" -- "-$pid" 2>/dev/null',
+            "fi",
+        ]
+    lines += ['echo "$code $signal $pid" >ended']
+    if "finish" in service.entries:
+        lines += [f'( cd {word(service.path)} && {_limited(meta)}./finish "$code" "$signal" ); finished=$?']
+    lines += [
+        "stay_down() {",
+        '    echo "$1" >failed',
+        "    : >deaths; : >pause",
+        "    exit 125" if dialect.finish == "exit" else "    printf d >supervise/control; exit 0",
+        "}",
+        "[ -s asked ] && exit 0",
+        *dialect.asked,
+        '[ "$code" -eq 100 ] && stay_down "run gave up: exit code 100"',
+    ]
+    if "finish" in service.entries:
+        lines += ['[ "$finished" -eq 125 ] && stay_down "finish gave up"']
+    if restart == "on_failure":
+        lines += ['[ "$code" -eq 0 ] && stay_down ""']
+    elif restart == "never":
+        lines += ['stay_down ""']
+    return "\n".join(lines + after) + "\n"
+
+
+def _limited(meta: dict[str, Any]) -> str:
+    timeout = float(meta.get("finish_timeout") or 0.0)
+    return f"timeout -s KILL {timeout:g} " if timeout else ""
+
+
+def _limit(meta: dict[str, Any]) -> list[str]:
+    limit = meta.get("failure_limit") or {}
+    deaths = int(limit.get("deaths") or 0)
+    if not deaths:
+        return []
+    within = float(limit.get("within") or 60.0)
+    return [
+        "# Deaths within the time, as uptimes: one that is in the future was before the last boot.",
+        "read -r now _ </proc/uptime; now=${now%.*}; count=1 kept=$now recent=''",
+        "[ -e deaths ] && read -r recent <deaths",
+        "for at in $recent; do",
+        f'    [ "$at" -le "$now" ] && [ "$at" -gt $((now - {max(round(within), 1)})) ] || continue',
+        '    count=$((count + 1)) kept="$kept $at"',
+        "done",
+        'echo "$kept" >deaths',
+        '[ "$code" -eq -1 ] && last="signal $signal" || last="exit code $code"',
+        f'[ "$count" -ge {deaths} ] && stay_down "died $count times within {within:g} s, last with $last"',
+    ]
+
+
+def _pause(meta: dict[str, Any]) -> list[str]:
+    backoff = meta.get("backoff") or BACKOFF
+    if backoff == BACKOFF:
+        return ["exit 0"]
+    first, longest = (max(round(backoff[key]), 1) for key in ("initial", "maximum"))
+    return [
+        "# The pause doubles; one second of it is the suite's own.",
+        "read -r now _ </proc/uptime; pause=''",
+        "[ -e pause ] && read -r pause <pause",
+        '[ -n "$since" ] && [ $((${now%.*}${now#*.} - since)) -ge 100 ] && pause=""',
+        f"pause=$((${{pause:-{first}}}))",
+        f'[ "$pause" -gt {longest} ] && pause={longest}',
+        'echo "$((pause * 2))" >pause',
+        '[ "$pause" -gt 1 ] || exit 0',
+        'exec sleep "$((pause - 1))"',
+    ]
+
+
+def check(service: Portable) -> str:
+    """Give the script `check`, for clients of the suite."""
+    return f"#!/bin/sh\ncd {word(service.path)} && exec ./check\n"
+
+
+def log_run(service: Portable, owner: tuple[int, int] | None) -> str:
+    """Give `log/run`: the logger runs as the user *owner* (uid, gid), None for the user of the suite."""
+    become = "exec ./logger"
+    if owner is not None:
+        become = f"exec setpriv --reuid={owner[0]} --regid={owner[1]} --clear-groups ./logger"
+    return f"#!/bin/sh\n# The log of {service.name}. Written by Ansible (holdfast.supervision).\nexec 2>&1\n{become}\n"
+
+
+def logger(service: Portable, command: str, config: tuple[str, ...] = ()) -> str:
+    """Give `log/logger`, which becomes *command* in the directory of the log. config: lines of the file of that name."""
+    log = service.meta.get("log") or {}
+    lines = ["#!/bin/sh", "umask 027"]
+    if log.get("to") == "directory":
+        folder = word(str(log["directory"]))
+        lines += [f"mkdir -p {folder} && cd {folder} || exit 111"]
+    if config:
+        lines += [f"printf '%s\\n' {' '.join(config)} >config || exit 111"]
+    return "\n".join([*lines, f"exec {command}"]) + "\n"

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A leased service is guarded under every backend, with the guard as root and the service as itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import procs
+import pytest
+from conforming import Supervised, features
+from converging import SLEEP
+from waiting import wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
+
+
+def report(host: Supervised, name: str) -> dict[str, Any]:
+    """What the guard of a service last wrote about itself."""
+    try:
+        return dict(json.loads((host.base / "run" / "guards" / name / "state.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def leased(host: Supervised, **more: Any) -> dict[str, Any]:
+    lease = {"resources": ["billing"], "directory": str(host.base / "leases")}
+    return {"command": SLEEP, "user": "nobody", "lease": lease, **more}
+
+
+@features("lease", "process")
+def test_one_of_two_runs_and_the_other_follows(host: Supervised) -> None:
+    host.good({"first": leased(host)})
+    wait_until(lambda: report(host, "first").get("phase") == "active" and report(host, "first")["tree"], 30)
+    host.good({"first": leased(host), "second": leased(host)})
+    wait_until(lambda: report(host, "second").get("phase") == "standby", 30)
+
+    guard = host.service("first").pid or 0
+    assert guard == report(host, "first")["pid"]
+    assert procs.status(guard)["Uid"].split() == ["0"] * 4
+    place = str(host.base / "run" / "guards" / "first" / "token")
+
+    def served() -> list[int]:
+        found = [pid for pid in procs.pids() if procs.environment(pid).get("HOLDFAST_TOKEN_FILE") == place]
+        return [pid for pid in found if procs.arguments(pid) == SLEEP]
+
+    (process,) = wait_until(served)
+    assert procs.status(process)["Uid"].split() == ["65534"] * 4
+    assert not host.good({"first": leased(host), "second": leased(host)})["changed"]
+
+    assert host.tell("first", "stop", "down").outcome == "reached"
+    wait_until(lambda: report(host, "second").get("phase") == "active", 30)

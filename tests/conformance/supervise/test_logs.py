@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What services write is kept, by the logger of the suite or by ours."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+from conforming import Supervised, features, sh
+from waiting import wait_until
+
+STAMPS = {
+    "iso": rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d+[Z+:0-9]* +",
+    "tai64n": rb"@[0-9a-f]{24} ",
+    "none": b"",
+}
+
+
+def content(host: Supervised, name: str = "one") -> bytes:
+    try:
+        return (host.logs / name / "current").read_bytes()
+    except OSError:
+        return b""
+
+
+@features("log.directory")
+def test_what_a_service_says_on_both_channels_is_in_its_log(host: Supervised) -> None:
+    host.good({"one": {"command": sh("echo out; echo err >&2; exec sleep 100000")}})
+    wait_until(lambda: b"out\n" in content(host) and b"err\n" in content(host))
+
+
+@features("log.directory", "log.iso")
+def test_dates_as_stamps(host: Supervised) -> None:
+    _stamped(host, "iso")
+
+
+@features("log.directory", "log.tai64n")
+def test_labels_as_stamps(host: Supervised) -> None:
+    _stamped(host, "tai64n")
+
+
+@features("log.directory", "log.none")
+def test_no_stamps(host: Supervised) -> None:
+    _stamped(host, "none")
+
+
+def _stamped(host: Supervised, name: str) -> None:
+    host.good({"one": {"command": sh("echo line; exec sleep 100000"), "log": {"format": name}}})
+    wait_until(lambda: content(host))
+    assert re.fullmatch(STAMPS[name] + rb"line\n", content(host)), content(host)
+
+
+@features("log.directory", "log.size")
+def test_files_are_rotated_by_size_and_so_many_are_kept(host: Supervised) -> None:
+    script = "i=0; while [ $i -lt 2000 ]; do echo line $i of some length, to fill the file; i=$((i + 1)); done; exec sleep 100000"
+    host.good({"one": {"command": sh(script), "log": {"size": 8192, "count": 3}}})
+    wait_until(
+        lambda: b"line 1999 " in content(host) or (any(host.logs.glob("one/@*")) and b"1999" in everything(host))
+    )
+    old = sorted(host.logs.glob("one/@*.s"))
+    assert len(old) == 3
+    # A logger looks when it has read a buffer, so that a file may be longer by that.
+    assert all(path.stat().st_size <= 2 * 8192 for path in old)
+
+
+def everything(host: Supervised) -> bytes:
+    """All files of the log; those that are rotated at this moment may be missing."""
+    found = b""
+    for path in [*sorted(host.logs.glob("one/@*")), host.logs / "one" / "current"]:
+        with contextlib.suppress(OSError):
+            found += path.read_bytes()
+    return found
+
+
+@features("log.directory", "log.size")
+def test_other_settings_of_the_log_do_not_touch_the_service_and_lose_no_line(host: Supervised) -> None:
+    go = host.base / "go"
+    script = f"echo before; while [ ! -e {go} ]; do sleep 0.02; done; echo after; exec sleep 100000"
+    host.good({"one": {"command": sh(script)}})
+    wait_until(lambda: b"before\n" in content(host))
+    pid = host.service("one").pid
+    host.good({"one": {"command": sh(script), "log": {"size": 50000, "count": 4}}})
+    go.touch()
+    wait_until(lambda: b"after\n" in everything(host))
+    assert b"before\n" in everything(host)
+    assert host.service("one").pid == pid
+
+
+@features("log.directory")
+def test_the_last_words_of_a_service_are_in_the_message(host: Supervised) -> None:
+    result = host.task({"one": {"command": sh("echo the reason is this; exit 3"), "readiness": {"grace": "10s"}}})
+    assert result["failed"] and "the reason is this" in result["msg"]

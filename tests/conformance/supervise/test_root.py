@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The root process ends: in order, as with a host that is rebooted, or killed."""
+
+from __future__ import annotations
+
+import procs
+import pytest
+from conforming import Supervised, features, sh
+from converging import SLEEP
+from waiting import wait_until
+
+
+def test_after_a_reboot_all_is_as_it_was_to_be(host: Supervised) -> None:
+    host.good({"runs": {"command": SLEEP}, "rests": {"command": SLEEP, "state": "stopped"}})
+    before = host.service("runs").pid
+    assert before
+    # Stopped by hand, and enabled: it comes back.
+    host.tell("runs", "stop", "down")
+    host.reboot()
+    assert host.until("runs", "ready").pid not in (None, before)
+    assert host.until("rests", "down").want == "down"
+    assert not host.good({"runs": {"command": SLEEP}, "rests": {"command": SLEEP, "state": "stopped"}})["changed"]
+
+
+@features("once")
+def test_once_is_not_repeated_after_a_reboot(host: Supervised) -> None:
+    marks = host.base / "marks"
+    definitions = {"job": {"command": sh(f"echo >>{marks}"), "state": "once"}, "runs": {"command": SLEEP}}
+    host.good(definitions)
+    host.until("job", "down")
+    host.reboot()
+    host.until("runs", "ready")
+    assert not host.good(definitions)["changed"]
+    assert marks.read_text() == "\n"
+
+
+def test_an_orderly_stop_leaves_no_process(host: Supervised) -> None:
+    if host.process_one:
+        pytest.skip("its root is the host")
+    host.good({f"s{number}": {"command": SLEEP} for number in range(5)})
+    pids = [service.pid for service in host.snapshot().services.values()]
+    host.stop()
+    for pid in pids:
+        assert pid
+        procs.until_dead(pid)
+
+
+def test_a_killed_supervisor_never_makes_a_second_copy(host: Supervised) -> None:
+    """At most one copy, whatever dies; and the same one where the backend says that it adopts."""
+    if host.process_one:
+        pytest.skip("its root is the host")
+    lock = host.base / "lock"
+    # The witness: the second of two that are alive at the same time cannot take the lock.
+    script = f"exec 9>{lock}; flock -n 9 || echo second >>{host.base}/second; exec sleep 100000"
+    definition = {"one": {"command": sh(script), "readiness": {"grace": "100ms"}}}
+    host.good(definition)
+    for _time in range(3):
+        before = host.until("one", "ready").pid
+        assert before
+        host.kill()
+        assert procs.alive(before)
+        host.start()
+        after = host.until("one", "ready").pid
+        if host.adopts:
+            assert after == before
+        else:
+            wait_until(lambda: not procs.alive(before))  # noqa: B023 - called at once
+            assert after not in (None, before)
+    assert not (host.base / "second").exists()
+    assert not host.good(definition)["changed"]
