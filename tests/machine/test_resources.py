@@ -198,7 +198,7 @@ def test_other_limits_are_given_to_the_running_process(machine: dict[str, Any]) 
     seen = machine["changed"]
     assert seen["same"] is True
     assert seen["result"]["changed"] is True and seen["again"]["changed"] is False
-    assert [action["action"] for action in seen["result"]["actions"]] == ["update"]
+    assert seen["result"]["actions"] == ["plenty: update"]
     assert (seen["limits"]["memory.max"], seen["limits"]["pids.max"]) == (str(80 * 1024**2), "77")
 
 
