@@ -18,8 +18,8 @@ description:
     in time, the previous one is made current again, runs again, and the task fails.
   - With O(backend=systemd) nothing of ours supervises; the directories and the settings are made from which
     M(holdfast.supervision.services) makes units.
-  - Where neither systemd nor OpenRC nor an init of System V is there, or an ordinary user deploys, the supervisor is started detached; the result RV(boot) then says
-    that nothing will start it at boot.
+  - Where neither systemd nor OpenRC nor an init of System V is there, or an ordinary user deploys, the supervisor is
+    started detached; the result RV(boot) then says that nothing will start it at boot.
   - Hosts need Linux 5.4 and Python 3.9, and nothing else.
 attributes:
   check_mode:

@@ -211,7 +211,7 @@ def contained() -> dict[str, Any]:
     run("systemd-run", "--unit", unit.name, "-p", "Delegate=yes", str(outer))
     until(lambda: list(container.glob("holdfast/*/service-plenty/cgroup.procs")), "the group in the container")
     [group] = container.glob("holdfast/*/service-plenty")
-    until(lambda: (group / "cgroup.procs").read_text(), "the service in the container")
+    until((group / "cgroup.procs").read_text, "the service in the container")
     own = (container / "holdfast-own" / "cgroup.procs").read_text().split()
     seen = {
         "memory.max": (group / "memory.max").read_text().strip(),

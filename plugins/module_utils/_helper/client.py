@@ -6,8 +6,9 @@
 
 A connection is kept for the next call of the same process, and used by one thread at a time; one that turns out to be
 from before a restart of the helper is thrown away, and the call made over a new one. A call has an id, made here unless
-the caller has one; when the connection is lost it is made again under the same id, and the helper, which has a journal, decides: it begins what never began, gives the answer of what has
-ended, repeats what may be repeated, and refuses the rest as unknown.
+the caller has one; when the connection is lost it is made again under the same id, and the helper, which has a journal,
+decides: it begins what never began, gives the answer of what has ended, repeats what may be repeated, and refuses the
+rest as unknown.
 """
 
 from __future__ import annotations
@@ -154,6 +155,7 @@ class Helper:
     def follow(self, id_: str, user: int | None = None) -> Iterator[dict[str, Any]]:
         """Give a job at each change until it has ended. A restart of the helper is not noticed. Raises HelperError."""
         tries = TRIES
+        trouble = ""
         while True:
             try:
                 with Connection(self.path, min(self.answer, 10.0)) as connection:

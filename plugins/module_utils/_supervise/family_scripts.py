@@ -37,7 +37,8 @@ class Dialect:
 
     notification: whether the suite reads the notification fd itself. session: what puts a process into a session of its
     own, "" where the suite does that. finish: how `finish` says that the service stays down: exit (125, s6), byte (d,
-    runit) or "" where there is no finish. asked: lines that end finish when nobody wants the service up. signalled: what finish gets as exit code after a signal.
+    runit) or "" where there is no finish. asked: lines that end finish when nobody wants the service up. signalled: what
+    finish gets as exit code after a signal.
     """
 
     __slots__ = ("asked", "finish", "notification", "session", "signalled", "suite")

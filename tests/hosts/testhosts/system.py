@@ -87,8 +87,12 @@ def require_namespaces() -> None:
     run(["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true"])
 
 
-def require_commands(needed: Mapping[str, str] = NEEDED_COMMANDS) -> None:
-    """Install with apt whatever command is missing; HostsError when that is not possible."""
+def require_commands(needed: Mapping[str, str] | None = None) -> None:
+    """Install with apt whatever of these commands, by their packages, is missing; HostsError when that is not possible.
+
+    needed: NEEDED_COMMANDS unless given.
+    """
+    needed = NEEDED_COMMANDS if needed is None else needed
     packages = sorted({package for name, package in needed.items() if shutil.which(name) is None})
     if not packages:
         return

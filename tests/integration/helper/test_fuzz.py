@@ -124,7 +124,8 @@ def runs(frame: bytes) -> bool:
     number = inner.get("number")
     return (
         set(inner) <= {"number", "word"}
-        and type(number) is int
+        and isinstance(number, int)
+        and not isinstance(number, bool)
         and 1 <= number <= 9
         and inner.get("word") in (None, "on", "off")
     )

@@ -271,6 +271,7 @@ class Init:
 
 def _execute(words: list[str], environment: dict[str, str], state: dict[str, Any], errors: int = -1) -> None:
     """Become a program beside the service, or say why not. errors: where its standard error goes, if not where ours does."""
+    complaint = ""
     try:
         os.setsid()
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:

@@ -105,7 +105,8 @@ class Service:
     """The service of one service directory.
 
     name: as in the scan directory, `NAME/log` for a logger. want: status.WANT_*. pid: of `run` or, while FINISHING, of
-    `finish`; 0 if none. group: the control group of a service with resources, or None. since: unix ns of the last change of pid. up_since: monotonic ns of the last start. reason: a sentence for people, "" if all is well.
+    `finish`; 0 if none. group: the control group of a service with resources, or None. since: unix ns of the last change
+    of pid. up_since: monotonic ns of the last start. reason: a sentence for people, "" if all is well.
     """
 
     __slots__ = (

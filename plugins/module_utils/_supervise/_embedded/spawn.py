@@ -105,7 +105,8 @@ class Start:
 
     program: relative to *directory*. stdin, output: a path that the child opens itself, or a descriptor; output None
     leaves stdout and stderr as the supervisor's. passed: descriptors for the child by the number they get there. state:
-    the process state to apply, or None. group: the control group to enter and its limits, or None. blocked: signals that wait until the program is ready for them and unblocks them.
+    the process state to apply, or None. group: the control group to enter and its limits, or None. blocked: signals that
+    wait until the program is ready for them and unblocks them.
     """
 
     __slots__ = (
