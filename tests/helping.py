@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,17 @@ class HelperProcess:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def kill_with_children(self) -> None:
+        """Kill it, and wait for its workers too: one that was just forked has the connections for a moment longer."""
+        assert self.process is not None
+        pid = self.process.pid
+        procs.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: procs.state(pid) == "T")
+        workers = procs.children(pid)
+        self.kill()
+        for worker in workers:
+            procs.until_dead(worker)
 
     def stop(self) -> int:
         assert self.process is not None

@@ -34,6 +34,7 @@ ROLE = {
     "supervisor_scan_directory": "/etc/holdfast/services",
     "supervisor_stop_timeout": 30,
 }
+UNITS = ("holdfast-groups.service", "holdfast.service", "holdfast-services.service")
 PYTHON = "/usr/bin/python3"
 DEFAULTS = {
     "readiness": {"grace": "20ms"},
@@ -139,9 +140,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "units").mkdir()
     environment = jinja2.Environment(keep_trailing_newline=True)
     environment.filters["regex_replace"] = lambda text, _pattern, _with: text.removeprefix("/run/")
-    for template in (COLLECTION / "roles" / "supervisor" / "templates").glob("*.service.j2"):
-        text = environment.from_string(template.read_text()).render(ROLE)
-        (folder / "units" / template.stem).write_text(text)
+    for unit in UNITS:
+        template = COLLECTION / "roles" / "supervisor" / "templates" / f"{unit}.j2"
+        (folder / "units" / unit).write_text(environment.from_string(template.read_text()).render(ROLE))
     more = {**DEFINITIONS, "plenty": {**DEFINITIONS["plenty"], "resources": {"memory_max": "80M", "pids_max": 77}}}
     wrong = {"bad": {"command": ["/bin/true"], "resources": {"io_max": {"/dev/missing": {"rbps": "1M"}}}}}
     for number, definitions in enumerate((DEFINITIONS, more, wrong), start=1):

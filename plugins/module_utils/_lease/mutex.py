@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a holder has for its start and for one question to its store, on top of the waiting.
 PATIENCE = 30.0
+#: How often the folder of a holder is made: holders tidy away those of dead ones.
+FOLDER_TRIES = 10
 #: Seconds that somebody may hold it without saying so again, or wait for it.
 LONGEST = 31 * 86400.0
 #: Seconds that a holder has for its end.
@@ -171,26 +173,31 @@ class Mutex:
 
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         """Start a holder and give its answer. It gives up by itself if we end before that."""
-        folder = os.path.join(self.base, self._folder)
-        os.makedirs(folder, 0o755, exist_ok=True)
-        log = os.path.join(folder, "log")
+        log = os.path.join(self.base, self._folder, "log")
         request.update(resource=self.resource, owner=self.owner, driver=self.driver, parameters=self.parameters)
         request.update(state=self.base, note={"host": os.uname().nodename})
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            try:
-                detached.start([*self.program, "hold", "--request"], log, theirs.fileno())
-            except OSError as error:
-                raise LeaseError(
-                    f"{self.program[0]}: {error.strerror}; the lease is held by a program of the runtime, which the role "
-                    "bootstrap or the module runtime installs"
-                ) from None
+            self._detach(log, theirs.fileno())
             theirs.close()
             ours.sendall(json.dumps(request).encode() + b"\n")
             answer = _line(ours, PATIENCE + request["wait"])
         if answer:
             return answer
         return {"error": "refused", "message": f"its holder has ended or does not answer: {_tail(log)}"}
+
+    def _detach(self, log: str, given: int) -> None:
+        """Start the program of the holder in its folder, which another holder may just be tidying away."""
+        for left in reversed(range(FOLDER_TRIES)):
+            os.makedirs(os.path.dirname(log), 0o755, exist_ok=True)
+            try:
+                detached.start([*self.program, "hold", "--request"], log, given)
+                return
+            except OSError as error:
+                if left and isinstance(error, FileNotFoundError) and error.filename == log:
+                    continue
+                advice = "the lease is held by a program of the runtime, which the role bootstrap or the module runtime installs"
+                raise LeaseError(f"{error.filename}: {error.strerror}; {advice}") from None
 
     def _who(self, wait: float, answer: dict[str, Any]) -> str:
         found = self.others()

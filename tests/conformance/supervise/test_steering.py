@@ -124,25 +124,30 @@ def test_no_command_to_a_crash_looping_service_is_lost(host: Supervised) -> None
         defaults={},
     )
     for _cycle in range(CYCLES):
-        told = {}
-        backend = host.client()
-        for name in names:
-            # In hundredths, which is what the services can tell.
-            assert backend.control([(name, "stop"), (name, "start")]) == {}
-            told[name] = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100) / 100
-        backend.close()
+        stop_and_start(host, folder, names)
 
-        def lost(told: dict[str, float] = told) -> list[str]:
-            return [name for name in names if last_start(folder / name) < told[name]]
 
-        deadline = time.monotonic() + SOON
-        while lost() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        missing = lost()
-        # On a machine that others keep busy a start may be late; one that was lost never comes.
-        wait_until(lambda: not lost(), 30, f"lost: {missing}")
-        if "HOLDFAST_CYCLES" in os.environ:
-            assert not missing, "too late"
+def stop_and_start(host: Supervised, folder: Path, names: list[str]) -> None:
+    """Tell all, one after the other, and see each of them start after that."""
+    told: dict[str, float] = {}
+    backend = host.client()
+    for name in names:
+        # In hundredths, which is what the services can tell.
+        assert backend.control([(name, "stop"), (name, "start")]) == {}
+        told[name] = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100) / 100
+    backend.close()
+
+    def lost() -> list[str]:
+        return [name for name in names if last_start(folder / name) < told[name]]
+
+    deadline = time.monotonic() + SOON
+    while lost() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    missing = lost()
+    # On a machine that others keep busy a start may be late; one that was lost never comes.
+    wait_until(lambda: not lost(), 30, f"lost: {missing}")
+    if "HOLDFAST_CYCLES" in os.environ:
+        assert not missing, "too late"
 
 
 def last_start(path: Path) -> float:

@@ -79,7 +79,7 @@ def test_a_directory_of_the_former_name_that_is_not_ours_stays(host: Host) -> No
 
 
 def test_a_former_service_that_does_not_stop_keeps_the_new_one_from_starting(host: Host) -> None:
-    deaf = ["/bin/sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 100000; done"]
+    deaf = ["/bin/sh", "-c", "trap '' TERM; echo deaf; exec sleep 100000"]
     # Ready when it is deaf.
     definition = {"command": deaf, "stop_timeout": 0, "kill": "process"}
     good(host.task({"billing": definition}))

@@ -330,6 +330,6 @@ def test_a_call_that_a_dead_helper_never_got_is_not_unknown(helper: HelperProces
     helper.start(quick={"argv": ["/bin/echo", "hello"], "idempotency": "once"})
     client = helper.client(first_launch=1)
     assert client.call("quick")["exit"] == 0
-    helper.kill()
+    helper.kill_with_children()
     with pytest.raises(HelperGone):
         client.call("quick")
