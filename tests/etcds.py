@@ -65,7 +65,8 @@ class Member:
         }
         with (cluster.base / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(ETCD), *(f"--{key}={value}" for key, value in words.items())],
+                # Whoever kills the test kills etcd.
+                ["setpriv", "--pdeathsig", "KILL", str(ETCD), *(f"--{key}={value}" for key, value in words.items())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

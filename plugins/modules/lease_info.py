@@ -28,6 +28,11 @@ options:
       - Resources whose holders the store is asked for.
     type: list
     elements: str
+  probe:
+    description:
+      - Whether driver and store are judged too, see RV(probe). Makes nothing but the store's own directory.
+    type: bool
+    default: false
   scan_directory:
     description:
       - The scan directory of the supervisor that runs the services.
@@ -54,6 +59,17 @@ EXAMPLES = r"""
 - name: Show them
   ansible.builtin.debug:
     msg: "{{ leases.guards | selectattr('phase', 'equalto', 'active') | map(attribute='name') }}"
+
+- name: Whether the store of the leases keeps its promise
+  holdfast.supervision.lease_info:
+    driver: etcd
+    parameters: "{{ leases_parameters }}"
+    probe: true
+  register: leases
+
+- name: Show what is open
+  ansible.builtin.debug:
+    msg: "{{ leases.probe.problem or leases.probe.holes }}"
 """
 
 RETURN = r"""
@@ -200,6 +216,41 @@ leases:
       description: Why the store could not be asked.
       type: str
       returned: always
+probe:
+  description: What driver and store are worth on this host.
+  returned: with O(probe=true)
+  type: dict
+  contains:
+    driver:
+      description: The driver.
+      type: str
+      returned: always
+    capabilities:
+      description: What it can do; with V(remote) holders of several hosts exclude each other.
+      type: list
+      elements: str
+      returned: always
+    holes:
+      description: The ways in which two holders may come to be in spite of a lease, each with C(name) and C(text), which has the cure.
+      type: list
+      elements: dict
+      returned: always
+    facts:
+      description: What else is worth knowing, such as versions, members, and known faults of these versions.
+      type: dict
+      returned: always
+    host:
+      description: The host's own name, by which stores tell it from others.
+      type: str
+      returned: always
+    machine_id:
+      description: What is in C(/etc/machine-id); empty if there is nothing.
+      type: str
+      returned: always
+    problem:
+      description: Why driver or store cannot be used; empty if they can.
+      type: str
+      returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -216,6 +267,7 @@ def main() -> None:
             "names": {"type": "list", "elements": "str"},
             "driver": {"type": "str", "default": "file", "choices": ["file", "etcd"]},
             "parameters": {"type": "dict", "default": {}},
+            "probe": {"type": "bool", "default": False},
             "scan_directory": {"type": "path"},
         },
         supports_check_mode=True,

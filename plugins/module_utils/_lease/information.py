@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from . import mutex, places
@@ -75,6 +76,35 @@ def resource(name: str, driver: str, parameters: Mapping[str, Any], guards: list
     return result
 
 
+def probe(driver: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell what driver and store are worth on this host, and by what the store tells this host from others.
+
+    `problem` says why they cannot be used; what else is known is told all the same.
+    """
+    result: dict[str, Any] = {"driver": driver, "capabilities": [], "holes": [], "facts": {}, "problem": ""}
+    result.update(host=os.uname().nodename, machine_id=_machine_id())
+    try:
+        kind = load(driver)
+        result["capabilities"] = sorted(kind.capabilities)
+        made = kind("lease_info", parameters)
+        try:
+            result["holes"] = [{"name": hole.name, "text": hole.text} for hole in made.probe()]
+            result["facts"] = made.facts()
+        finally:
+            made.free()
+    except LeaseError as error:
+        result["problem"] = str(error)
+    return result
+
+
+def _machine_id() -> str:
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def lease_info(options: Mapping[str, Any], guards_base: str) -> dict[str, Any]:
     """Do the task of the module lease_info."""
     guards = everything([guards_base, places.holders()])
@@ -83,8 +113,11 @@ def lease_info(options: Mapping[str, Any], guards_base: str) -> dict[str, Any]:
         parameters.setdefault("directory", places.leases())
     chosen = options["services"]
     resources = [resource(name, options["driver"], parameters, guards) for name in options["names"] or ()]
-    return {
+    result: dict[str, Any] = {
         "changed": False,
         "guards": [one for one in guards if chosen is None or one["name"] in chosen],
         "leases": resources,
     }
+    if options["probe"]:
+        result["probe"] = probe(options["driver"], parameters)
+    return result
