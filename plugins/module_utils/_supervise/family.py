@@ -40,6 +40,8 @@ from .portable import read as read_portable
 NOTICE = 15.0
 #: Seconds in which a supervisor must have ended after its service has.
 LEAVE = 15.0
+#: Seconds in which `run` has noted its process, on a busy machine too; it takes a few milliseconds.
+NOTING = 1.0
 #: What the suites have in common: supplied by the scripts and by waiting, unless the suite itself has it.
 SUPPLIED = frozenset(
     (
@@ -94,7 +96,7 @@ class Family(Backend):
         services = {}
         for portable in read_all(self.scan).values():
             if supervised(self.directory(portable.name), self.form):
-                services[portable.name] = self.service(portable)
+                services[portable.name] = self.service(portable, self._settled(portable.name))
                 services[portable.name].stale = not directories.same(
                     self.directory(portable.name), self.files(portable)
                 )
@@ -250,6 +252,24 @@ class Family(Backend):
             found.pid, found.unheard = 0, True
         return found
 
+    def _settled(self, name: str) -> Status | None:
+        """Give the status of a service, once a process that has just been started has noted of which definition it is.
+
+        Whoever publishes another definition before that could not tell whether the process has read the old one.
+        """
+        deadline = time.monotonic() + NOTING
+        while True:
+            status = self.status(name)
+            if status is None or not status.pid or status.finishing or self._noted(name, status.pid):
+                return status
+            if time.monotonic() >= deadline:
+                return status
+            time.sleep(0.01)
+
+    def _noted(self, name: str, pid: int) -> bool:
+        """Tell whether `run` has come to its end, which is where the service's own program begins."""
+        return directories.words(self.directory(name), "started")[:1] == [str(pid)]
+
     def service(self, portable: Portable, status: Status | None = None) -> Service:
         """Give what is known of a service."""
         directory = self.directory(portable.name)
@@ -280,15 +300,15 @@ class Family(Backend):
 
     def is_ready(self, portable: Portable, status: Status) -> bool:
         """Tell whether a running service is known to be ready."""
+        if not self._noted(portable.name, status.pid):
+            return False
         readiness = portable.meta.get("readiness") or {}
         directory = self.directory(portable.name)
         if readiness.get("notification_fd") is not None:
             if self.dialect.notification:
                 return status.ready
             # `run` empties the file before it notes its pid.
-            return directories.words(directory, "started")[:1] == [str(status.pid)] and bool(
-                directories.size(directory, "ready")
-            )
+            return bool(directories.size(directory, "ready"))
         if readiness.get("check"):
             return directories.text(directory, "verified") == str(status.pid)
         return time.time() - status.since >= float(readiness.get("grace") or 0.0)

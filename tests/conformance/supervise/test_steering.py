@@ -67,10 +67,11 @@ def test_the_whole_group_is_stopped(host: Supervised) -> None:
 @features("stop_signal")
 def test_it_is_asked_to_end_by_the_signal_of_its_choice(host: Supervised) -> None:
     marks = host.base / "marks"
-    script = f"trap 'echo int >>{marks}; exit 0' INT; trap 'echo term >>{marks}' TERM; while :; do sleep 0.02; done"
+    script = f"trap 'echo int >>{marks}; exit 0' INT; trap 'echo term >>{marks}' TERM; echo begins >>{marks}; while :; do sleep 0.02; done"
     host.good({"one": {"command": sh(script), "stop_signal": "INT", "kill": "process"}})
+    wait_until(marks.exists)
     assert host.tell("one", "stop", "down").outcome == "reached"
-    assert marks.read_text() == "int\n"
+    assert marks.read_text() == "begins\nint\n"
 
 
 @features("reload")
