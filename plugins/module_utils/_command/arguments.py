@@ -126,6 +126,21 @@ def _parser() -> _Parser:
     call.add_argument("parameters", metavar="NAME=VALUE", nargs="*")
     call.add_argument("--id", help="the name of this call: the same again is not done twice")
     call.add_argument("--job", action="store_true", help="do not wait for its end: print the name of the job")
+    call.add_argument(
+        "--fd",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="pass a descriptor: of the file, opened here for reading, or by its number",
+    )
+    call.add_argument(
+        "--run",
+        metavar="COMMAND",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="what to run, with all that follows, with the descriptor that the operation returns; its number is in "
+        "HOLDFAST_DESCRIPTOR",
+    )
     jobs = add("jobs", "Show, wait for or end your jobs; exits with 0 if the one asked for has not failed.")
     jobs.add_argument("id", metavar="ID", nargs="?")
     jobs.add_argument("--follow", action="store_true", help="wait until it has ended, and show its progress")
@@ -139,7 +154,7 @@ def _parser() -> _Parser:
     resource.add_argument("--exclusive", action="store_true", help="hold it alone")
     resource.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="to wait for it")
     resource.add_argument(
-        "--run", metavar="COMMAND", nargs="+", default=[], help="what to run; after --, with arguments"
+        "--run", metavar="COMMAND", nargs=argparse.REMAINDER, default=[], help="what to run, with all that follows"
     )
     operations = add("operations", "Show the operations of the privileged helper that you may call.")
     outcome = add("outcome", "Tell what became of a call whose connection was lost.")

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 
 from .._helper.client import Helper, HelperError, OutcomeUnknown
@@ -27,10 +29,16 @@ def call(options: Namespace) -> int:
         kinds = {one["name"]: one["type"] for one in known.get(options.operation, {}).get("parameters", ())}
         parameters = parameters_of(options.parameters, kinds)
         if options.job:
+            if options.fd or options.run:
+                raise CommandError(USAGE, "a job has no descriptors: --job goes neither with --fd nor with --run")
             job = helper.start(options.operation, parameters, options.id or "")
             write(json.dumps(job) if options.json else job["id"])
             return OK
-        result = helper.call(options.operation, parameters, options.id or "")
+        with contextlib.ExitStack() as opened:
+            passed = dict(_descriptor(word, opened) for word in options.fd)
+            if options.run:
+                return _run(options.run, helper.open(options.operation, parameters, descriptors=passed))
+            result = helper.call(options.operation, parameters, options.id or "", descriptors=passed)
     except OutcomeUnknown as error:
         raise CommandError(FAILED, f"{error} (holdfast outcome {error.id})") from None
     except HelperError as error:
@@ -77,6 +85,33 @@ def outcome(options: Namespace) -> int:
         raise CommandError(FAILED, str(error)) from None
     write(json.dumps(found) if options.json else found["state"])
     return OK
+
+
+def _descriptor(word: str, opened: contextlib.ExitStack) -> tuple[str, int]:
+    """Read NAME=PATH or NAME=NUMBER; what is opened for it is closed by *opened*."""
+    name, equals, what = word.partition("=")
+    if not equals or not what:
+        raise CommandError(USAGE, f"{word}: descriptors are written NAME=PATH or NAME=NUMBER")
+    try:
+        if what.isdecimal():
+            os.fstat(int(what))
+            return name, int(what)
+        # A FIFO, whose other end somebody may be about to open, does not hold us up.
+        descriptor = os.open(what, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, OverflowError) as error:
+        raise CommandError(FAILED, f"{what}: {getattr(error, 'strerror', error)}") from None
+    opened.callback(os.close, descriptor)
+    os.set_blocking(descriptor, True)
+    return name, descriptor
+
+
+def _run(command: list[str], descriptor: int) -> int:
+    """Become a command that has a descriptor; returns only by what it raises."""
+    os.set_inheritable(descriptor, True)
+    try:
+        os.execvpe(command[0], command, {**os.environ, "HOLDFAST_DESCRIPTOR": str(descriptor)})
+    except OSError as error:
+        raise CommandError(FAILED, f"{command[0]}: {error.strerror}") from None
 
 
 def parameters_of(words: list[str], kinds: dict[str, str]) -> dict[str, Any]:

@@ -38,14 +38,28 @@ KEPT_OUTPUT = 8192
 class Call:
     """A call that waits for its turn or is at work. clients: who is to hear of its end; peer: who made it.
 
-    first: the call whose run it shares; sharers: those that share its own. reader: who is told its output as it comes.
+    first: the call whose run it shares; sharers: those that share its own. reader: who is told its output as it comes. passed:
+    length of the message in the connection of *peer*, if descriptors came with it.
     """
 
-    __slots__ = ("_digest", "clients", "first", "id", "operation", "peer", "reader", "sharers", "values", "worker")
+    __slots__ = (
+        "_digest",
+        "clients",
+        "first",
+        "id",
+        "operation",
+        "passed",
+        "peer",
+        "reader",
+        "sharers",
+        "values",
+        "worker",
+    )
 
     def __init__(self, client: Client, operation: Operation, values: dict[str, Any], id_: str) -> None:
         self.clients: list[Client] = []
         self.peer = client.peer
+        self.passed = client.passed
         self.operation = operation
         self.values = values
         self.first = self
@@ -64,8 +78,8 @@ class Call:
 
     @property
     def journalled(self) -> bool:
-        """Say whether its outcome is kept. A pure operation is just done again."""
-        return bool(self.id) and self.operation.idempotency != "pure"
+        """Say whether its outcome is kept. A pure operation is just done again, and so is what can't be kept."""
+        return bool(self.id) and self.operation.idempotency != "pure" and self.operation.returns is None
 
 
 class Calls:
@@ -181,7 +195,9 @@ class Calls:
         call = call.first
         if call.clients or any(one.clients for one in call.sharers):
             return
-        if not late and call.operation.on_disconnect != "cancel":
+        # What descriptors came with goes with the connection until a worker has it.
+        lost = call.passed and call.worker is None
+        if not late and not lost and call.operation.on_disconnect != "cancel":
             return
         if call.worker is not None:
             call.worker.kill(worker.CANCELLED)
@@ -230,6 +246,10 @@ class Calls:
     def _begin(self, call: Call) -> None:
         operation = call.operation
         tenure: Tenure | None = None
+        if call.passed and call.peer.fileno() < 0:
+            details = {"operation": operation.name, "message": "its caller has gone, and the descriptors with it"}
+            self._conclude(call, "cancelled", interface.CANNOT_START, details)
+            return
         if operation.secured_by:
             # Only here: most helpers have nothing to do with leases.
             from . import secured
@@ -255,6 +275,8 @@ class Calls:
         self._sharing.begins(call)
         if call.reader is not None:
             call.worker.sink = Reader(call.reader, call.worker)
+        if call.passed:
+            call.worker.connection = call.peer.fileno(), call.passed
         if not call.journalled and not call.sharers:
             call.worker.begin()
             return
@@ -308,9 +330,16 @@ class Calls:
         for one in (call, *call.sharers):
             one.worker = call.worker
             self._conclude_one(one, outcome, error, parameters)
+        if call.worker is not None:
+            call.worker.close()
 
     def _conclude_one(self, call: Call, outcome: str, error: str, parameters: dict[str, Any]) -> None:
-        details: dict[str, Any] = {"operation": call.operation.name, "parameters": call.operation.masked(call.values)}
+        shown = call.operation.masked(call.values)
+        if call.worker is not None and call.worker.passed:
+            operation = call.operation
+            passed = call.worker.passed.items()
+            shown.update({key: text for key, text in passed if key in shown and not operation.is_secret(key)})
+        details: dict[str, Any] = {"operation": call.operation.name, "parameters": shown}
         if call.id:
             details["id"] = call.id
         details["outcome"] = outcome
@@ -336,7 +365,7 @@ class Calls:
             self._named.pop((call.peer.uid, call.id), None)
         for client in call.clients:
             if client is not call.reader:
-                client.done(error, parameters)
+                client.done(error, parameters, call.worker.descriptor if call.worker is not None and not error else -1)
             elif error:
                 call.reader.done(error, parameters)
             else:

@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 
-from . import capabilities, function, paths, seccomp
+from . import capabilities, function, passing, paths, seccomp
 from .operations import untrusted
 
 TYPE_CHECKING = False
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     import types
     from typing import Any
 
-    from .operations import Operation, Path, Work
+    from .operations import Operation, Path
 
 #: The descriptor on which a child hears from the helper, and answers.
 CONTROL = 3
 #: First descriptor of what a child is passed for its program.
 PASSED = 4
+#: What a program's input and output are.
+_STREAMS = {"input": 0, "output": 1}
 #: First descriptor of the files that a worker gets for its path parameters.
 _PATHS = 10
 #: Descriptors that a worker may have.
@@ -52,6 +54,25 @@ _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 class Refused(Exception):
     """A path parameter leads elsewhere."""
+
+
+class Answer:
+    """What a child answers. last: it is of no further use; returned: a descriptor for the caller, -1 for none."""
+
+    __slots__ = ("data", "last", "returned")
+
+    def __init__(self, data: bytes, last: bool = False, returned: int = -1) -> None:
+        self.data = data
+        self.last = last
+        self.returned = returned
+
+    def send(self) -> None:
+        """Answer the helper."""
+        if self.returned < 0:
+            os.write(CONTROL, self.data)
+        else:
+            passing.give(CONTROL, self.data, self.returned)
+            os.close(self.returned)
 
 
 def settle(out: int, err: int, control: int, *passed: int) -> None:
@@ -82,15 +103,13 @@ def fresh(operations: dict[str, Operation], parent: int, more: dict[str, str] | 
     name, values = marshal.loads(work)
     operation = operations[name]
     if operation.function is None:
-        task = operation.work(values)
-        task.environment.update(more or {})
-        os.write(CONTROL, _cannot(_become(task)))
+        os.write(CONTROL, _cannot(_become(operation, values, more or {})))
         return
     called = _prepared(operation, parent, more)
-    answer = _cannot(called) if isinstance(called, str) else _called(operation, called, values)[0]
+    answer = Answer(_cannot(called)) if isinstance(called, str) else _called(operation, called, values)
     for output in (sys.stdout, sys.stderr):
         output.flush()
-    os.write(CONTROL, answer)
+    answer.send()
 
 
 def _rehearse(operations: dict[str, Operation]) -> None:
@@ -122,10 +141,11 @@ def pooled(operations: dict[str, Operation], operation: Operation, parent: int) 
             return
         name, values = marshal.loads(work)
         if isinstance(called, str):
-            answer, last = _cannot(called, True), True
+            answer = Answer(_cannot(called, True), True)
         else:
-            answer, last = _called(operations[name], called, values)
-        os.write(CONTROL, answer)
+            answer = _called(operations[name], called, values)
+        answer.send()
+        last = answer.last
 
 
 def _cannot(reason: str, last: bool = False) -> bytes:
@@ -159,55 +179,85 @@ def _prepared(operation: Operation, parent: int, more: dict[str, str] | None = N
         return f"{declared[0]}: {error.strerror or error}"
 
 
-def _called(operation: Operation, module: types.ModuleType, values: dict[str, Any]) -> tuple[bytes, bool]:
-    """Call a function: what is to be answered, and whether this process is of no further use."""
+def _called(operation: Operation, module: types.ModuleType, values: dict[str, Any]) -> Answer:
+    """Call a function: what is to be answered."""
     declared = operation.function
     if declared is None:
-        return _cannot("there is no function", True), True
+        return Answer(_cannot("there is no function", True), True)
     called = getattr(module, declared[1], None)
     if not callable(called):
-        return _cannot(f"{declared[0]}: there is no function {declared[1]}"), False
+        return Answer(_cannot(f"{declared[0]}: there is no function {declared[1]}"))
     opened: list[int] = []
+    passed: list[int] = []
     try:
+        if operation.descriptors:
+            passed = _passed(operation, values, False)
         if operation.has_paths:
             for path in operation.work(values).paths:
                 descriptor, values[path.parameter] = _open(path, operation.account)
                 opened.append(descriptor)
-        answer = _encode({"result": called(**values)})
+        result = called(**values)
+        if operation.returns is not None:
+            return Answer(b'{"result":0}', returned=passing.returned(operation.returns, result, passed))
+        answer = _encode({"result": result})
         if len(answer) > RESULT:
             raise ValueError(f"the result is longer than {RESULT} bytes of JSON")
-        return answer.encode(), False
+        return Answer(answer.encode())
     except Refused as error:
-        return _cannot(f"{REFUSED}{error}"), False
+        return Answer(_cannot(f"{REFUSED}{error}"))
     except BaseException as error:  # SystemExit and the like end this process and nobody else
         last = isinstance(error, MemoryError) or not isinstance(error, Exception)
-        return _encode({"raised": function.told(error, MESSAGE), "last": last}).encode(), last
+        return Answer(_encode({"raised": function.told(error, MESSAGE), "last": last}).encode(), last)
     finally:
         for descriptor in opened:
             os.close(descriptor)
+        passing.close(passed)
+
+
+def _passed(operation: Operation, values: dict[str, Any], inherit: bool) -> list[int]:
+    """Take the descriptors of a call. Raises Refused."""
+    if not any(name in values for name in operation.descriptors):
+        return []
+    try:
+        return passing.take(CONTROL, operation.parameters, values, inherit)
+    except passing.Refused as error:
+        raise Refused(str(error)) from None
+    except OSError as error:
+        raise Refused(f"descriptors: {error.strerror}") from None
 
 
 # --- Programs ----------------------------------------------------------------------------------------------------
 
 
-def _become(work: Work) -> str:
-    """Become the program; returns only to say why not."""
+def _become(operation: Operation, values: dict[str, Any], more: dict[str, str]) -> str:
+    """Become the program, with *more* in its environment; returns only to say why not."""
+    program = ""
     try:
+        if operation.descriptors:
+            _passed(operation, values, True)
+            for name in operation.descriptors:
+                stream = _STREAMS.get(operation.parameters[name].get("form", ""))
+                if stream is not None and name in values:
+                    os.dup2(values[name], stream)
+                    os.close(values[name])
+        work = operation.work(values)
+        work.environment.update(more)
+        program = work.argv[0]
         for path in work.paths:
             descriptor, work.argv[path.index] = _open(path, work.operation.account)
             os.set_inheritable(descriptor, True)
-        reason = untrusted(work.argv[0])
+        reason = untrusted(program)
         if reason:
             return reason
-        _privileges(work.operation)
-        os.chdir(work.operation.directory)
-        os.execve(work.argv[0], work.argv, work.environment)
+        _privileges(operation)
+        os.chdir(operation.directory)
+        os.execve(program, work.argv, work.environment)
     except Refused as error:
         return f"{REFUSED}{error}"
     except OSError as error:
-        return f"{work.argv[0]}: {error.strerror or error}"
+        return f"{program}: {error.strerror or error}"
     except BaseException as error:  # nothing of the helper may go on in the child
-        return f"{work.argv[0]}: {type(error).__name__}"
+        return f"{program}: {type(error).__name__}"
 
 
 def _open(path: Path, account: tuple[int, int, list[int]] | None) -> tuple[int, str]:

@@ -17,6 +17,7 @@ import os
 import time
 
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
+from .._varlink.codec import BadMessage
 from . import down, interface
 
 TYPE_CHECKING = False
@@ -95,18 +96,33 @@ class Helper:
         parameters: dict[str, Any] | None = None,
         id_: str = "",
         timeout: float | None = None,
+        descriptors: dict[str, int] | None = None,
     ) -> dict[str, Any]:
         """Run an operation and give exit, stdout, stderr, truncated, duration and, of a function, result.
 
         Raises HelperGone, OutcomeUnknown, and HelperError for what the helper refused or could not do. A program that
         ended with another exit code than 0 is no error here. timeout: seconds after which the helper ends the call, unless
-        others wait for it too; the error is DeadlinePassed.
+        others wait for it too; the error is DeadlinePassed. descriptors: those that are parameters, by name; they stay
+        open here.
         """
         id_ = id_ or os.urandom(16).hex()
-        request: dict[str, Any] = {"operation": operation, "parameters": parameters or {}, "id": id_}
-        if timeout is not None:
-            request["timeout"] = timeout
-        return self._ask("Call", request, id_)
+        request = _request(operation, parameters, id_, timeout, descriptors)
+        return self._ask("Call", request, id_, tuple((descriptors or {}).values()))[0]
+
+    def open(
+        self,
+        operation: str,
+        parameters: dict[str, Any] | None = None,
+        timeout: float | None = None,
+        descriptors: dict[str, int] | None = None,
+    ) -> int:
+        """Run an operation that returns a descriptor and give that, which is the caller's to close. Raises as `call`."""
+        id_ = os.urandom(16).hex()
+        request = _request(operation, parameters, id_, timeout, descriptors)
+        passed = self._ask("Call", request, id_, tuple((descriptors or {}).values()), opens=True)[1]
+        if passed < 0:
+            raise HelperError("Failed", f"{operation}: it ended, and returned no descriptor")
+        return passed
 
     def stream(
         self, operation: str, parameters: dict[str, Any] | None = None, timeout: float | None = None
@@ -142,15 +158,15 @@ class Helper:
         """
         id_ = id_ or os.urandom(16).hex()
         parameters = {"operation": operation, "parameters": parameters or {}, "id": id_}
-        return dict(self._ask("Start", parameters, id_)["job"])
+        return dict(self._ask("Start", parameters, id_)[0]["job"])
 
     def jobs(self) -> list[dict[str, Any]]:
         """Give the jobs of this user, of everybody to root; without their outputs. Raises HelperError."""
-        return list(self._ask("Jobs", {}, "")["jobs"])
+        return list(self._ask("Jobs", {}, "")[0]["jobs"])
 
     def job(self, id_: str, wait: bool = False, user: int | None = None) -> dict[str, Any]:
         """Give a job, with *wait* when it has ended, which may be `answer` seconds away. Raises HelperError."""
-        return dict(self._ask("Job", {"id": id_, "wait": wait, "user": user}, "")["job"])
+        return dict(self._ask("Job", {"id": id_, "wait": wait, "user": user}, "")[0]["job"])
 
     def follow(self, id_: str, user: int | None = None) -> Iterator[dict[str, Any]]:
         """Give a job at each change until it has ended. A restart of the helper is not noticed. Raises HelperError."""
@@ -177,7 +193,7 @@ class Helper:
 
     def cancel(self, id_: str, user: int | None = None) -> dict[str, Any]:
         """End a job with all that belongs to it, and give it when it has ended. Raises HelperError."""
-        return dict(self._ask("Cancel", {"id": id_, "user": user}, "")["job"])
+        return dict(self._ask("Cancel", {"id": id_, "user": user}, "")[0]["job"])
 
     def hold(
         self,
@@ -195,17 +211,20 @@ class Helper:
 
     def resources(self) -> list[dict[str, Any]]:
         """Give the shared resources that this user may hold, as far as they are there. Raises HelperError."""
-        return list(self._ask("Resources", {}, "")["resources"])
+        return list(self._ask("Resources", {}, "")[0]["resources"])
 
     def operations(self) -> list[dict[str, Any]]:
         """Give the operations that this process may call. Raises HelperError."""
-        return list(self._ask("Operations", {}, "")["operations"])
+        return list(self._ask("Operations", {}, "")[0]["operations"])
 
     def outcome(self, id_: str) -> dict[str, Any]:
         """Give what became of a call of this user. Raises HelperError."""
-        return self._ask("Outcome", {"id": id_}, "")
+        return self._ask("Outcome", {"id": id_}, "")[0]
 
-    def _ask(self, method: str, parameters: dict[str, Any], id_: str) -> dict[str, Any]:
+    def _ask(
+        self, method: str, parameters: dict[str, Any], id_: str, descriptors: tuple[int, ...] = (), opens: bool = False
+    ) -> tuple[dict[str, Any], int]:
+        """Give the answer, and the descriptor that came with it if one *opens*, else -1."""
         deadline = time.monotonic() + self.answer
         sent = False
         trouble = ""
@@ -227,14 +246,21 @@ class Helper:
                         break
                     continue
             try:
-                reply = connection.call(f"{interface.INTERFACE}.{method}", parameters, left)
-                self._keep(connection)
-                return reply
+                name, passed = f"{interface.INTERFACE}.{method}", -1
+                if opens:
+                    reply, passed = connection.open(name, parameters, left, descriptors)
+                else:
+                    reply = connection.call(name, parameters, left, descriptors)
+                self._keep(connection, descriptors)
+                return reply, passed
             except VarlinkError as error:
                 if error.name not in _AGAIN:
-                    self._keep(connection)
+                    self._keep(connection, descriptors)
                     raise _translated(error, id_) from None
                 trouble = str(error)
+            except BadMessage as error:
+                connection.close()
+                raise HelperError("BadParameter", str(error)) from None
             except ConnectionLost as error:
                 sent = sent or error.sent
                 trouble = str(error)
@@ -265,8 +291,9 @@ class Helper:
             # Our parent's, which goes on using its own end.
             connection.close()
 
-    def _keep(self, connection: Connection) -> None:
-        if len(self._kept) < KEPT:
+    def _keep(self, connection: Connection, passed: tuple[int, ...] = ()) -> None:
+        """Keep a connection for the next call; the helper ends one by which descriptors were *passed*."""
+        if len(self._kept) < KEPT and not passed:
             self._kept.append((os.getpid(), connection))
         else:
             connection.close()
@@ -348,6 +375,23 @@ class Held:
         self._helper._ask("Release", {"token": self.token}, "")
 
 
+def _request(
+    operation: str,
+    parameters: dict[str, Any] | None,
+    id_: str,
+    timeout: float | None,
+    descriptors: dict[str, int] | None,
+) -> dict[str, Any]:
+    """Give the parameters of Call. Descriptors are named by their place among those that go with it."""
+    given = parameters or {}
+    if descriptors:
+        given = {**given, **{name: place for place, name in enumerate(descriptors)}}
+    request: dict[str, Any] = {"operation": operation, "parameters": given, "id": id_}
+    if timeout is not None:
+        request["timeout"] = timeout
+    return request
+
+
 def _translated(error: VarlinkError, id_: str) -> HelperError:
     name = error.name.rpartition(".")[2]
     details = error.parameters
@@ -359,6 +403,8 @@ def _translated(error: VarlinkError, id_: str) -> HelperError:
         text = f"{details.get('operation')}: there is no such operation, or it is not for this user"
     elif error.name == interface.BAD_PARAMETER:
         text = f"parameter {details.get('parameter')}: {details.get('message')}"
+    elif error.name == "org.varlink.service.InvalidParameter" and details.get("parameter") == "descriptors":
+        text = "the helper has no operation to which descriptors are passed"
     elif error.name == interface.FAILED:
         text = f"{details.get('type')}: {details.get('message')}"
     elif error.name == interface.WORKER_DIED:

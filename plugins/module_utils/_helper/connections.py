@@ -47,6 +47,7 @@ class Client:
         "gids",
         "more",
         "oneway",
+        "passed",
         "peer",
         "timer",
     )
@@ -56,6 +57,8 @@ class Client:
         self.gids = peer.groups()
         #: Of its last request: it wants no answer, or more than one.
         self.oneway = self.more = False
+        #: Of its last request: its length, if descriptors came with it, which wait in the connection.
+        self.passed = 0
         #: Whether it asked by the generated interface, and is told the errors of that.
         self.generated = False
         self.events = READ
@@ -101,8 +104,8 @@ class Client:
             gone(True)
         self.done(interface.DEADLINE_PASSED, {"seconds": seconds})
 
-    def answer(self, error: str, parameters: dict[str, Any]) -> None:
-        """Answer its request: with the error, or without one with the parameters of a reply."""
+    def answer(self, error: str, parameters: dict[str, Any], passed: int = -1) -> None:
+        """Answer its request: with the error, or without one with the parameters of a reply, and the descriptor *passed*."""
         if self.oneway:
             return
         if error:
@@ -110,18 +113,19 @@ class Client:
                 error = error.replace(interface.INTERFACE, generated.INTERFACE, 1)
             self.peer.error(error, **parameters)
         else:
-            self.peer.reply(parameters)
+            self.peer.reply(parameters, passed=passed)
 
     def tell(self, parameters: dict[str, Any]) -> None:
         """Answer what it waits for, with more to come."""
         self.peer.reply(parameters, continues=True)
         self._connections.serve_soon(self)
 
-    def done(self, error: str, parameters: dict[str, Any]) -> None:
+    def done(self, error: str, parameters: dict[str, Any], passed: int = -1) -> None:
         """Answer what it waits for, and read on."""
         self._waits, self._gone, self.deadline, self.drained = False, None, None, None
-        self.answer(error, parameters)
-        if self.peer.requests or self.peer.dead or self.peer.wants_write:
+        self.answer(error, parameters, passed)
+        peer = self.peer
+        if peer.requests or peer.held or peer.dead or peer.wants_write:
             self._connections.serve_soon(self)
 
     def left(self) -> None:
@@ -145,17 +149,18 @@ class Connections:
         services: Services,
         known: Callable[[Client], bool],
         request: Callable[[Client, dict[str, Any]], None],
+        passing: bool = False,
     ) -> None:
         """Listen. Raises OSError.
 
         services: tells which one a client belongs to; known: whether a client may call anything; request: called with
-        each message.
+        each message; passing: whether there is an operation for which descriptors may come with one.
         """
         self._loop = loop
         self.services = services
         self._known = known
         self._request = request
-        self._listener = server.Listener(path, 0o666, longest=REQUEST)
+        self._listener = server.Listener(path, 0o666, longest=REQUEST, passing=passing)
         self._clients: dict[int, Client] = {}
         self._counts: dict[int, int] = {}
         self._alarm: Timer | None = None
@@ -244,11 +249,15 @@ class Connections:
         if peer.fileno() not in self._clients:
             return
         while peer.requests and not client.waits and not peer.dead and not peer.wants_write:
-            self._request(client, peer.requests.pop(0))
-        if peer.dead:
+            request = peer.requests.pop(0)
+            client.passed = 0 if peer.requests else peer.held
+            self._request(client, request)
+        # One to which descriptors came can't be read behind them, and ends with that answer.
+        over = peer.held and not (peer.requests or client.waits or peer.wants_write)
+        if peer.dead or over:
             self._close(client)
         else:
-            events = READ | WRITE if peer.wants_write else READ
+            events = (0 if peer.held else READ) | (WRITE if peer.wants_write else 0)
             if events != client.events:
                 client.events = events
                 self._loop.change(peer.fileno(), events)

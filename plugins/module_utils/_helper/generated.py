@@ -49,6 +49,8 @@ def describe(operations: Iterable[Operation], errors: str) -> str:
         for name, parameter in one.parameters.items():
             if parameter.get("description"):
                 lines.append(f"# {name}: {parameter['description']}")
+            if parameter["type"] == "descriptor":
+                lines.append(f"# {name}: is a descriptor, named by its place among those that come with the message")
             optional = "" if required(parameter) else "?"
             fields.append(f"{name}: {optional}{described(parameter)}")
         lines.append(f"method {method_name(one.name)}({', '.join(fields)}) -> {_RESULT}\n")

@@ -12,17 +12,23 @@ _TEXT = """\
 # Times are in seconds.
 interface io.holdfast.Helper
 
-type Parameter (name: string, type: (integer, string, boolean, enum, path, address), required: bool, description: string)
+# A descriptor is named by its place, from 0, among those that come with the message (SCM_RIGHTS): sent in one piece of at
+# most 32 KiB, on a connection that ends with the answer.
+type Parameter (
+  name: string, type: (integer, string, boolean, enum, path, address, descriptor), required: bool,
+  description: string
+)
 
 # isolation: a process for the call alone, or one that does one call after the other with the same privileges.
 # seccomp: whether its system calls are filtered; they are not where the kernel can't.
 # idempotency says when a call is made again after the helper has died in the middle of it: pure and idempotent ones
 # are, once never. on_disconnect says what happens to a call whose caller goes away. asynchronous: whether it can be
 # begun by Start; one that always is so is a job also when it is called. secured_by: what this host has to hold meanwhile.
+# returns_descriptor: a descriptor comes with the answer, and result is its place, 0.
 type Operation (
   name: string, description: string, idempotency: (pure, idempotent, once), on_disconnect: (finish, cancel),
   timeout: float, isolation: (pooled, fresh), seccomp: bool, asynchronous: (never, allowed, always), stream: bool,
-  secured_by: ?string, parameters: []Parameter
+  secured_by: ?string, returns_descriptor: bool, parameters: []Parameter
 )
 
 # exit: the exit code, or minus the signal that ended it. truncated: there was more output than is kept. result: what a

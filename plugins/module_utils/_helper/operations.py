@@ -64,6 +64,7 @@ class Operation:
         "class_",
         "coalesce",
         "description",
+        "descriptors",
         "directory",
         "filter",
         "function",
@@ -78,6 +79,7 @@ class Operation:
         "parameters",
         "pooled",
         "rate",
+        "returns",
         "secured_by",
         "services",
         "stream",
@@ -123,6 +125,9 @@ class Operation:
         self._environment = {key: str(value) for key, value in definition.get("environment", {}).items()}
         self.parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
         self.has_paths = any(one["type"] == "path" for one in self.parameters.values())
+        #: The parameters that are descriptors, and what is declared of the one that its function returns.
+        self.descriptors = tuple(key for key, one in self.parameters.items() if one["type"] == "descriptor")
+        self.returns: dict[str, Any] | None = definition.get("returns")
         self.has_secrets = any(one.get("no_log") for one in self.parameters.values())
         #: The filter of system calls; none where the inventory or this host has none.
         self.filter = b""
@@ -185,15 +190,23 @@ class Operation:
             "seccomp": bool(self.filter),
             "secured_by": self.secured_by or None,
             "stream": self.stream,
+            "returns_descriptor": self.returns is not None,
             "parameters": parameters,
         }
 
     def masked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give checked parameters as they may be written down."""
-        return {key: SECRET if self.parameters[key].get("no_log") else _cut(value) for key, value in given.items()}
+        return {key: SECRET if self.is_secret(key) else _cut(value) for key, value in given.items()}
 
-    def complete(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Check what a caller gave, and add the defaults. Raises BadParameter."""
+    def is_secret(self, parameter: str) -> bool:
+        """Say whether a parameter must not be written down."""
+        return bool(self.parameters[parameter].get("no_log"))
+
+    def complete(self, given: dict[str, Any], passed: bool = False) -> dict[str, Any]:
+        """Check what a caller gave, and add the defaults. Raises BadParameter.
+
+        passed: descriptors came with it. How many, and what they are, is seen by the worker alone.
+        """
         for key in given:
             if key not in self.parameters:
                 raise BadParameter("there is no such parameter", key[:64])
@@ -211,10 +224,21 @@ class Operation:
             except BadParameter as error:
                 raise BadParameter(str(error), key) from None
             values[key] = value
+        if passed or self.descriptors:
+            self._expect_descriptors(values, passed)
         return values
 
+    def _expect_descriptors(self, values: dict[str, Any], passed: bool) -> None:
+        named = [key for key in self.descriptors if key in values]
+        if passed and not named:
+            raise BadParameter("came with the call, and no parameter names one", "descriptors")
+        if named and not passed:
+            raise BadParameter("no descriptor came with the call", named[0])
+        if sorted(values[key] for key in named) != list(range(len(named))):
+            raise BadParameter("are to be numbered from 0, and each is for one parameter", "descriptors")
+
     def work(self, values: dict[str, Any]) -> Work:
-        """Give what the worker is to do with checked *values*."""
+        """Give what the worker is to do with checked *values*; descriptors are by their numbers in the worker."""
         work = Work(self)
         if self.function is not None:
             for name, one in self.parameters.items():
@@ -235,14 +259,14 @@ class Operation:
                 if value:
                     work.argv.append(one["flag"])
             else:
-                work.argv.append(_word(value))
+                work.argv.append(_word(value, one))
         work.environment.update(ENVIRONMENT)
         for key, text in self._environment.items():
             found = schema.placeholder(text)
             if found is None:
                 work.environment[key] = text
             elif found[1] in values:
-                work.environment[key] = _word(values[found[1]])
+                work.environment[key] = _word(values[found[1]], self.parameters[found[1]])
         return work
 
 
@@ -250,7 +274,9 @@ def _cut(value: object) -> object:
     return f"{value[:_SHOWN]}…" if isinstance(value, str) and len(value) > _SHOWN else value
 
 
-def _word(value: object) -> str:
+def _word(value: object, declared: dict[str, Any]) -> str:
+    if declared["type"] == "descriptor" and declared.get("form", "path") == "path":
+        return f"/proc/self/fd/{value}"
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 #: Longest text of a parameter unless it says otherwise, and the longest it may say; in characters.
 MAX_LENGTH, LONGEST = 256, 65536
 CREATE = ("file", "directory")
+#: What a descriptor may be of, what it is to be open for, and as what a program finds it.
+KINDS = ("file", "directory", "pipe", "socket", "character", "block")
+ACCESS = ("read", "write", "read_write", "any")
+FORM = ("path", "number", "input", "output")
+#: Descriptors that may come with a call.
+DESCRIPTORS = 8
 
 _COMMON = {"type", "description", "required", "default", "no_log"}
 _OF_TYPE = {
@@ -25,6 +31,7 @@ _OF_TYPE = {
     "enum": {"values"},
     "path": {"within", "exists", "create", "cross_mounts"},
     "address": {"within", "prefix"},
+    "descriptor": {"kinds", "access", "form"},
 }
 TYPES = tuple(_OF_TYPE)
 #: Whether an address has a prefix length, as in 192.0.2.1/24.
@@ -155,6 +162,16 @@ def _read_address(reader: Reader, parameter: dict[str, Any], path: str) -> None:
             reader.wrong(f"{path}.within[{number}]", "has bits behind its prefix", one)
 
 
+def _read_descriptor(reader: Reader, parameter: dict[str, Any], path: str) -> None:
+    reader.choice(parameter, "access", path, ACCESS)
+    reader.choice(parameter, "form", path, FORM)
+    kinds = parameter.get("kinds", ["file"])
+    if not (isinstance(kinds, list) and kinds and all(isinstance(one, str) and one in KINDS for one in kinds)):
+        reader.wrong(f"{path}.kinds", f"a list of {', '.join(KINDS)}", kinds)
+    if "default" in parameter:
+        reader.wrong(f"{path}.default", "a descriptor comes with the call, or not at all", parameter["default"])
+
+
 _READERS = {
     "integer": _read_integer,
     "string": _read_string,
@@ -162,6 +179,7 @@ _READERS = {
     "enum": _read_enum,
     "path": _read_path,
     "address": _read_address,
+    "descriptor": _read_descriptor,
 }
 
 
@@ -176,6 +194,10 @@ def check(parameter: dict[str, Any], value: object) -> None:
     if kind == "boolean":
         if not isinstance(value, bool):
             raise BadParameter("is to be true or false")
+        return
+    if kind == "descriptor":
+        if not is_integer(value) or value not in range(DESCRIPTORS):
+            raise BadParameter("is to be the number of a descriptor among those that come with the call, from 0")
         return
     if not isinstance(value, str) or len(value) > LONGEST or not is_text(value):
         raise BadParameter("is to be a text without control characters")
@@ -251,7 +273,7 @@ def described(parameter: dict[str, Any]) -> str:
     """Give the Varlink type of a parameter."""
     if parameter["type"] == "enum" and all(_member(one) for one in parameter["values"]):
         return f"({', '.join(dict.fromkeys(parameter['values']))})"
-    return {"integer": "int", "boolean": "bool"}.get(parameter["type"], "string")
+    return {"integer": "int", "boolean": "bool", "descriptor": "int"}.get(parameter["type"], "string")
 
 
 def is_text(value: object) -> bool:

@@ -34,6 +34,7 @@ REFUSALS = 200, 60.0
 PATIENCE = 86400.0
 
 _INFORMATION = dict(server.VENDOR, product="helper")
+_INTERFACES = (INTERFACE, generated.INTERFACE, server.SERVICE)
 
 
 class Requests:
@@ -46,7 +47,7 @@ class Requests:
         self._calls = calls
         self._jobs = jobs
         self._resources = resources
-        self._version = version
+        self._information = dict(_INFORMATION, version=version)
         self._refusals = Limit(*REFUSALS)
         #: Refused calls that were not written down, by caller.
         self._muted: dict[str, int] = {}
@@ -73,49 +74,37 @@ class Requests:
         """Answer a request, or have its client wait."""
         client.oneway, client.more = bool(request.get("oneway")), request.get("more") is True
         client.generated = False
-        method, parameters = request.get("method"), request.get("parameters", {})
-        own, _dot, name = method.rpartition(".") if isinstance(method, str) else ("", "", "")
-        if own == "org.varlink.service":
-            self._describe(client, request)
-        elif own not in (INTERFACE, generated.INTERFACE):
-            client.answer(server.INTERFACE_NOT_FOUND, {"interface": own[:256]})
-        elif not isinstance(parameters, dict):
-            client.answer(server.INVALID_PARAMETER, {"parameter": "parameters"})
-        elif own == generated.INTERFACE:
-            client.generated = True
+        try:
+            own, name, parameters = server.called(request, _INTERFACES)
+            if own == server.SERVICE:
+                reply = server.service_reply(request, self._information, self._texts(client))
+            else:
+                client.generated = own == generated.INTERFACE
+                answer = self._do(client, name, parameters)
+                reply = None if answer is None else ("", answer)
+        except server.Refused as refused:
+            reply = refused.error, dict(refused.parameters)
+        if reply is not None:
+            client.answer(*reply)
+
+    def _do(self, client: Client, name: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
+        """Do what a method of ours is for. Raises Refused."""
+        if client.generated:
             # A method that is not there is answered as one that is not for this caller: by the same words.
             wanted = {"operation": self._generated.get(name), "parameters": parameters}
-            self._run(client, lambda who, asked: self._call(who, asked, name[:64]), wanted)
-        elif name not in self._methods:
-            client.answer(server.METHOD_NOT_FOUND, {"method": name[:256]})
-        else:
-            self._run(client, self._methods[name], parameters)
+            self._call(client, wanted, name[:64])
+            return None
+        if name not in self._methods:
+            raise server.Refused(server.METHOD_NOT_FOUND, method=name[:256])
+        return self._methods[name](client, parameters)
 
-    def _describe(self, client: Client, request: dict[str, Any]) -> None:
-        """Answer what every service answers."""
-        allowed = [one for one in self._operations.values() if one.allows(client)]
+    def _texts(self, client: Client) -> dict[str, str]:
+        """Give the interfaces as this caller may see them."""
         texts = {INTERFACE: interface.DESCRIPTION}
+        allowed = [one for one in self._operations.values() if one.allows(client)]
         if allowed:
             texts[generated.INTERFACE] = generated.describe(allowed, interface.ERRORS)
-        reply = server.service_reply(request, dict(_INFORMATION, version=self._version), texts)
-        if reply is None:
-            client.answer(server.METHOD_NOT_FOUND, {"method": str(request.get("method"))[:256]})
-        else:
-            client.answer(reply.get("error", ""), reply["parameters"])
-
-    def _run(
-        self,
-        client: Client,
-        method: Callable[[Client, dict[str, Any]], dict[str, Any] | None],
-        parameters: dict[str, Any],
-    ) -> None:
-        try:
-            reply = method(client, parameters)
-        except server.Refused as refused:
-            client.answer(refused.error, dict(refused.parameters))
-            return
-        if reply is not None:
-            client.answer("", reply)
+        return texts
 
     # Each method gives its reply, or None when it has seen to that itself; it raises Refused.
 
@@ -219,7 +208,7 @@ class Requests:
         try:
             if not isinstance(given, dict):
                 raise BadParameter("is to be an object", "parameters")
-            return operation, operation.complete(given)
+            return operation, operation.complete(given, client.passed > 0)
         except BadParameter as error:
             message = f"{error.parameter}: {error}"
             self._note_refusal(client, operation=name, outcome="bad parameter", message=message)

@@ -98,6 +98,7 @@ class _Insider(Client):
 
     def __init__(self, told: Callable[[str, dict[str, Any]], None]) -> None:
         self.peer = _Self()  # type: ignore[assignment]
+        self.passed = 0
         self._told = told
 
     @property
@@ -107,10 +108,10 @@ class _Insider(Client):
     def wait(self, gone: Callable[[bool], None], patience: float | None = None) -> None:
         """Nobody leaves."""
 
-    def answer(self, error: str, parameters: dict[str, Any]) -> None:
+    def answer(self, error: str, parameters: dict[str, Any], passed: int = -1) -> None:
         self._told(error, parameters)
 
-    def done(self, error: str, parameters: dict[str, Any]) -> None:
+    def done(self, error: str, parameters: dict[str, Any], passed: int = -1) -> None:
         self._told(error, parameters)
 
 

@@ -15,7 +15,7 @@ import re
 
 from . import generated
 from .capabilities import NUMBERS
-from .parameters import NAME, Reader, is_absolute, is_integer, is_number, is_text, name, read
+from .parameters import DESCRIPTORS, NAME, Reader, is_absolute, is_integer, is_number, is_text, name, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ _OPERATION = {
     "stream",
     "secured_by",
     "unsecured",
+    "returns",
 }
 
 
@@ -150,6 +151,10 @@ def _resources(reader: Reader, resources: object, operations: dict[str, Any]) ->
                 reader.wrong(f"{path}.{role}", "is done again after a restart: its operation is to be idempotent")
             if operation.get("asynchronous", "never") != "never" or operation.get("coalesce") is True:
                 reader.wrong(f"{path}.{role}", "is to be neither a job nor shared")
+            if operation.get("returns") or any(
+                isinstance(each, dict) and each.get("type") == "descriptor" for each in declared.values()
+            ):
+                reader.wrong(f"{path}.{role}", "is done without a caller, and so without descriptors")
             if any(isinstance(each, dict) and each.get("no_log") for each in declared.values()):
                 reader.wrong(f"{path}.{role}", "is to have no secret parameters: what is held is written down")
             if role == "create":
@@ -257,7 +262,31 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
             reader.wrong(below, NAME)
         else:
             read(reader, parameter, below)
+    _descriptors(reader, operation, parameters, path)
     _templates(reader, operation, parameters, path)
+
+
+def _descriptors(reader: Reader, operation: dict[str, Any], parameters: dict[str, Any], path: str) -> None:
+    count = sum(isinstance(one, dict) and one.get("type") == "descriptor" for one in parameters.values())
+    if count > DESCRIPTORS:
+        reader.wrong(f"{path}.parameters", f"at most {DESCRIPTORS} descriptors come with a call", count)
+    returns = operation.get("returns")
+    if returns is not None:
+        if not isinstance(returns, dict) or returns.get("type") != "descriptor":
+            reader.wrong(f"{path}.returns", "{type: descriptor, kinds: [...], access: ...}, of a function")
+        else:
+            reader.keys(returns, f"{path}.returns", {"type", "kinds", "access"})
+            read(reader, {**returns, "type": "descriptor"}, f"{path}.returns")
+        if "function" not in operation:
+            reader.wrong(f"{path}.returns", "only a function returns something")
+        if operation.get("idempotency", "once") == "once":
+            reader.wrong(f"{path}.returns", "a descriptor can't be kept for who asks again: not for `once`")
+    if not count and returns is None:
+        return
+    if operation.get("asynchronous", "never") != "never":
+        reader.wrong(f"{path}.asynchronous", "a descriptor lives no longer than its call: not for jobs")
+    if operation.get("coalesce") is True:
+        reader.wrong(f"{path}.coalesce", "two descriptors are never the same")
 
 
 def _forbid(reader: Reader, operation: dict[str, Any], path: str) -> None:
@@ -320,8 +349,14 @@ def _templates(reader: Reader, operation: dict[str, Any], parameters: dict[str, 
         one = parameters.get(value[1:-1]) if placeholder(value) else None
         if isinstance(one, dict) and (one.get("type") == "path" or "flag" in one):
             reader.wrong(below, "a path or a flag can be an argument only", value)
-    for key in parameters:
-        if isinstance(key, str) and key not in used:
+    streams: set[str] = set()
+    for key, parameter in parameters.items():
+        form = parameter.get("form") if isinstance(parameter, dict) and parameter.get("type") == "descriptor" else None
+        if form in ("input", "output"):
+            if key in used or form in streams:
+                reader.wrong(f"{path}.parameters.{key}", f"is the {form} of the program, and one and nothing else is")
+            streams.add(form)
+        elif isinstance(key, str) and key not in used:
             reader.wrong(f"{path}.parameters.{key}", f"is used nowhere: write '{{{key}}}' as an argument")
 
 
@@ -338,6 +373,8 @@ def _function(reader: Reader, operation: dict[str, Any], parameters: dict[str, A
     for key, parameter in parameters.items():
         if isinstance(parameter, dict) and "flag" in parameter:
             reader.wrong(f"{path}.parameters.{key}.flag", "is for arguments; a function is given true or false")
+        if isinstance(parameter, dict) and "form" in parameter:
+            reader.wrong(f"{path}.parameters.{key}.form", "is for programs; a function is given the number")
         if keyword.iskeyword(key):
             reader.wrong(f"{path}.parameters.{key}", "is a word of Python, and so no name of a function's parameter")
     environment = operation.get("environment", {})

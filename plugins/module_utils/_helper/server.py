@@ -51,7 +51,8 @@ class Api:
         self._jobs = Jobs(loop, family, operations, kept)
         self._resources = Resources(loop, self._calls, *resources)
         requests = Requests(operations, self._calls, self._jobs, self._resources, version)
-        self._connections = Connections(loop, path, services, requests.known, requests.request)
+        passing = any(one.descriptors for one in operations.values())
+        self._connections = Connections(loop, path, services, requests.known, requests.request, passing)
 
     def stop(self) -> None:
         """Begin nothing more, and end the loop when what is at work is done."""

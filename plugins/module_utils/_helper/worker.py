@@ -18,7 +18,7 @@ import time
 
 from .._supervise._embedded import children, identity
 from .._varlink.codec import BadMessage, decode
-from . import child
+from . import child, passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,13 @@ class Run:
         self.duration = 0.0
         #: Who takes the output as it comes, beside what is kept.
         self.sink: Sink | None = None
+        #: The caller's connection and the length of the message in it, when descriptors came with that; and what those
+        #: were, by the names of the parameters.
+        self.connection: tuple[int, int] | None = None
+        self.passed: dict[str, str] = {}
+        #: The descriptor that its function returned, and whether it may return one.
+        self.descriptor = -1
+        self.returns = operation.returns is not None
         self._work = marshal.dumps((operation.name, values))
         self._ended: Callable[[Run], None] | None = ended
 
@@ -97,6 +104,46 @@ class Run:
         """Give what it wrote to standard output (0) or error (1)."""
         return ""
 
+    def send(self, control: socket.socket) -> None:
+        """Tell a process what it is to do, and give it the descriptors for that."""
+        try:
+            control.send(self._work)
+            if self.connection is not None:
+                passing.hand_over(control, *self.connection)
+        except OSError:
+            pass  # It is dead, and about to be reaped.
+
+    def receive(self, control: socket.socket) -> bytes:
+        """Give what a process answered, b"" when it has ended. Raises BlockingIOError when it has not answered yet."""
+        while True:
+            try:
+                if self.returns:
+                    self.close()
+                    answer, self.descriptor = passing.receive(control, _ANSWER)
+                else:
+                    answer = control.recv(_ANSWER)
+            except BlockingIOError:
+                raise
+            except OSError:
+                return b""
+            if self.connection is None or not self._note(answer):
+                return answer
+
+    def _note(self, answer: bytes) -> bool:
+        """Take what a process says of the descriptors that it was passed; False if this is something else."""
+        try:
+            passed = decode(answer)["passed"]
+            self.passed = {str(key)[:64]: str(value)[:256] for key, value in passed.items()}
+        except (BadMessage, LookupError, AttributeError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the descriptor that was returned."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
     def take(self, answer: bytes) -> bool:
         """Take what a child says of its work, believed no more than a caller; says whether the child is of further use."""
         try:
@@ -108,6 +155,8 @@ class Run:
                 self.outcome = RAISED
             else:
                 self.result = content["result"]
+                if self.returns and self.descriptor < 0:
+                    raise LookupError("a descriptor")
                 self.outcome = EXITED
             return not content.get("last")
         except (BadMessage, LookupError) as error:
@@ -191,21 +240,18 @@ class Fresh(Run):
     def begin(self) -> None:
         self.began = time.monotonic()
         self._timer = self._loop.later(self.timeout, lambda: self.kill(TIMED_OUT))
-        try:
-            self._control.send(self._work)
-        except OSError:
-            pass  # It is dead, and about to be reaped.
+        self.send(self._control)
         if self._is_function:
             # The call ends with the answer: nobody waits for the process, which has nothing more to do.
             self._listens = True
             self._loop.watch(self._control.fileno(), self._heard)
 
     def _heard(self, _events: int) -> None:
-        self._listen_no_more()
         try:
-            answer = self._control.recv(_ANSWER)
-        except OSError:
-            answer = b""
+            answer = self.receive(self._control)
+        except BlockingIOError:
+            return
+        self._listen_no_more()
         if not answer or self._doomed or self.outcome:
             return
         # What it has written came before the answer.
@@ -268,8 +314,8 @@ class Fresh(Run):
             self._close(descriptor)
         self._listen_no_more()
         try:
-            answer = self._control.recv(_ANSWER)
-        except OSError:
+            answer = self.receive(self._control) if self._given and not self._answered else b""
+        except BlockingIOError:
             answer = b""
         self._control.close()
         if self._timer is not None:
@@ -332,7 +378,7 @@ class Turn(Run):
 
     def begin(self) -> None:
         self.began = time.monotonic()
-        self._pooled.begin(self, self._work)
+        self._pooled.begin(self)
 
     def kill(self, why: str) -> None:
         self._pooled.kill(self, why)
@@ -406,13 +452,10 @@ class Pooled:
         self._turn = turn
         self.calls += 1
 
-    def begin(self, turn: Turn, work: bytes) -> None:
+    def begin(self, turn: Turn) -> None:
         """Do a call."""
         self.deadline = turn.began + turn.timeout
-        try:
-            self._control.send(work)
-        except OSError:
-            pass  # It is dead, and about to be reaped.
+        turn.send(self._control)
 
     def expired(self) -> None:
         """End a call that is out of time, and the process with it."""
@@ -444,8 +487,9 @@ class Pooled:
             self._hanging.end(ABANDONED)
 
     def _ready(self, _events: int) -> None:
+        turn = self._turn
         try:
-            answer = self._control.recv(_ANSWER)
+            answer = turn.receive(self._control) if turn is not None else self._control.recv(_ANSWER)
         except BlockingIOError:
             return
         except OSError:
@@ -453,7 +497,6 @@ class Pooled:
         if not answer:
             self.dismiss()
             return
-        turn = self._turn
         if turn is None or self._doomed:
             return
         self._turn = None

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -14,8 +15,11 @@ from .codec import BadMessage, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
+
+#: Longest message with descriptors, in bytes: what the kernel sends in one piece.
+PIECE = 32768
 
 
 class VarlinkError(Exception):
@@ -57,6 +61,9 @@ class Connection:
         self.timeout = timeout
         self._buffer = bytearray()
         self._waits = timeout
+        #: The descriptor that came with the last answer, if one was asked for.
+        self._wanted = False
+        self._passed = -1
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(timeout)
         try:
@@ -102,11 +109,38 @@ class Connection:
         return pid, uid, gid
 
     def call(
-        self, method: str, parameters: dict[str, Any] | None = None, timeout: float | None = None
+        self,
+        method: str,
+        parameters: dict[str, Any] | None = None,
+        timeout: float | None = None,
+        descriptors: Sequence[int] = (),
     ) -> dict[str, Any]:
-        """Make one call and give the reply's parameters. Raises VarlinkError, ConnectionLost."""
-        self._send({"method": method, "parameters": parameters or {}}, timeout)
+        """Make one call and give the reply's parameters. Raises VarlinkError, ConnectionLost.
+
+        descriptors: what goes with it, and stays open here; the parameters name them by their place. A service may end the
+        connection after such a call. Raises BadMessage for one that is longer than PIECE.
+        """
+        self._send({"method": method, "parameters": parameters or {}}, timeout, descriptors)
         return self._reply(timeout)[0]
+
+    def open(
+        self,
+        method: str,
+        parameters: dict[str, Any] | None = None,
+        timeout: float | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> tuple[dict[str, Any], int]:
+        """Make a call that is answered with a descriptor; gives that too, which is the caller's to close, -1 for none."""
+        self._wanted = True
+        try:
+            reply = self.call(method, parameters, timeout, descriptors)
+            passed, self._passed = self._passed, -1
+        finally:
+            self._wanted = False
+            if self._passed >= 0:
+                os.close(self._passed)
+                self._passed = -1
+        return reply, passed
 
     def stream(
         self, method: str, parameters: dict[str, Any] | None = None, timeout: float | None = None
@@ -124,14 +158,33 @@ class Connection:
             self._socket.settimeout(seconds)
             self._waits = seconds
 
-    def _send(self, message: dict[str, Any], timeout: float | None = None) -> None:
+    def _send(self, message: dict[str, Any], timeout: float | None = None, descriptors: Sequence[int] = ()) -> None:
+        data = encode(message)
+        if descriptors and len(data) > PIECE:
+            raise BadMessage(f"a message with descriptors is at most {PIECE} bytes long")
         try:
             self._patience(self.timeout if timeout is None else timeout)
-            self._socket.sendall(encode(message))
+            if descriptors:
+                data = data[socket.send_fds(self._socket, [data], list(descriptors)) :]
+            self._socket.sendall(data)
         except OSError as error:
+            if descriptors and error.errno == errno.EPERM:
+                # From Linux 6.16 on a socket can be closed to them.
+                raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "descriptors"}) from None
             lost = ConnectionLost(f"{self.path}: {error.strerror or error}")
             lost.sent = False
             raise lost from None
+
+    def _receive(self) -> bytes:
+        """Read on, and take the descriptor that comes with that; more than one the kernel does not hand out."""
+        flags = socket.MSG_CMSG_CLOEXEC
+        data, ancillary, _flags, _address = self._socket.recvmsg(65536, socket.CMSG_LEN(4), flags)
+        for level, kind, raw in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(raw) >= 4:
+                if self._passed >= 0:
+                    os.close(self._passed)
+                self._passed = int.from_bytes(raw[:4], "little")
+        return data
 
     def _reply(self, timeout: float | None) -> tuple[dict[str, Any], bool]:
         patience = self.timeout if timeout is None else timeout
@@ -141,7 +194,7 @@ class Connection:
             scanned = len(self._buffer)
             try:
                 self._patience(patience)
-                data = self._socket.recv(65536)
+                data = self._receive() if self._wanted else self._socket.recv(65536)
             except socket.timeout:
                 raise NoAnswer(f"{self.path}: no answer in time") from None
             except OSError as error:

@@ -7,6 +7,10 @@
 The loop owns the descriptors: it calls `Listener.accept` and `Peer.readable`/`Peer.writable` when they are ready and
 asks `Peer.wants_write` afterwards. A peer that sends what is no Varlink, or more than REQUEST_LIMIT in one message, or
 that does not read its replies, is dropped.
+
+Descriptors that come with a message (SCM_RIGHTS, unix(7)) are never taken in: even to close one can take for ever, when
+it is of a file system whose server answers when it likes. They stay in the socket, where the kernel keeps them at their
+sender's expense, for a process that can afford to wait for them: see `Peer.held`.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from .codec import REQUEST_LIMIT, BadMessage, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 #: Replies that a peer may leave unread, in bytes, before it is dropped. One large reply always fits.
@@ -26,15 +31,17 @@ UNREAD_LIMIT = 64 * 1024 * 1024
 PIPELINE_LIMIT = 64
 
 #: include/uapi/asm-generic/socket.h
-_SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
+_SO_PEERGROUPS, _SO_PEERPIDFD, _SO_PASSRIGHTS = 59, 77, 83
 
 #: What all our services say of themselves.
 VENDOR = {"vendor": "holdfast", "url": "https://example.org/holdfast/supervision"}
 
-INVALID_PARAMETER = "org.varlink.service.InvalidParameter"
-METHOD_NOT_FOUND = "org.varlink.service.MethodNotFound"
-EXPECTED_MORE = "org.varlink.service.ExpectedMore"
-INTERFACE_NOT_FOUND = "org.varlink.service.InterfaceNotFound"
+#: The interface that every service has.
+SERVICE = "org.varlink.service"
+INVALID_PARAMETER = f"{SERVICE}.InvalidParameter"
+METHOD_NOT_FOUND = f"{SERVICE}.MethodNotFound"
+EXPECTED_MORE = f"{SERVICE}.ExpectedMore"
+INTERFACE_NOT_FOUND = f"{SERVICE}.InterfaceNotFound"
 
 
 class Refused(Exception):
@@ -49,14 +56,28 @@ class Refused(Exception):
 class Listener:
     """The listening socket at *path*, made with *mode*; a socket that a dead server left there is replaced.
 
-    longest: the longest request that is read, in bytes. The caller holds the lock that makes him the only server of
-    *path*. Raises OSError.
+    longest: the longest request that is read, in bytes; passing: whether descriptors may come with one. The caller holds
+    the lock that makes him the only server of *path*. Raises OSError.
     """
 
-    def __init__(self, path: str, mode: int = 0o600, backlog: int = 4096, longest: int = REQUEST_LIMIT) -> None:
+    def __init__(
+        self,
+        path: str,
+        mode: int = 0o600,
+        backlog: int = 4096,
+        longest: int = REQUEST_LIMIT,
+        passing: bool = False,
+    ) -> None:
         self.path = path
         self._longest = longest
+        self._passing = passing
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        if not passing:
+            try:
+                # From Linux 6.16 on nobody can even send one; connections have it from their listener.
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+            except OSError:
+                pass  # The kernel drops what nobody asks for.
         folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # Bound beside and renamed in, so that the name never leads to a socket with other permissions.
@@ -84,7 +105,7 @@ class Listener:
         except OSError:
             return None
         connection.setblocking(False)
-        return Peer(connection, self._longest)
+        return Peer(connection, self._longest, self._passing)
 
     def close(self) -> None:
         """Stop listening; the name stays, since a successor may have it already."""
@@ -94,11 +115,28 @@ class Listener:
 class Peer:
     """One connected client. `requests` holds what it asked and nobody has taken yet; `dead` says that it is to be closed."""
 
-    __slots__ = ("_in", "_longest", "_out", "_socket", "dead", "gid", "pid", "requests", "service", "uid")
+    __slots__ = (
+        "_in",
+        "_longest",
+        "_out",
+        "_passing",
+        "_socket",
+        "dead",
+        "gid",
+        "held",
+        "pid",
+        "requests",
+        "service",
+        "uid",
+    )
 
-    def __init__(self, connection: socket.socket, longest: int = REQUEST_LIMIT) -> None:
+    def __init__(self, connection: socket.socket, longest: int = REQUEST_LIMIT, passing: bool = False) -> None:
         self._socket = connection
         self._longest = longest
+        self._passing = passing
+        #: Bytes of the last of `requests` that are still in the socket, because descriptors came with them. Nothing is read
+        #: after it: whoever takes the descriptors reads that message, and the connection is of no further use.
+        self.held = 0
         self._in = bytearray()
         self._out = bytearray()
         self.requests: list[dict[str, Any]] = []
@@ -142,8 +180,12 @@ class Peer:
 
     def readable(self) -> None:
         """Take in what has come; complete messages go to `requests`."""
+        if self.held:
+            # There is nothing to be read but that the other end has gone.
+            self.dead = True
+            return
         try:
-            data = self._socket.recv(65536)
+            data = self._look() if self._passing else self._socket.recv(65536)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -170,12 +212,30 @@ class Peer:
         if len(buffer) > self._longest or len(self.requests) > PIPELINE_LIMIT:
             self.dead = True
 
-    def reply(self, parameters: dict[str, Any], continues: bool = False) -> None:
-        """Answer the request that was taken first and not answered yet."""
+    def _look(self) -> bytes:
+        """Read what came without descriptors; a message with some is looked at, and left where it is. Raises OSError.
+
+        One look ends with the first piece that has descriptors. Such a message is to be sent in one piece, and alone: if it
+        is not, its sender loses them or his connection.
+        """
+        data, _nothing, flags, _address = self._socket.recvmsg(65536, 0, socket.MSG_PEEK)
+        # Without room for them the kernel says no more than that there are some.
+        if not flags & socket.MSG_CTRUNC:
+            return self._socket.recv(len(data)) if data else data
+        earlier = data.rfind(b"\0", 0, -1) + 1
+        if earlier:
+            return self._socket.recv(earlier)
+        if self._in or not data.endswith(b"\0"):
+            raise ConnectionError("a message with descriptors in several pieces")
+        self.held = len(data)
+        return data
+
+    def reply(self, parameters: dict[str, Any], continues: bool = False, passed: int = -1) -> None:
+        """Answer the request that was taken first and not answered yet. passed: a descriptor that is to come with it."""
         message: dict[str, Any] = {"parameters": parameters}
         if continues:
             message["continues"] = True
-        self._queue(message)
+        self._queue(message, passed)
 
     def error(self, name: str, /, **parameters: object) -> None:
         """Answer with the error *name*."""
@@ -197,8 +257,18 @@ class Peer:
         """End the connection."""
         self._socket.close()
 
-    def _queue(self, message: dict[str, Any]) -> None:
+    def answer(self, error: str, parameters: dict[str, Any]) -> None:
+        """Answer with the error, or without one with the parameters of a reply."""
+        if error:
+            self.error(error, **parameters)
+        else:
+            self.reply(parameters)
+
+    def _queue(self, message: dict[str, Any], passed: int = -1) -> None:
         if self.dead:
+            return
+        if passed >= 0:
+            self._pass(encode(message), passed)
             return
         waiting = len(self._out)
         self._out += encode(message)
@@ -206,6 +276,16 @@ class Peer:
             self.dead = True
         elif not waiting:
             self.writable()
+
+    def _pass(self, data: bytes, descriptor: int) -> None:
+        """Send an answer with a descriptor: at once, since nobody keeps that for a peer that does not read."""
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))
+        try:
+            if self._out:
+                raise BlockingIOError
+            self._out += data[self._socket.sendmsg([data], [rights]) :]
+        except OSError:
+            self.dead = True
 
 
 def peer_pidfd(connection: socket.socket) -> int:
@@ -215,29 +295,35 @@ def peer_pidfd(connection: socket.socket) -> int:
 
 def service_reply(
     request: dict[str, Any], information: dict[str, str], descriptions: dict[str, str]
-) -> dict[str, Any] | None:
-    """Answer the two methods that every Varlink service has; None for any other method.
+) -> tuple[str, dict[str, Any]] | None:
+    """Answer the methods that every Varlink service has, for `Peer.answer`; None for a method of another interface.
 
     *information* has vendor, product, version and url; *descriptions* the interface texts by name.
-    A result with the key `error` is an error reply.
     """
     method = request.get("method")
-    if method == "org.varlink.service.GetInfo":
-        return {"parameters": dict(information, interfaces=["org.varlink.service", *sorted(descriptions)])}
-    if method == "org.varlink.service.GetInterfaceDescription":
+    if not isinstance(method, str) or not method.startswith(f"{SERVICE}."):
+        return None
+    if method == f"{SERVICE}.GetInfo":
+        return "", dict(information, interfaces=[SERVICE, *sorted(descriptions)])
+    if method == f"{SERVICE}.GetInterfaceDescription":
         parameters = request.get("parameters")
         name = parameters.get("interface") if isinstance(parameters, dict) else None
-        text = (
-            SERVICE_DESCRIPTION
-            if name == "org.varlink.service"
-            else descriptions.get(name)
-            if isinstance(name, str)
-            else None
-        )
-        if text is None:
-            return {"error": INTERFACE_NOT_FOUND, "parameters": {"interface": str(name)}}
-        return {"parameters": {"description": text}}
-    return None
+        texts = {**descriptions, SERVICE: SERVICE_DESCRIPTION}
+        if isinstance(name, str) and name in texts:
+            return "", {"description": texts[name]}
+        return INTERFACE_NOT_FOUND, {"interface": str(name)[:256]}
+    return METHOD_NOT_FOUND, {"method": method[:256]}
+
+
+def called(request: dict[str, Any], interfaces: Iterable[str]) -> tuple[str, str, dict[str, Any]]:
+    """Give interface, name and parameters of the method that is called. Raises Refused unless it is of *interfaces*."""
+    method, parameters = request.get("method"), request.get("parameters", {})
+    interface, _dot, name = method.rpartition(".") if isinstance(method, str) else ("", "", "")
+    if interface not in interfaces:
+        raise Refused(INTERFACE_NOT_FOUND, interface=interface[:256])
+    if not isinstance(parameters, dict):
+        raise Refused(INVALID_PARAMETER, parameter="parameters")
+    return interface, name, parameters
 
 
 SERVICE_DESCRIPTION = """\

@@ -244,7 +244,7 @@ def test_a_destroy_that_fails_is_tried_again_and_told_of(helper: HelperProcess) 
 def test_only_who_may_make_it_may_hold_and_see_it(helper: HelperProcess) -> None:
     start(helper)
     with hold(helper):
-        code, out, err = helper.as_user(CALLER, "resource", "thing", "--run", "/bin/echo", "with")
+        code, out, err = helper.as_user(CALLER, "resource", "thing", "--run", "/bin/sh", "-c", "echo with")
         assert (code, out) == (0, "with\n"), err
         code, _out, err = helper.as_user(STRANGER, "resource", "thing", "--run", "/bin/echo", "with")
         assert code == 1 and "not for this user" in err

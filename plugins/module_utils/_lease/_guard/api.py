@@ -134,10 +134,7 @@ class Api:
     def _answer(self, peer: server.Peer, request: dict[str, Any]) -> None:
         standard = server.service_reply(request, _INFORMATION, {INTERFACE: DESCRIPTION})
         if standard is not None:
-            if "error" in standard:
-                peer.error(standard["error"], **standard["parameters"])
-            else:
-                peer.reply(standard["parameters"])
+            peer.answer(*standard)
             return
         method = str(request.get("method"))
         parameters = request.get("parameters") or {}

@@ -197,23 +197,12 @@ class Api:
             request, dict(_INFORMATION, version=self._host.version), {INTERFACE: DESCRIPTION}
         )
         if standard is not None:
-            if "error" in standard:
-                peer.error(standard["error"], **standard["parameters"])
-            else:
-                peer.reply(standard["parameters"])
-            return
-        method, parameters = request.get("method"), request.get("parameters", {})
-        interface, _dot, name = method.rpartition(".") if isinstance(method, str) else ("", "", "")
-        if interface != INTERFACE:
-            peer.error(server.INTERFACE_NOT_FOUND, interface=interface)
-            return
-        if name not in self._methods:
-            peer.error(server.METHOD_NOT_FOUND, method=name)
-            return
-        if not isinstance(parameters, dict):
-            peer.error(server.INVALID_PARAMETER, parameter="parameters")
+            peer.answer(*standard)
             return
         try:
+            _interface, name, parameters = server.called(request, (INTERFACE,))
+            if name not in self._methods:
+                raise server.Refused(server.METHOD_NOT_FOUND, method=name[:256])
             reply = self._methods[name](peer, parameters, bool(request.get("more")))
         except server.Refused as refused:
             peer.error(refused.error, **refused.parameters)

@@ -298,3 +298,73 @@ def test_what_secures_all_secures_no_unsecured_one() -> None:
     assert schema.secured_by({"secured_by": "r"}, {}) == "r"
     assert schema.secured_by({"secured_by": "r"}, {"secured_by": "s"}) == "s"
     assert schema.secured_by({"secured_by": "r"}, {"unsecured": True}) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"kinds": []}, "a list of file, directory"),
+        ({"kinds": ["door"]}, "a list of file, directory"),
+        ({"access": "append"}, "one of read, write"),
+        ({"form": "text"}, "one of path, number"),
+        ({"default": 0}, "comes with the call, or not at all"),
+        ({"within": "/srv"}, "there is no such key"),
+        ({"form": "input"}, "is the input of the program"),
+    ],
+)
+def test_what_a_descriptor_can_not_be(said: dict[str, Any], problem: str) -> None:
+    found = problems(argv=["/bin/cat", "{it}"], parameters={"it": {"type": "descriptor", **said}})
+    assert len(found) == 1, found
+    assert problem in found[0]
+
+
+def test_where_descriptors_can_not_be() -> None:
+    one = {"it": {"type": "descriptor"}}
+    function = {"file": "/f.py", "name": "f"}
+    assert not problems(argv=["/bin/cat", "{it}"], parameters=one)
+    assert not problems(argv=["/bin/cat"], parameters={"it": {"type": "descriptor", "form": "input"}})
+    assert "not for jobs" in problems(argv=["/bin/cat", "{it}"], parameters=one, asynchronous="allowed")[0]
+    coalesced = {"parameters": one, "coalesce": True, "idempotency": "pure"}
+    assert "never the same" in problems(argv=["/bin/cat", "{it}"], **coalesced)[0]
+    many = {f"it{number}": {"type": "descriptor"} for number in range(9)}
+    assert "at most 8" in problems(argv=["/bin/cat", *(f"{{{key}}}" for key in many)], parameters=many)[0]
+    twice = {"a": {"type": "descriptor", "form": "input"}, "b": {"type": "descriptor", "form": "input"}}
+    assert "one and nothing else" in problems(argv=["/bin/cat"], parameters=twice)[0]
+    assert "only a function returns" in problems(returns={"type": "descriptor"}, idempotency="pure")[0]
+    content = document(returns={"type": "descriptor"}, parameters={})
+    content["operations"]["one"].pop("argv")
+    content["operations"]["one"]["function"] = function
+    assert ["not for `once`" in one for one in schema.problems(content)] == [True]
+    content["operations"]["one"]["idempotency"] = "pure"
+    assert not schema.problems(content)
+    content["operations"]["one"]["returns"] = {"type": "descriptor", "form": "path"}
+    assert len(schema.problems(content)) == 1
+    content["operations"]["one"]["returns"] = "descriptor"
+    assert "{type: descriptor" in schema.problems(content)[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "passed", "parameter"),
+    [
+        ({"a": 0, "b": 1}, True, None),
+        ({"b": 0}, True, None),
+        ({}, False, None),
+        ({}, True, "descriptors"),
+        ({"a": 0}, False, "a"),
+        ({"a": 0, "b": 0}, True, "descriptors"),
+        ({"a": 0, "b": 2}, True, "descriptors"),
+        ({"a": 8}, True, "a"),
+        ({"a": -1}, True, "a"),
+        ({"a": "0"}, True, "a"),
+        ({"a": True}, True, "a"),
+    ],
+)
+def test_each_descriptor_is_named_once(values: dict[str, Any], passed: bool, parameter: str | None) -> None:
+    one = {"type": "descriptor", "required": False}
+    operation = Operation("one", {"argv": ["/bin/cat"], "allow": [], "parameters": {"a": one, "b": one}})
+    if parameter is None:
+        assert operation.complete(values, passed) == values
+    else:
+        with pytest.raises(BadParameter) as caught:
+            operation.complete(values, passed)
+        assert caught.value.parameter == parameter

@@ -192,14 +192,11 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
 def test_the_standard_service_interface() -> None:
     about = {"vendor": "v", "product": "p", "version": "1", "url": "u"}
     found = server.service_reply({"method": "org.varlink.service.GetInfo"}, about, {"a.b": "interface a.b"})
-    assert found == {"parameters": {**about, "interfaces": ["org.varlink.service", "a.b"]}}
+    assert found == ("", {**about, "interfaces": ["org.varlink.service", "a.b"]})
     request = {"method": "org.varlink.service.GetInterfaceDescription", "parameters": {"interface": "a.b"}}
-    assert server.service_reply(request, about, {"a.b": "interface a.b"}) == {
-        "parameters": {"description": "interface a.b"}
-    }
+    assert server.service_reply(request, about, {"a.b": "interface a.b"}) == ("", {"description": "interface a.b"})
     request["parameters"] = {"interface": "c"}
-    assert server.service_reply(request, about, {}) == {
-        "error": server.INTERFACE_NOT_FOUND,
-        "parameters": {"interface": "c"},
-    }
+    assert server.service_reply(request, about, {}) == (server.INTERFACE_NOT_FOUND, {"interface": "c"})
+    request["method"] = "org.varlink.service.Absent"
+    assert server.service_reply(request, about, {}) == (server.METHOD_NOT_FOUND, {"method": request["method"]})
     assert server.service_reply({"method": "a.b.C"}, about, {}) is None
