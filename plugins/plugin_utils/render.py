@@ -18,7 +18,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.values import UNLIMITED
-from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import PREFIX, guarding
+from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import (
+    PREFIX,
+    REPORT_FD,
+    guarding,
+    reports,
+)
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "roles" / "services" / "templates" / "run.j2"
 
@@ -104,6 +109,7 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         f"--stop-signal={service['stop_signal']}",
         f"--stop-timeout={service['stop_timeout']}",
         f"--kill={service['kill']}",
+        *([f"--report-fd={REPORT_FD}"] if reports(service) else []),
         "--definition=holdfast.json",
         "--",
         "./run",

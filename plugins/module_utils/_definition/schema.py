@@ -415,10 +415,18 @@ KEYS = (
     Key(
         "type",
         "choice",
-        "A service that stays up, or a job that is started again and again after interval.",
+        "A service that stays up, a job that is started again and again after interval, or a program that can only go to "
+        "the background: the process that it leaves there is the service. It needs a supervisor that runs as root.",
         default="longrun",
-        choices=("longrun", "periodic"),
+        choices=("longrun", "periodic", "forking"),
         example="periodic",
+    ),
+    Key(
+        "pid_file",
+        "path",
+        "File in which a forking service writes the number of the process that it leaves in the background. It is removed "
+        "before each start, as the service's user.",
+        example="/run/billing/billing.pid",
     ),
     Key(
         "interval", "duration", "Time between two starts of a periodic service, and only there.", above=0, example="15m"

@@ -150,13 +150,31 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
                     "for example 15m",
                 )
             )
-    elif has("interval") and given.get("type", "longrun") == "longrun":
+    elif has("interval") and given.get("type", "longrun") != "periodic":
         wrong(
             Problem(
                 f"{where}.interval",
                 shown(definition["interval"]),
                 "only a periodic service has one",
                 "add type: periodic",
+            )
+        )
+    if given.get("type") == "forking" and not has("pid_file"):
+        wrong(
+            Problem(
+                f"{where}.pid_file",
+                "",
+                "missing: how else to know which process the service is",
+                "for example /run/x.pid",
+            )
+        )
+    elif has("pid_file") and given.get("type", "longrun") != "forking":
+        wrong(
+            Problem(
+                f"{where}.pid_file",
+                shown(definition["pid_file"]),
+                "only a forking service has one",
+                "add type: forking",
             )
         )
     readiness = given.get("readiness", {})
@@ -174,7 +192,7 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
         wrong(Problem(f"{where}.backoff", shown(definition["backoff"]), "initial must not exceed maximum"))
     if "lease" in given:
         _with_lease(given, where, found)
-    if "lease" in given or "hooks" in given:
+    if "lease" in given or "hooks" in given or given.get("type") == "forking":
         _with_guard(given, where, found)
     context = given.get("security_context", {})
     if len(context) > 1:
@@ -197,7 +215,7 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
                 Problem(f"{where}.lease.{key}", shown(lease[key]), f"means nothing to driver {lease['driver']}")
             )
     if lease.get("containment") == "process_group":
-        for key in ("finish", "hooks"):
+        for key in ("finish", "hooks", "pid_file"):
             if key in given:
                 found.append(
                     Problem(
@@ -225,7 +243,7 @@ def _with_guard(given: Mapping[str, Any], where: str, found: Problems) -> None:
             Problem(
                 f"{where}.template",
                 "",
-                "is not possible together with lease or hooks: run begins with the guard",
+                "is not possible together with lease, hooks or type forking: run begins with the guard",
                 "leave the template out",
             )
         )
@@ -235,7 +253,7 @@ def _with_guard(given: Mapping[str, Any], where: str, found: Problems) -> None:
             Problem(
                 f"{where}.reload_signal",
                 signal,
-                f"the guard of a service with lease or hooks passes on: {', '.join(FORWARDED)}",
+                f"the guard of a service with lease, hooks or type forking passes on: {', '.join(FORWARDED)}",
             )
         )
 

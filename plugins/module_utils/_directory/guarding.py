@@ -4,7 +4,8 @@
 
 """Which services have a guard, and what it needs to know. PRIVATE to the collection.
 
-A guard is between the supervisor and the service. It is there for leases, for hooks, or for both.
+A guard is between the supervisor and the service. It is there for leases, for hooks, and for programs that go to the
+background: its pid namespace keeps them, whatever they do.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import Any
 GUARD_TIME = 10.0
 #: What the names of scripts begin with that the guard runs: under their plain names the supervisor would.
 PREFIX = "guarded-"
+#: The descriptor by which a guard without a lease tells the supervisor that its service is ready.
+REPORT_FD = 3
 #: What of the health settings the guard has to know.
 HEALTH = ("heartbeat_fd", "interval", "timeout", "failures")
 
 # Holds nothing, and so promises nothing that a hole could be in.
-_HOOKS_ALONE: dict[str, Any] = {
+_NO_LEASE: dict[str, Any] = {
     "driver": "none",
     "ttl": None,
     "parameters": {},
@@ -35,7 +38,7 @@ def guarding(service: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if service["lease"]:
         lease: Mapping[str, Any] = service["lease"]
         return lease
-    return _HOOKS_ALONE if service["hooks"] else None
+    return _NO_LEASE if service["hooks"] or service["type"] == "forking" else None
 
 
 def beside(service: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +46,7 @@ def beside(service: Mapping[str, Any]) -> dict[str, Any]:
     readiness, health = service["readiness"], service["health"]
     return {
         "hooks": service["hooks"],
+        "pid_file": service["pid_file"],
         "finish_timeout": service["finish_timeout"] if service["finish"] else None,
         "readiness": {
             "notification_fd": readiness["notification_fd"],
@@ -63,10 +67,21 @@ def stop_timeout(service: Mapping[str, Any]) -> float:
     return timeout + hooks + (service["finish_timeout"] if service["finish"] else 0.0) + GUARD_TIME
 
 
+def reports(service: Mapping[str, Any]) -> bool:
+    """Return whether the supervisor hears from the guard when the service is ready.
+
+    One that waits for a lease is up and ready as a standby, and says *active* elsewhere.
+    """
+    readiness = service["readiness"]
+    asked = service["type"] == "forking" or readiness["notification_fd"] is not None or readiness["check"] is not None
+    return asked and not service["lease"]
+
+
 def without(service: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the supervisor must not do itself, as none of it: the guard does."""
+    report = REPORT_FD if reports(service) else None
     return {
         "finish": None,
         "health": None,
-        "readiness": {**service["readiness"], "notification_fd": None, "check": None},
+        "readiness": {**service["readiness"], "notification_fd": report, "check": None},
     }

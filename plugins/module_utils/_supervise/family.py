@@ -48,6 +48,7 @@ SUPPLIED = frozenset(
         "readiness.notification_fd",
         "readiness.check",
         "lease",
+        "forking",
         "reload",
         "kill.group",
         "process",

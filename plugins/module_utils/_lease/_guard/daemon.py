@@ -36,10 +36,11 @@ usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- c
   --safety strict | standard strict (default): refuse to start while a safety hole is open
   --definition FILE          holdfast.json of a leased service: its process state is applied to the command
   --stop-signal NAME, --stop-timeout SECONDS, --kill process|group|tree
+  --report-fd NUMBER         a line is written there when the service is ready
 """
 _VALUES = frozenset(
     ("name", "resource", "directory", "driver", "parameter", "state", "containment", "safety", "definition")
-    + ("ttl", "stop-signal", "stop-timeout", "kill")
+    + ("ttl", "stop-signal", "stop-timeout", "kill", "report-fd")
 )
 #: The program of the service directory that is run after the service.
 FINISH = "./guarded-finish"
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> int:
     """Guard a service and give its exit code; 2 wrong usage, 75 busy, 111 refused or impossible."""
     try:
         options, resources, command = _parse(arguments)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"holdfast guard: {error}\n{USAGE}")
         return 2
     try:
@@ -134,6 +135,10 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
     if not isinstance(options["signal"], signal.Signals):
         raise _Wrong(f"--stop-signal: {options['stop-signal']!r} is no signal")
     options["grace"] = float(options["stop-timeout"])
+    options["report"] = int(options.get("report-fd", -1))
+    if options["report"] >= 0:
+        # Not the service's.
+        os.set_inheritable(options["report"], False)
     return options, resources, rest
 
 
@@ -170,6 +175,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     guard.holes, guard.wait, guard.strict = _own_holes(containment), options["wait"], options["safety"] == "strict"
     guard.watching = Watching(guard, definition.get("readiness"), definition.get("health"))
     guard.parameters = options["parameters"]
+    guard.report = options["report"]
     guard.resources = [resource for resource, _mode in resources]
     Api(guard, f"{folder}/socket")
     try:
@@ -183,11 +189,12 @@ def _beside(command: Command, definition: dict[str, Any], folder: str, containme
     """Take over what the definition has run beside the service. Raises LeaseError if that can't be."""
     command.state = definition.get("process") or {}
     command.hooks = definition.get("hooks")
+    command.pid_file = definition.get("pid_file") or ""
     command.hook_state = f"{folder}/hooks"
     if definition.get("finish_timeout") is not None:
         command.finish, command.finish_timeout = FINISH, definition["finish_timeout"]
-    if containment != trees.NAMESPACE and (command.hooks or command.finish):
-        raise LeaseError("finish and hooks need containment pid_namespace, which needs root")
+    if containment != trees.NAMESPACE and (command.hooks or command.finish or command.pid_file):
+        raise LeaseError("finish, hooks and type forking need containment pid_namespace, which needs root")
     if command.hooks:
         try:
             # Again before each is run; here so that nothing is acquired for nothing.

@@ -49,7 +49,10 @@ _ASKED = "asked to stop"
 
 
 class Guard:
-    """Holds the leases of the service *name* while its tree lives. folder: where state, token and socket are."""
+    """Holds the leases of the service *name* while its tree lives.
+
+    folder: where state, token and socket are. report: the descriptor by which the supervisor hears of the service's readiness, or -1.
+    """
 
     def __init__(self, name: str, folder: str, driver: Driver, command: Command, containment: str) -> None:
         self.name = name
@@ -61,6 +64,7 @@ class Guard:
         self.resources: list[str] = []
         self.tokens = TokenFile()
         self.parameters: dict[str, Any] = {}
+        self.report = -1
         self.wait = True
         self.strict = True
         self.loop = Loop()
@@ -168,6 +172,25 @@ class Guard:
         self.say(f"unhealthy: {failures} failures in a row")
         self.code = self.code or UNHEALTHY
         self.event(core.STOP, "unhealthy")
+
+    def ready(self) -> None:
+        """Tell everybody who waits for it that the service is ready."""
+        if self.tree is not None:
+            self.tree.ready()
+        self.publish()
+        if self.report >= 0:
+            try:
+                os.write(self.report, b"\n")
+            except OSError:
+                pass  # The supervisor has lost its patience, or its life.
+            os.close(self.report)
+            self.report = -1
+
+    def _drop(self) -> None:
+        """In the tree's first process: close what is the guard's alone."""
+        self.driver.drop_inherited()
+        if self.report >= 0:
+            os.close(self.report)
 
     # -- getting in
 
@@ -307,7 +330,7 @@ class Guard:
             self.command.passed = self.watching.prepare()
             if grants:
                 self.command.token_fd = self.tokens.pass_to(self.command.passed)
-            self.tree = Tree(self.command, self.containment, self.driver.drop_inherited)
+            self.tree = Tree(self.command, self.containment, self._drop)
         except OSError as error:
             self.say(f"cannot start: {error.strerror or error}")
             self.code = UNUSABLE
@@ -418,9 +441,9 @@ class Guard:
                     continue
             self.loop.later(_LOOK, self._reap)
             return
+        self.watching.end()
         tree.close()
         self.tree = None
-        self.watching.end()
         self.event(core.GONE, f"wait status {self._status}")
 
     # -- small things

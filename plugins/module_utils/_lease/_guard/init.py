@@ -19,7 +19,7 @@ import sys
 import time
 
 from ..._process_state.apply import StateError, apply
-from . import hooks
+from . import background, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from .tree import Command
 
 CANNOT_START = 111
+#: To the guard: a service that goes to the background has arrived there.
+SETTLED = b"&"
+#: Seconds that such a service has for its pid_file after its command has ended, and between two looks.
+_ARRIVAL, _LOOK = 5.0, 0.02
 #: From the guard: the service is ready.
 READY = signal.SIGRTMIN + 1
 #: Seconds in which what was killed is to be gone.
@@ -51,6 +55,8 @@ class Init:
         self._ended: dict[int, int] = {}
         self._asked = False
         self._ready = False
+        #: Whether the service is the process that it is going to be.
+        self._settled = not command.pid_file
 
     def run(self, become: Callable[[], None]) -> None:
         """Do it all, and end; *become* makes a child the service, or says on the pipe why not. Raises OSError."""
@@ -81,7 +87,7 @@ class Init:
         """Wait until the service has ended, and give its wait status."""
         deadline = None
         stopping = told = False
-        while self._service not in self._ended:
+        while self._service not in self._ended or self._goes_to_background():
             if self._ready and not told and not stopping:
                 told = True
                 self._hooks(hooks.AFTER_START, lambda: self._asked or self._service in self._ended)
@@ -92,15 +98,62 @@ class Init:
                 # With nothing to be done afterwards, the guard's own deadline is all that is needed.
                 if self._command.stop_timeout and (self._command.finish or self._command.hooks):
                     deadline = time.monotonic() + self._command.stop_timeout
-            elif not self._next(deadline):
-                self._clear()
-                deadline = None
+            elif self._settled:
+                if not self._next(deadline):
+                    self._clear()
+                    deadline = None
+            elif not self._next(min(time.monotonic() + _LOOK, deadline or float("inf"))):
+                self._look_at_home()
+                if deadline is not None and time.monotonic() >= deadline:
+                    self._clear()
+                    deadline = None
         service, self._service = self._service, 0
         return self._ended.pop(service)
 
+    def _look_at_home(self) -> None:
+        """Take the command itself as the service if it says so: some don't fork when their parent is an init, as ours is."""
+        if background.read(self._command.pid_file) == self._service:
+            self._settle(self._service)
+
+    def _settle(self, pid: int) -> None:
+        self._settled = True
+        self._service = pid
+        self._known.add(pid)
+        os.write(self._tell, SETTLED)
+
+    def _goes_to_background(self) -> bool:
+        """Take the process that the command has left behind as the service from now on; False if there is none."""
+        command = self._command
+        if self._settled or self._ended[self._service] or self._asked:
+            return False
+        deadline = time.monotonic() + _ARRIVAL
+        while True:
+            # Nobody but what the command has started is in this namespace, whatever the file says.
+            pid = background.read(command.pid_file)
+            if pid is not None and background.is_child(pid):
+                break
+            if self._asked:
+                return False
+            if not self._collect() or time.monotonic() >= deadline:
+                self._say(
+                    f"its command has ended, and {command.pid_file} names no process that it left in the background"
+                )
+                self._ended[self._service] = CANNOT_START << 8
+                self._settled = True
+                return False
+            self._next(min(time.monotonic() + _LOOK, deadline))
+        del self._ended[self._service]
+        self._settle(pid)
+        return True
+
     def _stop(self) -> None:
         command = self._command
-        target = {"process": self._service, "group": -self._service, "tree": -1}[command.scope]
+        try:
+            # One that has gone to the background need not lead its group.
+            group = os.getpgid(self._service)
+        except OSError:
+            group = self._service
+        target = {"process": self._service, "group": -group, "tree": -1}[command.scope]
         for pid in (target, self._service):
             try:
                 os.kill(pid, command.stop)

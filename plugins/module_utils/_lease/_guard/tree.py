@@ -22,7 +22,7 @@ from ..._process_state.apply import StateError, apply
 from ..._supervise._embedded import identity
 from .. import trees
 from . import kernel
-from .init import CANNOT_START, READY, Init
+from .init import CANNOT_START, READY, SETTLED, Init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ class Command:
 
     group: the control group that the service enters, or "". passed: descriptors for the service alone, by the number that
     they get there; token_fd: which of them has the tokens, 0 for none. Only with a pid namespace: finish, the
-    program that is run after the service, and hooks, their directory and the seconds that those of one point have; told:
-    what hooks are told in their environment. All time-outs in seconds, stop_timeout 0 is none.
+    program that is run after the service; pid_file, where a service that goes to the background says which process it is;
+    hooks, their directory and the seconds that those of one point have; told: what hooks are told in their environment.
+    All time-outs in seconds, stop_timeout 0 is none.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Command:
         "hooks",
         "name",
         "passed",
+        "pid_file",
         "scope",
         "state",
         "stop",
@@ -79,6 +81,7 @@ class Command:
         self.stop_timeout = 10.0
         self.scope = "group"
         self.passed: dict[int, int] = {}
+        self.pid_file = ""
         self.token_fd = 0
         self.finish = ""
         self.finish_timeout = 5.0
@@ -96,9 +99,13 @@ class Command:
 
 
 class Tree:
-    """One started tree. pid, started: its first process, as seen by the guard. report: tells of the service's end."""
+    """One started tree.
 
-    __slots__ = ("_command", "_go", "_text", "containment", "pid", "report", "started")
+    pid, started: its first process, as seen by the guard. report: tells of the service's end, and of its way to the
+    background. settled: whether the service is the process that it is going to be.
+    """
+
+    __slots__ = ("_command", "_go", "_text", "containment", "pid", "report", "settled", "started")
 
     def __init__(self, command: Command, containment: str, drop: Callable[[], None] | None = None) -> None:
         """Make the first process, which waits for `go`. Raises OSError; nothing is left then.
@@ -108,6 +115,7 @@ class Tree:
         self._command = command
         self.containment = containment
         self._text = b""
+        self.settled = not command.pid_file
         told, self._go = os.pipe2(os.O_CLOEXEC)
         self.report, tell = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.report, False)
@@ -178,12 +186,21 @@ class Tree:
                 except OSError:
                     continue
 
+    def heed(self) -> bool:
+        """Read what the first process has to tell; False when it is not going to tell any more."""
+        try:
+            text = os.read(self.report, 4096)
+        except BlockingIOError:
+            return True
+        self._text += text
+        if self._text.startswith(SETTLED):
+            self._text = self._text[len(SETTLED) :]
+            self.settled = True
+        return bool(text)
+
     def ending(self, status: int) -> tuple[int, str]:
         """Give the service's wait status, from that of the first process, and why it could not be started, if so."""
-        try:
-            self._text += os.read(self.report, 4096)
-        except BlockingIOError:
-            pass
+        self.heed()
         if self._text.startswith(b"!"):
             return CANNOT_START << 8, self._text[1:].decode("utf-8", "replace")
         if self.containment == trees.NAMESPACE and self._text.startswith(b"="):
@@ -265,6 +282,8 @@ def _become(command: Command, told: int | None) -> str:
 
             enter(command.group, command.state.get("resources") or {})
         apply(command.state, command.environment)
+        if command.pid_file:
+            _forget(command.pid_file)
         if told is not None:
             # After the change of user, which would take it back.
             kernel.die_with_parent()
@@ -277,6 +296,16 @@ def _become(command: Command, told: int | None) -> str:
         return f"{command.arguments[0]}: {error.strerror or error}"
     except BaseException as error:  # nothing of the guard may go on in the child
         return f"{command.arguments[0]}: {type(error).__name__}: {error}"
+
+
+def _forget(pid_file: str) -> None:
+    """Remove what the last process wrote, with no more rights than the service has: the number may be another's now."""
+    try:
+        os.unlink(pid_file)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StateError(f"pid_file {pid_file}: cannot be removed before the start: {error.strerror}") from None
 
 
 def descendants(pid: int) -> list[int]:

@@ -41,7 +41,7 @@ class Watching:
         self.ready = False
         self._failures = 0
         self._heard = False
-        self._notified = self._beating = -1
+        self._notified = self._beating = self._arriving = -1
         self._theirs: list[int] = []
         self._probes: list[Probe] = []
         self._timers: list[Timer] = []
@@ -63,7 +63,11 @@ class Watching:
         for descriptor in self._theirs:
             os.close(descriptor)
         self._theirs = []
-        if self._notified >= 0:
+        tree = self._guard.tree
+        if tree is not None and not tree.settled:
+            self._arriving = tree.report
+            loop.watch(tree.report, self._arrive)
+        elif self._notified >= 0:
             loop.watch(self._notified, self._notice)
         elif settings.get("check"):
             self._probe(CHECK, settings["interval"], _CHECK_TIMEOUT, 0.0, self._checked)
@@ -73,6 +77,7 @@ class Watching:
     def end(self) -> None:
         """The service is gone, or about to."""
         was, self.ready = self.ready, False
+        self._leave_report()
         if was:
             self._guard.publish()
         for probe in self._probes:
@@ -92,6 +97,20 @@ class Watching:
     def watch(self, pid: int, exited: Exited, _dying: Callable[[], None] | None = None) -> None:
         """Have *exited* called when the child *pid* has ended."""
         self._guard.children[pid] = exited
+
+    def _arrive(self, _events: int) -> None:
+        """Hear of a service that goes to the background: not before it is there it can be ready."""
+        tree = self._guard.tree
+        more = tree is not None and tree.heed()
+        if tree is None or tree.settled or not more:
+            self._leave_report()
+        if tree is not None and tree.settled:
+            self.begin()
+
+    def _leave_report(self) -> None:
+        if self._arriving >= 0:
+            self._guard.loop.forget(self._arriving)
+            self._arriving = -1
 
     # -- readiness
 
@@ -116,9 +135,7 @@ class Watching:
     def _reached(self) -> None:
         self.ready = True
         guard, health = self._guard, self._health
-        if guard.tree is not None:
-            guard.tree.ready()
-        guard.publish()
+        guard.ready()
         if health is None:
             return
         if self._beating >= 0:

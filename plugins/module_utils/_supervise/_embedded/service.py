@@ -606,7 +606,10 @@ class Service:
         self._lived, self._cause = lived, reason
         if stray:
             signals.send(stray, SIGKILL, "tree", self._token)
-            self.give_up("the command goes to the background, where nobody can supervise it: use its foreground option")
+            self.give_up(
+                "the command goes to the background, where nobody can supervise it: use its foreground option, or, if it has "
+                "none, type: forking"
+            )
             return
         if "finish" in self.set.names and os.path.exists(self.directory + "/finish"):
             code = exit_.code if exit_.kind == EXITED else -1

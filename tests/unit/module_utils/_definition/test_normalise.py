@@ -97,6 +97,8 @@ def test_every_example_of_the_schema_is_valid() -> None:
     base = {"command": ["/bin/x"]}
     for key in schema.KEYS:
         definition = {**base, key.name: key.example}
+        if key.name == "pid_file":
+            definition["type"] = "forking"
         if key.name == "interval":
             definition["type"] = "periodic"
         if key.name == "type":

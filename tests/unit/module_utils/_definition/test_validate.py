@@ -44,6 +44,21 @@ def test_a_template_has_no_place_for_a_guard(key: str) -> None:
     assert "run begins with the guard" in only({key: {}, "template": "x.j2"})
 
 
+@pytest.mark.parametrize(
+    ("definition", "text"),
+    [
+        ({"type": "forking"}, "missing: how else to know which process the service is"),
+        ({"pid_file": "/run/x.pid"}, "only a forking service has one"),
+        ({"type": "forking", "pid_file": "x.pid"}, "pid_file"),
+        ({"type": "forking", "pid_file": "/run/x.pid", "template": "x.j2"}, "run begins with the guard"),
+        ({"type": "forking", "pid_file": "/run/x.pid", "reload_signal": "TERM"}, "passes on"),
+        ({"type": "forking", "pid_file": "/run/x.pid", "interval": "1m"}, "only a periodic service has one"),
+    ],
+)
+def test_what_goes_to_the_background_says_where_to_find_it(definition: dict[str, Any], text: str) -> None:
+    assert text in only(definition)
+
+
 @pytest.mark.parametrize("also", [{"finish": ["/bin/true"]}, {"hooks": {}}])
 def test_what_would_run_outside_of_the_lease_is_refused(also: dict[str, Any]) -> None:
     assert "is not possible together with lease.containment" in only(
