@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import compileall
+import shutil
 import sys
+import tempfile
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +53,20 @@ def collections_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     link.parent.mkdir(parents=True)
     link.symlink_to(CHECKOUT)
     return top
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Iterator[Path]:
+    """A runtime tree as it lies on a host, made from the checkout."""
+    from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
+
+    # Not below pytest's own folder, which only its owner may pass: services run under other users too.
+    tree = Path(tempfile.mkdtemp(prefix="hf-runtime-"))
+    tree.chmod(0o755)
+    for name, content in pack.runtime_files().items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    compileall.compile_dir(str(tree), quiet=1)
+    yield tree
+    shutil.rmtree(tree)

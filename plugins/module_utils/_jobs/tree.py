@@ -30,26 +30,9 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
 
 
-def below(pid: int) -> list[int]:
-    """Give the processes that descend from *pid* and have not died."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            found = identity.process(int(name))
-            if found is not None and found[1] not in "ZX":
-                children.setdefault(found[2], []).append(int(name))
-    all_: list[int] = []
-    parents = [pid]
-    while parents:
-        one = parents.pop()
-        all_ += children.get(one, ())
-        parents += children.get(one, ())
-    return all_
-
-
 def kill_below(pid: int) -> int:
     """Kill what descends from *pid*; gives how many there were. One that forks meanwhile is found the next time."""
-    found = below(pid)
+    found = identity.below(pid)
     for one in found:
         _kill(one)
     return len(found)

@@ -20,7 +20,7 @@ from . import kernel
 from .handovers import REASON, Handovers
 from .renewals import Renewals
 from .tokens import TokenFile
-from .tree import FORWARDED, Command, Tree, descendants
+from .tree import FORWARDED, Command, Tree
 from .watching import Watching
 from .worker import Worker, attempt
 
@@ -434,7 +434,7 @@ class Guard:
         if tree is None:
             return
         if left:
-            for pid in descendants(os.getpid()):
+            for pid in identity.below(os.getpid()):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:

@@ -180,7 +180,7 @@ class Tree:
         """Kill everything that can be found of it; with a pid namespace that is everything."""
         self._kill(signal.SIGKILL)
         if self.containment != trees.NAMESPACE:
-            for pid in descendants(os.getpid()):
+            for pid in identity.below(os.getpid()):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
@@ -306,20 +306,3 @@ def _forget(pid_file: str) -> None:
         pass
     except OSError as error:
         raise StateError(f"pid_file {pid_file}: cannot be removed before the start: {error.strerror}") from None
-
-
-def descendants(pid: int) -> list[int]:
-    """Give the living descendants of *pid*."""
-    parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            found = identity.process(int(entry))
-            if found is not None and found[1] not in "ZX":
-                parents.setdefault(found[2], []).append(int(entry))
-    members: list[int] = []
-    reached = [pid]
-    while reached:
-        for child in parents.get(reached.pop(), ()):
-            members.append(child)
-            reached.append(child)
-    return members

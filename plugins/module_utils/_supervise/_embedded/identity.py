@@ -26,6 +26,23 @@ def process(pid: int) -> tuple[int, str, int] | None:
     return (int(fields[19]), fields[0].decode(), int(fields[1])) if fields else None
 
 
+def below(pid: int) -> list[int]:
+    """Give the processes that descend from *pid* and have not died."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            found = process(int(name))
+            if found is not None and found[1] not in "ZX":
+                children.setdefault(found[2], []).append(int(name))
+    all_: list[int] = []
+    parents = [pid]
+    while parents:
+        one = parents.pop()
+        all_ += children.get(one, ())
+        parents += children.get(one, ())
+    return all_
+
+
 def zombie_status(pid: int, started: int) -> int | None:
     """Give the wait status of a process that has died and waits for its parent; None if it is no such zombie."""
     fields = _fields(pid)
