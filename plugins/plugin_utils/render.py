@@ -104,6 +104,7 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         *([f"--ttl={lease['ttl']:g}"] if lease["ttl"] is not None and lease["driver"] != "file" else []),
         *(f"--parameter={name}={value}" for name, value in sorted(lease["parameters"].items())),
         *(f"--resource={resource}" for resource in lease["resources"]),
+        *([f"--keep={lease['keep']:g}"] if lease["keep"] else []),
         f"--containment={lease['containment']}",
         f"--safety={lease['safety']}",
         f"--stop-signal={service['stop_signal']}",

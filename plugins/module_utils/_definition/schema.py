@@ -224,6 +224,16 @@ _LEASE = (
         example="/run/leases",
     ),
     Key(
+        "keep",
+        "duration",
+        "After the service has ended by itself, or is restarted, only this host is granted its leases for so long: they stay "
+        "where they are if it comes back in time. Not after a stop, a hand-over or failed health checks. Shared ones are not "
+        "kept.",
+        above=0,
+        maximum=86400,
+        example="10s",
+    ),
+    Key(
         "containment",
         "choice",
         "How the service's processes are kept from outliving the guard. process_group does not reach those that leave it.",

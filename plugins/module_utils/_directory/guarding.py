@@ -28,6 +28,7 @@ _NO_LEASE: dict[str, Any] = {
     "ttl": None,
     "parameters": {},
     "resources": [],
+    "keep": None,
     "containment": "pid_namespace",
     "safety": "standard",
 }

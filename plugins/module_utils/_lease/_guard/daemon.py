@@ -15,10 +15,11 @@ import time
 from ..._supervise._embedded import files
 from .. import trees
 from ..drivers import load
-from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Hole, LeaseError
+from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, Hole, LeaseError
 from . import hooks
 from .api import Api
 from .guard import UNUSABLE, Guard
+from .keeping import Keeping
 from .tree import Command
 from .watching import Watching
 
@@ -36,11 +37,12 @@ usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- c
   --safety strict | standard strict (default): refuse to start while a safety hole is open
   --definition FILE          holdfast.json of a leased service: its process state is applied to the command
   --stop-signal NAME, --stop-timeout SECONDS, --kill process|group|tree
+  --keep SECONDS             after the service has ended only this host is granted its leases, for so long
   --report-fd NUMBER         a line is written there when the service is ready
 """
 _VALUES = frozenset(
     ("name", "resource", "directory", "driver", "parameter", "state", "containment", "safety", "definition")
-    + ("ttl", "stop-signal", "stop-timeout", "kill", "report-fd")
+    + ("ttl", "stop-signal", "stop-timeout", "kill", "report-fd", "keep")
 )
 #: The program of the service directory that is run after the service.
 FINISH = "./guarded-finish"
@@ -135,6 +137,7 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
     if not isinstance(options["signal"], signal.Signals):
         raise _Wrong(f"--stop-signal: {options['stop-signal']!r} is no signal")
     options["grace"] = float(options["stop-timeout"])
+    options["keep"] = float(options.get("keep", 0))
     options["report"] = int(options.get("report-fd", -1))
     if options["report"] >= 0:
         # Not the service's.
@@ -176,6 +179,9 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     guard.watching = Watching(guard, definition.get("readiness"), definition.get("health"))
     guard.parameters = options["parameters"]
     guard.report = options["report"]
+    guard.keeping = Keeping(options["keep"])
+    if options["keep"] and HANDOVER not in driver.capabilities:
+        raise LeaseError(f"driver {driver.name} cannot keep leases for a restart: leave keep out")
     guard.resources = [resource for resource, _mode in resources]
     Api(guard, f"{folder}/socket")
     try:

@@ -18,6 +18,7 @@ from .. import core
 from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import kernel
 from .handovers import REASON, Handovers
+from .keeping import Keeping
 from .renewals import Renewals
 from .tokens import TokenFile
 from .tree import FORWARDED, Command, Tree
@@ -46,6 +47,8 @@ _PATIENCE = (0.5, 5.0)
 _LOOK = 0.01
 #: The reason of an ordered stop.
 _ASKED = "asked to stop"
+#: Of one after which others are to have their turn.
+_SICK = "unhealthy"
 
 
 class Guard:
@@ -65,6 +68,7 @@ class Guard:
         self.tokens = TokenFile()
         self.parameters: dict[str, Any] = {}
         self.report = -1
+        self.keeping = Keeping(0.0)
         self.wait = True
         self.strict = True
         self.loop = Loop()
@@ -171,7 +175,7 @@ class Guard:
         """Have the service end, so that the leases are given back, and others in the line get their turn before us."""
         self.say(f"unhealthy: {failures} failures in a row")
         self.code = self.code or UNHEALTHY
-        self.event(core.STOP, "unhealthy")
+        self.event(core.STOP, _SICK)
 
     def ready(self) -> None:
         """Tell everybody who waits for it that the service is ready."""
@@ -191,6 +195,16 @@ class Guard:
         self.driver.drop_inherited()
         if self.report >= 0:
             os.close(self.report)
+
+    @property
+    def asked(self) -> bool:
+        """Say whether somebody has asked for the service's end."""
+        return self.state.reason == _ASKED
+
+    @property
+    def sick(self) -> bool:
+        """Say whether the service was ended because it was not healthy."""
+        return self.state.reason == _SICK
 
     # -- getting in
 

@@ -120,10 +120,16 @@ class Handovers:
         guard.store(renew_mark, renewed)
 
     def release(self) -> None:
-        """Give everything back: to the destination of the hand-over, or to anybody. The driver's `release` for the guard."""
-        driver = self._guard.driver
+        """Give everything back: to the destination of the hand-over, to our successor, or to anybody.
+
+        The driver's `release` for the guard.
+        """
+        guard = self._guard
+        driver = guard.driver
         if self._leaving:
             self._left = driver.complete_out(self._leaving)
+        elif guard.keeping.wanted(guard.asked) and not guard.sick:
+            guard.keeping.release(driver)
         else:
             driver.release()
 
