@@ -58,6 +58,12 @@ class Supervised(Host):
     lacks: ClassVar[dict[str, str]] = {}
     #: The only behaviours that are run on it so far; none means all.
     only: ClassVar[frozenset[str]] = frozenset()
+    #: The names of rotated log files.
+    old_logs: ClassVar[str] = "@*.s"
+    #: Whether it tells how the last process of a service that has failed for good had ended.
+    tells_last_end: ClassVar[bool] = True
+    #: What its logger reads at once, in bytes: a file is longer by that at most.
+    log_buffer: ClassVar[int] = 8192
     #: Whether the root process is that of the host, which no test ends.
     process_one: ClassVar[bool] = False
     #: Whether a new root process takes over the services of one that was killed.
@@ -142,6 +148,21 @@ class Supervised(Host):
 
         wait_until(reached, timeout, f"{name} is not {' or '.join(states)}")
         return found[0]
+
+    def share(self, folder: Path) -> None:
+        """Let the host see a folder of the machine, if it does not see all of them."""
+
+    def number(self, pid: int) -> int:
+        """Give the machine's number of a process whose number on this host is *pid*."""
+        return pid
+
+    def journal(self, name: str) -> str | None:
+        """Give what the journal has of a service; None where there is no journal."""
+        return None
+
+    def grows(self) -> bool:
+        """Tell whether its pauses between restarts can grow, where it has pauses of the definition's choice."""
+        return True
 
     def pids(self, mark: str) -> list[int]:
         """All living processes one of whose arguments contains *mark*, this host's folder and the mark being unique."""

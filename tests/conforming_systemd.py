@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any, ClassVar
 
 import hosted
 from conforming import Supervised, sweep
 from converging import PYTHON
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._systemd.unit import GROWING_PAUSE
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import Backend
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 
@@ -26,19 +28,6 @@ class SystemdHost(Supervised):
     backend = "systemd"
     title = "systemd"
     process_one = True
-    lacks: ClassVar[dict[str, str]] = {
-        "test_it_is_refused": "not shown yet",
-        "test_once_is_one_time": "not shown yet",
-        "test_the_whole_group_is_stopped": "the behaviour is judged by a pid of the host's own namespace",
-        "test_after_so_many_deaths_it_has_failed_and_a_start_tries_again": "not shown yet: the state after the last death",
-        "test_it_is_not_started_again_when_it_need_not_be": "not shown yet: a service that has ended at once",
-        "test_the_pause_grows_and_a_start_ends_it": "systemd before 254 has one pause, which does not grow",
-        "test_finish_hears_how_the_service_ended": "not shown yet: how the former process ended",
-        "test_one_of_two_runs_and_the_other_follows": "the behaviour is judged by pids of the host's own namespace",
-        "test_secrets_reach_the_process_and_no_other_file": "not shown yet",
-        "test_no_command_to_a_crash_looping_service_is_lost": "not shown yet",
-        "test_once_is_not_repeated_after_a_reboot": "not shown yet: a job beside a service, on a host that is rebooted",
-    }
     defaults: ClassVar[dict[str, Any]] = {
         "backoff": {"initial": "50ms", "maximum": "50ms"},
         "stop_timeout": "5s",
@@ -63,6 +52,9 @@ class SystemdHost(Supervised):
         self.machine.share(self.base)
         self.machine.share(self.runtime)
 
+    def share(self, folder: Path) -> None:
+        self.machine.share(folder)
+
     def kill(self) -> None:
         raise NotImplementedError("process 1 is not killed")
 
@@ -76,6 +68,15 @@ class SystemdHost(Supervised):
         self.machine.power_cycle()
         # The units were not to be started before the host sees the test's folder.
         self.machine.do("sh", "-c", "systemctl daemon-reload && systemctl start multi-user.target timers.target")
+
+    def number(self, pid: int) -> int:
+        return self.machine.numbers()[pid]
+
+    def journal(self, name: str) -> str | None:
+        return self.machine.do("journalctl", "--quiet", "--identifier", name)
+
+    def grows(self) -> bool:
+        return int(self.snapshot().supervisor["version"]) >= GROWING_PAUSE
 
     def task(self, definitions: dict[str, Any], **options: Any) -> dict[str, Any]:
         options = {"defaults": self.defaults, "check": False, "diff": True, **options}

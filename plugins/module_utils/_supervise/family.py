@@ -49,6 +49,7 @@ SUPPLIED = frozenset(
         "readiness.check",
         "lease",
         "forking",
+        "hooks",
         "reload",
         "kill.group",
         "process",

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
 from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, Fault, Rpc
 from .embedded import lock_holder
 from .interface import DEATHS, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict
+from .labels import obstacle as label_obstacle
 
 #: Supervisor's states, and ours. What EXITED means depends on the restart policy.
 _STATES = {0: "down", 10: "starting", 20: "up", 30: "backoff", 40: "stopping", 100: "backoff", 200: "failed"}
@@ -31,6 +33,8 @@ STOPPED, STOPPING, EXITED, FATAL = 0, 40, 100, 200
 #: Seconds that one run of a readiness check may take, and between two looks.
 CHECK_TIMEOUT = 10.0
 PAUSE = 0.05
+#: Programs that are asked for by their names rather than all together.
+FEW = 5
 #: Supervisor looks after what has ended once a second.
 TURN = 5.0
 _SIGNALS = {"pause": "STOP", "continue": "CONT"}
@@ -43,6 +47,7 @@ class Supervisord(Backend):
     """Talks to the supervisord that the role runs for one scan directory."""
 
     name = "supervisord"
+    starts_new = True
     native = frozenset(
         (
             "once",
@@ -57,12 +62,26 @@ class Supervisord(Backend):
         )
     )
     # By the run script and the start script, the guard, and this class.
-    supplied = frozenset(("readiness.check", "lease", "process", "security_context", "identity"))
+    supplied = frozenset(
+        (
+            "readiness.notification_fd",
+            "readiness.check",
+            "lease",
+            "hooks",
+            "backoff",
+            "failure_limit",
+            "process",
+            "security_context",
+            "identity",
+        )
+    )
 
     def __init__(self, scan: str) -> None:
         super().__init__(scan)
         self._rpc = Rpc(f"{scan}/.holdfast/{SOCKET}")
         self._known: dict[str, tuple[dict[str, Any], str]] = {}
+        #: Starts of each service before those whose deaths count: before the last that we asked for, or the first look.
+        self._births: dict[str, int] = {}
 
     @classmethod
     def present(cls, scan: str) -> bool:
@@ -109,10 +128,15 @@ class Supervisord(Backend):
         if new or gone:
             self._reload()
         for name in new:
-            self._add(name)
+            self._forget(name)
+            self._add(name, start=not self._is_down(name))
+        refused = self._stop(gone, found)
+        if refused:
+            raise BackendError("; ".join(f"{name}: {why}" for name, why in refused.items()))
+        self._until_stopped(gone, {})
         for name in gone:
-            self._stop([name])
             self._remove(name)
+            shutil.rmtree(self.place.state(name), ignore_errors=True)
 
     def offline(self) -> None:
         """Write the programs for a supervisord that is not running."""
@@ -139,7 +163,6 @@ class Supervisord(Backend):
         open_ = dict(wishes)
         self._known = self._directories()
         deadline = time.monotonic() + timeout
-        lives: dict[str, set[int]] = {}
         endings: dict[str, Any] = {}
         while open_:
             found = self._processes()
@@ -150,11 +173,7 @@ class Supervisord(Backend):
                     continue
                 service = self._service(name, found[name])
                 endings[name] = service.exit = service.exit or endings.get(name)
-                seen = lives.setdefault(name, set())
-                if service.pid:
-                    seen.add(service.pid)
-                service.deaths = max(len(seen) - (1 if service.pid else 0), 0)
-                outcome = self._judge(wish, service, bool(seen), found[name])
+                outcome = self._judge(wish, service, found[name])
                 if outcome:
                     verdicts[name] = Verdict(name, outcome, service)
                     del open_[name]
@@ -180,6 +199,15 @@ class Supervisord(Backend):
     def problems(self, metas: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Find names that Supervisor does not take."""
         return [f"{name}: Supervisor takes no colon in a name: give it another one" for name in metas if ":" in name]
+
+    def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
+        """Say what the start script, or this kernel, cannot do for this definition."""
+        if feature == "security_context":
+            return label_obstacle((meta.get("process") or {}).get("security_context") or {})
+        number = int((meta.get("readiness") or {}).get("notification_fd") or 0)
+        if feature == "readiness.notification_fd" and number > 9:
+            return f"the start script is one of sh, which opens no descriptor above 9, not {number}"
+        return ""
 
     # -- our files -------------------------------------------------------------------------------------------------
 
@@ -219,7 +247,11 @@ class Supervisord(Backend):
 
     # -- supervisord -----------------------------------------------------------------------------------------------
 
-    def _processes(self) -> dict[str, dict[str, Any]]:
+    def _processes(self, names: list[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Give what supervisord says of its programs, or of *names* alone: few are asked for one by one."""
+        if names is not None and len(names) <= FEW:
+            answers = self._rpc.at_once(*[("getProcessInfo", [name]) for name in names]) if names else []
+            return {name: answer for name, answer in zip(names, answers) if not isinstance(answer, Fault)}
         try:
             return {str(one["name"]): one for one in self._rpc.call("getAllProcessInfo")}
         except Fault as fault:
@@ -232,16 +264,24 @@ class Supervisord(Backend):
         except Fault as fault:
             raise BackendError(f"supervisord cannot read its configuration: {fault}") from None
 
-    def _add(self, name: str) -> None:
-        """Put a program in; an enabled one starts by that. Raises BackendError."""
-        try:
-            self._rpc.call("addProcessGroup", name)
-        except Fault as fault:
-            if fault.code != ALREADY_ADDED:
-                raise BackendError(f"{name}: supervisord: {fault}") from None
+    def _add(self, name: str, *, start: bool) -> None:
+        """Put a program in, and start it before supervisord's next turn would. Raises BackendError."""
+        calls: list[tuple[str, list[Any]]] = [("addProcessGroup", [name])]
+        if start:
+            calls.append(("startProcess", [name, False]))
+        for answer in self._rpc.at_once(*calls):
+            if isinstance(answer, Fault) and answer.code not in (ALREADY_ADDED, ALREADY_STARTED):
+                raise BackendError(f"{name}: supervisord: {answer}")
         state = self.place.state(name)
         os.makedirs(state, 0o755, exist_ok=True)
         _replace(f"{state}/loaded", _digest(_read(self.place.program(name)) or ""))
+
+    def _forget(self, name: str) -> None:
+        """Have deaths of the past not count, and no pause before the next start."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.place.state(name)}/past")
+        words = self._note(name, "process").split()
+        self._births[name] = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
 
     def _remove(self, name: str) -> None:
         try:
@@ -255,11 +295,11 @@ class Supervisord(Backend):
         return _read(f"{self.place.state(name)}/loaded") == _digest(_read(self.place.program(name)) or "")
 
     def _command(self, action: str, names: list[str]) -> dict[str, str]:
-        found = self._processes()
+        found = self._processes(names)
         refused = {name: "supervisord has no program for it" for name in names if name not in found}
         there = [name for name in names if name in found]
         if action in ("stop", "remove"):
-            return {**refused, **self._stop(there, wait=False)}
+            return {**refused, **self._stop(there, found)}
         if action in ("start", "once", "restart"):
             for name in there:
                 lasting = self._known[name][0].get("restart", "always") != "never"
@@ -267,7 +307,12 @@ class Supervisord(Backend):
                     refused[name] = (
                         "Supervisor restarts it by its configuration: give it the state once, or restart: never"
                     )
-            return {**refused, **self._start([name for name in there if name not in refused], action == "restart")}
+            told = [name for name in there if name not in refused]
+            if action == "restart":
+                refused.update(self._stop(told, found))
+                told = [name for name in told if name not in refused]
+                found = {}
+            return {**refused, **self._start(told, found)}
         if action != "reload" and action not in _SIGNALS:
             return {**refused, **dict.fromkeys(there, f"there is no action {action!r}")}
         for name in there:
@@ -282,93 +327,126 @@ class Supervisord(Backend):
                 refused[name] = f"supervisord: {fault}"
                 continue
             if action == "reload":
-                _link(identity, f"{self.place.state(name)}/definition")
+                self._renote(name, identity)
         return refused
 
-    def _stop(self, names: list[str], wait: bool = True) -> dict[str, str]:
-        """Ask programs to stop, and see that they do."""
+    def _stop(self, names: list[str], found: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """Ask programs to stop, and see that they will. found: what supervisord last said of them."""
         refused: dict[str, str] = {}
-        left = set(names)
+        left = list(names)
         deadline = time.monotonic() + TURN
-        while left and time.monotonic() < deadline:
-            found = self._processes()
-            for name in sorted(left):
-                state = found[name]["state"] if name in found else STOPPED
-                if state in (STOPPED, STOPPING, FATAL) or (state == EXITED and self._rests(name)):
-                    left.discard(name)
-                    continue
-                calls: list[tuple[str, list[Any]]] = [("stopProcess", [name, False])]
-                if state == EXITED:
+        while True:
+            left = [name for name in left if name in found and not self._is_at_rest(name, found[name])]
+            calls: list[tuple[str, list[Any]]] = []
+            for name in left:
+                if self._comes_again(name, found[name]):
                     # Nothing can be stopped between two lives, and it might never be met in one: it gets the next one
-                    # now, and is stopped before supervisord can notice its death.
-                    calls.insert(0, ("startProcess", [name, False]))
-                answer = self._rpc.at_once(*calls)[-1]
-                if isinstance(answer, Fault) and answer.code != NOT_RUNNING:
-                    refused[name] = f"supervisord: {answer}"
-                    left.discard(name)
-            if left:
-                time.sleep(PAUSE)
-        refused.update(dict.fromkeys(left, f"supervisord did not stop it within {TURN:g} s"))
-        if wait:
-            self._until_stopped(names)
-        return refused
+                    # now, and is stopped before supervisord can notice its death. Refused if it lives.
+                    calls.append(("startProcess", [name, False]))
+                calls.append(("stopProcess", [name, False]))
+            answers = self._rpc.at_once(*calls) if calls else []
+            faults = {
+                parameters[0]: answer
+                for (method, parameters), answer in zip(calls, answers)
+                if method == "stopProcess" and isinstance(answer, Fault)
+            }
+            refused.update(
+                {name: f"supervisord: {fault}" for name, fault in faults.items() if fault.code != NOT_RUNNING}
+            )
+            left = [name for name in faults if name not in refused]
+            if not left:
+                return refused
+            if time.monotonic() >= deadline:
+                return {**refused, **dict.fromkeys(left, f"supervisord did not stop it within {TURN:g} s")}
+            time.sleep(PAUSE)
+            found = self._processes(left)
 
-    def _rests(self, name: str) -> bool:
-        """Tell whether a program that has ended stays down."""
+    def _is_at_rest(self, name: str, info: Mapping[str, Any]) -> bool:
+        """Tell whether a program is down, or will be without another word."""
+        state = info["state"]
+        return state in (STOPPED, STOPPING, FATAL) or (state == EXITED and not self._comes_again(name, info))
+
+    def _comes_again(self, name: str, info: Mapping[str, Any]) -> bool:
+        """Tell whether supervisord starts a program again when it has ended as it last did."""
+        meta = self._known[name][0] if name in self._known else {}
+        restart = meta.get("restart", "always")
+        if meta.get("state") == "once" or restart == "never":
+            return False
+        # While it runs, nobody knows how it will end.
+        good = (program.GIVES_UP,) if restart == "always" else (0, program.GIVES_UP)
+        return info["state"] != EXITED or int(info["exitstatus"]) not in good
+
+    def _passes(self, name: str) -> bool:
+        """Tell whether a program may end for good by itself."""
         meta = self._known[name][0] if name in self._known else {}
         return meta.get("restart", "always") != "always" or meta.get("state") == "once"
 
-    def _until_stopped(self, names: list[str]) -> None:
-        """Wait until nothing of *names* is stopping, for as long as they may take. Raises BackendError."""
+    def _until_stopped(self, names: list[str], found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Wait until nothing of *names* is stopping, for as long as they may take; gives what is said of them then.
+
+        found: what was said of them before, nothing if that may have changed. Raises BackendError.
+        """
         limits = [float((self._known.get(name) or ({}, ""))[0].get("stop_timeout") or NEVER) for name in names]
         deadline = time.monotonic() + min(max(limits, default=0.0), 300.0) + TURN
+        found = found or self._processes(names)
         while True:
-            found = self._processes()
             left = [name for name in names if name in found and found[name]["state"] == STOPPING]
             if not left:
-                return
+                return found
             if time.monotonic() >= deadline:
                 raise BackendError(f"{', '.join(left)}: does not stop")
-            time.sleep(PAUSE)
+            time.sleep(PAUSE / 5)
+            found = self._processes(names)
 
-    def _start(self, names: list[str], again: bool) -> dict[str, str]:
-        """Start programs, with their present configuration; those that run only when they are to run *again*."""
+    def _start(self, names: list[str], found: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """Start programs that do not run, with their present configuration. found: see `_until_stopped`."""
         refused: dict[str, str] = {}
-        found = self._processes()
-        if again:
-            running = [name for name in names if found[name]["state"] not in (STOPPED, FATAL)]
-            refused = self._stop(running)
-        else:
-            self._until_stopped(names)
-        found = self._processes()
+        found = self._until_stopped(names, found)
+        for name in names:
+            self._forget(name)
         resting = (STOPPED, EXITED, FATAL)
-        outdated = [name for name in names if found[name]["state"] in resting and not self._is_loaded(name)]
+        outdated = [
+            name for name in names if name in found and found[name]["state"] in resting and not self._is_loaded(name)
+        ]
         if outdated:
             self._reload()
-        for name in names:
-            if name in refused:
-                continue
-            if name in outdated:
-                self._remove(name)
-                self._add(name)
-            try:
-                self._rpc.call("startProcess", name, False)
-            except Fault as fault:
-                if fault.code != ALREADY_STARTED:
-                    refused[name] = f"supervisord: {fault}"
+        for name in outdated:
+            self._remove(name)
+            self._add(name, start=True)
+        others = [name for name in names if name not in outdated]
+        answers = self._rpc.at_once(*[("startProcess", [name, False]) for name in others]) if others else []
+        for name, answer in zip(others, answers):
+            if isinstance(answer, Fault) and answer.code != ALREADY_STARTED:
+                refused[name] = f"supervisord: {answer}"
+            elif isinstance(answer, Fault) and self._note(name, "pausing"):
+                # It waits between two lives. May be gone by now.
+                self._rpc.at_once(("signalProcess", [name, "CONT"]))
         return refused
 
     def _service(self, name: str, info: Mapping[str, Any]) -> Service:
         meta = self._known[name][0] if name in self._known else {"name": name}
         code, pid = int(info["state"]), int(info["pid"]) or None
         state = _STATES.get(code, "down")
-        passing = self._rests(name)
-        if code == EXITED and passing:
-            state = "down"
+        passing = self._passes(name)
+        reason = ""
+        if code == EXITED and not self._comes_again(name, info):
+            gave_up = int(info["exitstatus"]) == program.GIVES_UP
+            state = "failed" if gave_up else "down"
+            reason = self._note(name, "failed") or "run gave up: exit code 100" if gave_up else ""
+        words = self._note(name, "process").split()
+        definition = words[2] if words[:1] == [str(pid)] and len(words) > 3 else ""
+        if state == "up" and not definition:
+            # The start script waits, for a former copy or between two lives.
+            pausing = self._note(name, "pausing") == str(pid)
+            state, pid = ("backoff", None) if pausing else ("starting", pid)
         if state == "up" and pid is not None and self._is_ready(name, meta, pid):
             state = "ready"
+        births, alive = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0, 1 if definition else 0
         ended = info["stop"] and not pid
         status = int(info["exitstatus"])
+        if state == "failed" or state == "backoff":
+            # That of the start script, which has not started it.
+            ended = None
         ending = {"kind": "exit" if status >= 0 else "unknown", "code": max(status, 0), "at": float(info["stop"])}
         want = "down" if code in (STOPPED, STOPPING) or (passing and meta.get("state") != "started") else "up"
         return Service(
@@ -379,13 +457,23 @@ class Supervisord(Backend):
                 "since": float(info["start"] if pid else info["stop"]) or None,
                 "ready": state == "ready",
                 "want": want,
-                "deaths": 0,
+                "deaths": max(births - self._births.setdefault(name, births - alive) - alive, 0),
                 "exit": ending if ended else None,
-                "definition": _target(f"{self.place.state(name)}/definition") if pid else None,
+                "definition": definition or None,
                 "paused": pid is not None and _stat(pid)[0] == "T",
-                "reason": str(info["spawnerr"]) if state in ("failed", "backoff") else "",
+                "reason": reason or (str(info["spawnerr"]) if state in ("failed", "backoff") else ""),
             }
         )
+
+    def _note(self, name: str, file: str) -> str:
+        """Give what the start script of a service has noted in a file, "" if nothing."""
+        return (_read(f"{self.place.state(name)}/{file}") or "").strip()
+
+    def _renote(self, name: str, identity: str) -> None:
+        """Note that the running process is one of the present definition."""
+        words = self._note(name, "process").split()
+        if len(words) > 3:
+            _replace(f"{self.place.state(name)}/process", " ".join([*words[:2], identity, words[3]]) + "\n")
 
     def _is_ready(self, name: str, meta: Mapping[str, Any], pid: int) -> bool:
         """Tell whether a process is ready, and keep in mind that it was once."""
@@ -393,6 +481,8 @@ class Supervisord(Backend):
         letter, began = _stat(pid)
         if not letter:
             return False
+        if readiness.get("notification_fd") is not None:
+            return bool(_read(f"{self.place.state(name)}/ready"))
         if not readiness.get("check"):
             return time.clock_gettime(time.CLOCK_BOOTTIME) - began >= float(readiness.get("grace") or 0.0)
         noted, life = f"{self.place.state(name)}/ready", f"{pid} {began}"
@@ -414,7 +504,7 @@ class Supervisord(Backend):
             _replace(noted, life)
         return done.returncode == 0
 
-    def _judge(self, wish: str, service: Service, lived: bool, info: Mapping[str, Any]) -> str:
+    def _judge(self, wish: str, service: Service, info: Mapping[str, Any]) -> str:
         if wish == "gone":
             return ""
         if wish == "down":
@@ -424,7 +514,7 @@ class Supervisord(Backend):
         if service.state == "failed" or service.deaths >= DEATHS:
             return "failed"
         if service.state == "down":
-            return "reached" if (lived or info["stop"]) and service.succeeded else "failed"
+            return "reached" if info["stop"] and service.succeeded else "failed"
         limit = float((self._known[service.name][0].get("readiness") or {}).get("timeout") or 0)
         if service.state == "up" and limit and service.since and time.time() - service.since > limit + 1.0:
             service.reason = f"not ready within {limit:g} s"
@@ -452,21 +542,6 @@ def _read(path: str) -> str | None:
             return file.read()
     except OSError:
         return None
-
-
-def _target(path: str) -> str | None:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return None
-
-
-def _link(target: str, path: str) -> None:
-    beside = f"{path}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)
-    os.symlink(target, beside)
-    os.rename(beside, path)
 
 
 def _replace(path: str, text: str) -> None:

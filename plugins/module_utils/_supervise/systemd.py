@@ -10,6 +10,7 @@ What became of a unit is read from its properties, never from an exit code.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -65,7 +66,7 @@ class Systemd(Backend):
         self._units = units or (os.path.expanduser("~/.config/systemd/user") if user else UNITS)
         self._manager = Manager(user)
         self._known: dict[str, tuple[dict[str, Any], str]] = {}
-        self._before: dict[str, str] = {}
+        self._before: dict[str, int] = {}
 
     @classmethod
     def present(cls, scan: str) -> bool:
@@ -93,7 +94,7 @@ class Systemd(Backend):
             service.enabled = "down" not in (meta.get("files") or {}) and not self._is_down(name)
             service.stale = self._is_stale(ours, name, wanted, present)
             services[name] = service
-            self._before[name] = state.start_of(shown.get(unit_name(name), {}))
+            self._before[name] = self._notes(name).started
         supervisor = {
             "pid": 1,
             "version": str(ours.place.version),
@@ -265,11 +266,6 @@ class Systemd(Backend):
         if foreign:
             raise BackendError(f"{self._units}/{foreign[0]} exists and is not ours: move it away")
         changed = False
-        for name in ours.secret_names():
-            if name not in self._known:
-                ours.write_secrets(name, None)
-        for name, (meta, _identity) in self._known.items():
-            ours.write_secrets(name, ours.secrets(name, meta))
         for unit, text in wanted.items():
             if present.get(unit) != text:
                 ours.write(unit, text)
@@ -311,9 +307,24 @@ class Systemd(Backend):
 
     def _service(self, name: str, shown: Mapping[str, Mapping[str, str]]) -> Service:
         meta = self._known[name][0]
-        folder = f"{self.scan}/.holdfast/units/{name}"
         timer = shown.get(unit_name(name, "timer")) if meta.get("type") == "periodic" else None
-        return Service(state.record(meta, shown.get(unit_name(name), {}), timer, state.definition_of(folder)))
+        return Service(state.record(meta, shown.get(unit_name(name), {}), timer, self._notes(name)))
+
+    def _folder(self, name: str) -> str:
+        return f"{self.scan}/.holdfast/units/{name}"
+
+    def _notes(self, name: str) -> state.Notes:
+        return state.Notes(self._folder(name))
+
+    def _ask(self, names: list[str], stop: bool) -> None:
+        """Note that services were told to stop, or to start."""
+        for name in names:
+            path = f"{self._folder(name)}/{state.ASKED}"
+            if not stop:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            elif os.path.isdir(os.path.dirname(path)):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
 
     def _judge(self, wish: str, service: Service, shown: Mapping[str, Mapping[str, str]], first: dict[str, int]) -> str:
         """Judge whether a service has reached *wish*: reached, failed, or "" while that is open."""
@@ -332,7 +343,7 @@ class Systemd(Backend):
         if service.state == "failed" or service.deaths - begun >= DEATHS or self._is_late(service, unit):
             return "failed"
         if service.state in ("down", "scheduled"):
-            started = state.start_of(unit) != self._before.get(service.name, "0")
+            started = self._notes(service.name).started != self._before.get(service.name, 0)
             if not started and not service.reason:
                 service.reason = f"systemd did not start it; see systemctl status {unit_name(service.name)}"
             return "reached" if started and service.succeeded and service.state == "down" else "failed"
@@ -374,6 +385,8 @@ class Systemd(Backend):
             complaint = self._manager.act("kill", units, f"--signal=SIG{action.upper()}", "--kill-who=main")
         elif action in _VERBS:
             self._once(known, wanted=action == "once")
+            if action != "reload":
+                self._ask(known, stop=action in ("stop", "remove"))
             if action in ("start", "once", "restart"):
                 # Deaths of the past do not count, and a unit that was given up is tried again.
                 self._manager.act("reset-failed", units)

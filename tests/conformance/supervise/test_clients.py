@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The suites' own clients work on the service directories, with the commands that community.general's modules give them."""
+"""The suites' own clients work on the service directories, and so do the modules of community.general that use them."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 
+import community
 import procs
 import pytest
 from conforming import Supervised
@@ -61,3 +62,56 @@ def test_svc_and_svstat_as_the_module_svc_uses_them(host: Supervised) -> None:
     wait_until(lambda: client("svstat", directory).startswith(f"{directory}: down "))
     # Whoever takes it down by hand is overruled by the inventory.
     assert host.good({"one": {"command": SLEEP}})["actions"] == ["one: start"]
+
+
+def test_the_module_runit(host: Supervised) -> None:
+    if host.backend not in ("embedded", "runit") or host.title != host.backend or not shutil.which("sv"):
+        pytest.skip("sv reads the status files of runit")
+    host.good({"one": {"command": SLEEP}})
+    ask = {"name": "one", "service_dir": str(host.scan)}
+    first = host.service("one").pid
+    found = community.run("runit", state="started", **ask)
+    assert not found["changed"] and found["sv"]["pid"] == str(first)
+    assert community.run("runit", state="stopped", **ask)["sv"]["state"] == "stopped"
+    assert host.until("one", "down").pid is None
+    assert not community.run("runit", state="stopped", **ask)["changed"]
+    assert community.run("runit", state="started", **ask)["changed"]
+    second = host.until("one", "ready").pid
+    assert community.run("runit", state="restarted", **ask)["changed"]
+    wait_until(lambda: host.service("one").pid not in (None, first, second))
+
+
+def test_the_module_svc(host: Supervised) -> None:
+    kinds = ("embedded", "runit", "daemontools")
+    if host.backend not in kinds or host.title != host.backend or not shutil.which("svc"):
+        pytest.skip("svc speaks to daemontools and what is compatible with it")
+    host.good({"one": {"command": SLEEP}})
+    ask = {"name": "one", "service_dir": str(host.scan)}
+    first = host.service("one").pid
+    assert not community.run("svc", state="started", **ask)["changed"]
+    assert community.run("svc", state="stopped", **ask)["changed"]
+    host.until("one", "down")
+    assert community.run("svc", state="started", **ask)["changed"]
+    second = wait_until(lambda: host.service("one").pid)
+    assert second != first
+    assert community.run("svc", state="restarted", **ask)["changed"]
+    wait_until(lambda: host.service("one").pid not in (None, first, second))
+
+
+def test_the_module_supervisorctl(host: Supervised) -> None:
+    if host.backend != "supervisord":
+        pytest.skip("supervisorctl speaks to supervisord")
+    host.good({"one": {"command": SLEEP}, "two": {"command": SLEEP}})
+    configuration = str(host.scan / ".supervisord" / "supervisord.conf")
+    ask = {"name": "one", "config": configuration}
+    assert f"pid {host.service('one').pid}," in client("supervisorctl", "-c", configuration, "status", "one")
+    before = {name: service.pid for name, service in host.snapshot().services.items()}
+    assert not community.run("supervisorctl", state="started", **ask)["changed"]
+    assert community.run("supervisorctl", state="stopped", **ask)["changed"]
+    assert host.until("one", "down").pid is None
+    assert community.run("supervisorctl", state="started", **ask)["changed"]
+    second = host.until("one", "ready").pid
+    assert community.run("supervisorctl", state="restarted", **ask)["changed"]
+    host.until("one", "ready")
+    # The module has supervisord update everything first, which is nothing here.
+    assert host.service("one").pid not in (before["one"], second) and host.service("two").pid == before["two"]

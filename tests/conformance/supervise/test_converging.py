@@ -16,6 +16,7 @@ from converging import SLEEP
 from waiting import wait_until
 
 
+@features("identity")
 def test_a_change_restarts_its_own_service_alone(host: Supervised) -> None:
     host.good({"one": {"command": SLEEP}, "two": {"command": SLEEP}})
     before = host.snapshot().services

@@ -40,7 +40,7 @@ def test_one_of_two_runs_and_the_other_follows(host: Supervised) -> None:
     wait_until(lambda: report(host, "second").get("phase") == "standby", 30)
 
     guard = host.service("first").pid or 0
-    assert guard == report(host, "first")["pid"]
+    assert guard == host.number(report(host, "first")["pid"])
     assert procs.status(guard)["Uid"].split() == ["0"] * 4
     place = str(host.base / "run" / "guards" / "first" / "token")
 

@@ -39,7 +39,6 @@ def test_process_state_is_said_in_the_unit_and_holds_for_the_process(systemd: Sy
         "limits": {"nofile": [100, 200]},
         "oom_score_adjust": 300,
         "environment": {"GREETING": "a 'b' $c"},
-        "secret_environment": {"PASSWORD": 'two\nlines "quoted" $HOME `x` \\ 100%'},
         "kill": "process",
         "stop_signal": "INT",
     }
@@ -55,7 +54,6 @@ def test_process_state_is_said_in_the_unit_and_holds_for_the_process(systemd: Sy
     assert re.search(r"Max open files +100 +200 ", Path(f"/proc/{pid}/limits").read_text())
     environment = procs.environment(pid)
     assert environment["GREETING"] == definition["environment"]["GREETING"]
-    assert environment["PASSWORD"] == definition["secret_environment"]["PASSWORD"]
     text = unit(systemd, "holdfast-one.service")
     for line in (
         "User=ordinary",
@@ -66,9 +64,18 @@ def test_process_state_is_said_in_the_unit_and_holds_for_the_process(systemd: Sy
         "KillSignal=SIGINT",
     ):
         assert f"\n{line}\n" in text
-    assert "quoted" not in text
-    secrets = systemd.scan / ".systemd" / "one.env"
-    assert (secrets.stat().st_mode & 0o777, secrets.stat().st_uid) == (0o600, 0)
+
+
+def test_a_secret_reaches_the_service_as_it_is_and_no_unit(systemd: SystemdHost) -> None:
+    value = 'two\nlines "quoted" $HOME `x` \\ 100%'
+    systemd.good({"one": {"command": SLEEP, "user": "ordinary", "nice": 3, "secret_environment": {"PASSWORD": value}}})
+    pid = systemd.service("one").pid
+    assert pid
+    wait_until(lambda: procs.environment(pid).get("PASSWORD") == value)
+    ordinary = systemd.machine.do("id", "-u", "ordinary").strip()
+    assert set(procs.status(pid)["Uid"].split()) == {ordinary}
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 3
+    assert "quoted" not in unit(systemd, "holdfast-one.service")
 
 
 def test_an_exact_list_of_groups_is_applied_by_the_run_script(systemd: SystemdHost) -> None:

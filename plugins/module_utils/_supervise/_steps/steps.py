@@ -99,7 +99,7 @@ def run(directory: str, state: str) -> int:
 
 
 def ready(directory: str, state: str) -> int:
-    """Wait until the service is ready: 0 then, 1 when its main process (MAINPID) has gone.
+    """Wait until the service is ready, or its main process (MAINPID) has gone; how that ended is the init's to judge.
 
     No time limit: what is slow today is not killed in the middle of its recovery.
     """
@@ -112,13 +112,15 @@ def ready(directory: str, state: str) -> int:
     try:
         process = os.pidfd_open(int(main_pid))
     except ProcessLookupError:
-        return FAILED
+        return OK
     try:
         if readiness.get("notification_fd") is not None:
-            return OK if waiting.notified(f"{state}/{READY}", process) else FAILED
-        if readiness.get("check"):
-            return OK if waiting.checked(f"{directory}/check", float(readiness["interval"]), process) else FAILED
-        return FAILED if waiting.ended(process, float(readiness.get("grace") or 0.0)) else OK
+            waiting.notified(f"{state}/{READY}", process)
+        elif readiness.get("check"):
+            waiting.checked(f"{directory}/check", float(readiness["interval"]), process)
+        else:
+            waiting.ended(process, float(readiness.get("grace") or 0.0))
+        return OK
     finally:
         os.close(process)
 

@@ -13,6 +13,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ..interface import BACKOFF
+
 #: Below the scan directory: configuration, and the script that starts each service. Only root looks into it.
 FOLDER = ".supervisord"
 CONFIGURATION = "supervisord.conf"
@@ -22,24 +24,82 @@ SOCKET = "supervisord.sock"
 #: Seconds that mean "never": Supervisor has no word for it.
 NEVER = 100_000_000
 
+#: The exit code that gives up, see docs/definitions.md: a program that ends with it is not started again.
+GIVES_UP = 100
+
 START_TEXT = """\
 #!/bin/sh
 # Made by holdfast.supervision; changes are overwritten.
-# start DIRECTORY STATE DEFINITION: become the service, after whatever a killed supervisord has left of it.
-mkdir -p "$2" || exit 111
-began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
-if [ -r "$2/process" ] && read -r pid since <"$2/process" && [ -n "$since" ] && [ "$(began "$pid")" = "$since" ]; then
+# Becomes a service, after whatever a killed supervisord has left of it. PAUSE, LONGEST in ms; DEATHS 0: no limit; FD -: none.
+# start DIRECTORY STATE DEFINITION SIGNAL TENTHS PAUSE LONGEST DEATHS WITHIN FD
+directory=$1 definition=$3 signal=$4 tenths=$5 pause=$6 longest=$7 deaths=$8 within=$9
+mkdir -p "$2/starts" && cd "$2" || exit 111
+shift 9
+read -r boot </proc/sys/kernel/random/boot_id
+# When a living process began: field 22 of proc_pid_stat(5), here the 20th.
+began() {
+    read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
+    stat=${stat##*) }
+    set -- $stat
+    [ "$1" != Z ] && since=${20}
+}
+began $$ || exit 111
+mine=$since
+# Noted before anything is waited for, so that a start that is orphaned here is found by the next one.
+: >"starts/$$.$mine.$boot" || exit 111
+for path in starts/*; do
+    entry=${path##*/} turn=0
+    pid=${entry%%.*} rest=${entry#*.}
+    before=${rest%%.*}
+    # Who began later ends us, not we him.
+    [ "$entry" = "$$.$mine.$boot" ] || [ "$before" -gt "$mine" ] && continue
     # Never two copies: nobody can take it over.
-    kill -KILL "-$pid" 2>/dev/null || kill -KILL "$pid"
-    turn=0
-    while [ "$(began "$pid")" = "$since" ] && [ "$turn" -lt 200 ]; do
+    while [ "${rest#*.}" = "$boot" ] && began "$pid" && [ "$since" = "$before" ]; do
+        if [ "$turn" -eq 0 ]; then
+            kill -s "$signal" "$pid"
+        elif [ "$tenths" -gt 0 ] && [ "$turn" -ge "$tenths" ]; then
+            kill -s KILL -- "-$pid" || kill -s KILL "$pid"
+        fi 2>/dev/null
         turn=$((turn + 1))
-        sleep 0.05
+        sleep 0.1
     done
+    rm -f "$path"
+done
+
+# What is kept of former lives, until somebody starts it on purpose: the next pause, the last start, the starts in WITHIN.
+next=$pause last='' recent='' kept='' count=0 births=0 slept=0
+[ -e past ] && read -r next last recent <past
+[ -e process ] && read -r pid since _ births _ <process
+for at in $recent; do
+    [ $((mine - at)) -lt $((within * 100)) ] && kept="$kept $at" count=$((count + 1))
+done
+if [ "$deaths" -gt 0 ] && [ "$count" -ge "$deaths" ]; then
+    echo "died $count times within $within s" >failed
+    rm -f past
+    exit 100
 fi
-echo "$$ $(began $$)" >"$2/process.new" && mv "$2/process.new" "$2/process" || exit 111
-ln -sfn "$3" "$2/definition" || exit 111
-cd "$1" || exit 111
+rm -f failed
+if [ -z "$last" ] || [ $((mine - last)) -ge 100 ]; then
+    next=$pause
+else
+    # CONT, which hurts no service that may have been started by then: somebody asks for it.
+    trap 'kill "$!"; exit 143' TERM HUP INT QUIT USR1 USR2 ALRM
+    trap 'kill "$!"; next=0' CONT
+    slept=$((next / 10))
+    sleep "$((next / 1000)).$(printf %03d $((next % 1000)))" &
+    echo $$ >pausing
+    wait $!
+    trap - TERM HUP INT QUIT USR1 USR2 ALRM CONT
+    rm -f pausing
+    [ "$next" -gt 0 ] || slept=0 next=$((pause / 2))
+    next=$((next * 2))
+    [ "$next" -gt "$longest" ] && next=$longest
+fi
+echo "$next $((mine + slept)) $kept $mine" >past.new && mv past.new past || exit 111
+# Ready when there is a line in it.
+[ "$1" = - ] || eval "exec $1>ready" || exit 111
+echo "$$ $mine $definition $((births + 1))" >process.new && mv process.new process || exit 111
+cd "$directory" || exit 111
 exec ./run
 """
 
@@ -80,6 +140,9 @@ minfds=1024
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
+[supervisorctl]
+serverurl={_value(f"unix://{place.run}/{SOCKET}")}
+
 [include]
 files={_value(f"{place.scan}/{FOLDER}/{PROGRAMS}")}/*.conf
 """
@@ -90,9 +153,11 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
     name = str(meta["name"])
     leased = bool(meta.get("lease"))
     directory = f"{place.scan}/{name}"
-    command = shlex.join([f"{place.scan}/{FOLDER}/{START}", directory, place.state(name), identity])
+    stop_signal, stop_timeout = str(meta.get("stop_signal") or "TERM"), float(meta.get("stop_timeout") or 0.0)
+    start = [f"{place.scan}/{FOLDER}/{START}", directory, place.state(name), identity]
+    command = shlex.join([*start, stop_signal, str(_whole(stop_timeout * 10)), *_again(meta)])
     group = meta.get("kill") == "group" and not leased
-    restart = {"always": "true", "on_failure": "unexpected"}.get(str(meta.get("restart")), "false")
+    restart = {"always": "unexpected", "on_failure": "unexpected"}.get(str(meta.get("restart")), "false")
     lines = [
         f"; Made by holdfast.supervision from {directory}; changes are overwritten.",
         f"[program:{name}]",
@@ -100,11 +165,11 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
         f"directory={_value(directory)}",
         f"autostart={_boolean(enabled)}",
         f"autorestart={'false' if meta.get('state') == 'once' else restart}",
-        "exitcodes=0",
+        f"exitcodes={GIVES_UP}" if meta.get("restart", "always") == "always" else f"exitcodes=0,{GIVES_UP}",
         # Whether it is ready is ours to judge; to Supervisor, what ends before startsecs is an attempt that counts.
         "startsecs=0",
-        f"stopsignal={meta.get('stop_signal') or 'TERM'}",
-        f"stopwaitsecs={_whole(meta.get('stop_timeout') or NEVER)}",
+        f"stopsignal={stop_signal}",
+        f"stopwaitsecs={_whole(stop_timeout or NEVER)}",
         # A guard is asked alone: it stops the service, and then gives the lease back.
         f"stopasgroup={_boolean(group)}",
         f"killasgroup={_boolean(group)}",
@@ -112,6 +177,15 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
         *_log(meta),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _again(meta: Mapping[str, Any]) -> list[str]:
+    """Give what the start script has to know of starting again, and of readiness."""
+    backoff, limit = meta.get("backoff") or BACKOFF, meta.get("failure_limit") or {}
+    number = (meta.get("readiness") or {}).get("notification_fd")
+    pauses = [str(round(float(backoff[key]) * 1000)) for key in ("initial", "maximum")]
+    within = _whole(limit.get("within") or 60.0)
+    return [*pauses, str(int(limit.get("deaths") or 0)), str(within), "-" if number is None else str(number)]
 
 
 def _log(meta: Mapping[str, Any]) -> list[str]:

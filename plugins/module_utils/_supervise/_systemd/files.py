@@ -86,31 +86,6 @@ class Units:
             os.unlink(link)
         return True
 
-    def secrets(self, name: str, meta: Mapping[str, Any]) -> str | None:
-        """Give what the file of a service's secret environment has to be, None without one."""
-        if not meta.get("secrets") or meta.get("lease") or not unit.is_native(meta.get("process") or {}):
-            return None
-        values = {}
-        for secret in meta["secrets"]:
-            values[secret] = _read(f"{self.place.directory(name)}/env/{secret}") or ""
-        return unit.environment_file(values)
-
-    def write_secrets(self, name: str, text: str | None) -> bool:
-        """Bring the file of a service's secret environment in line; gives whether it was changed. Raises OSError."""
-        path = self.place.secrets(name)
-        if _read(path) == text:
-            return False
-        if text is None:
-            os.unlink(path)
-        else:
-            _replace(path, text, 0o600)
-        return True
-
-    def secret_names(self) -> list[str]:
-        """Give the services that have a file of secrets."""
-        entries = os.listdir(f"{self.place.scan}/{FOLDER}")
-        return [entry[: -len(".env")] for entry in entries if entry.endswith(".env")]
-
     def _link(self, name: str) -> str:
         target = "timers.target" if name.endswith(".timer") else self.place.target
         return f"{self.units}/{target}.wants/{name}"

@@ -31,6 +31,7 @@ PROPERTIES = (
     "ExecMainStatus",
     "ExecMainStartTimestampMonotonic",
     "ExecMainExitTimestampMonotonic",
+    "InactiveExitTimestampMonotonic",
     "StateChangeTimestampMonotonic",
 )
 #: Seconds for an answer; systemd is slow while it reads thousands of units.

@@ -7,29 +7,48 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..interface import ending_text
 from .unit import GIVES_UP
 
-#: CLD_EXITED, CLD_KILLED and CLD_DUMPED of waitid(2), as ExecMainCode has them.
-_EXITED, _KILLED, _DUMPED = "1", "2", "3"
+#: CLD_EXITED of waitid(2), as ExecMainCode has it.
+_EXITED = "1"
+#: There while a service is down because somebody has told it, by us, to stop.
+ASKED = "asked"
 _STARTING = {"condition": "starting", "start-pre": "starting", "start": "starting", "start-post": "up"}
 _FINISHING = ("stop-post", "final-watchdog", "final-sigterm", "final-sigkill", "cleaning")
 
 
+class Notes:
+    """What a service's own steps have noted in its folder of the run directory.
+
+    definition: what its last start, or reload, was of. started: tells one start from another. ending: how the last
+    process ended. asked: whether somebody has told it, by us, to stop.
+    """
+
+    __slots__ = ("asked", "definition", "ending", "started")
+
+    def __init__(self, folder: str) -> None:
+        self.definition = _target(f"{folder}/definition")
+        self.started = _changed(f"{folder}/definition")
+        self.ending = _noted_ending(f"{folder}/ended")
+        self.asked = os.path.lexists(f"{folder}/{ASKED}")
+
+
 def record(
-    meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str, str] | None, definition: str | None
+    meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str, str] | None, notes: Notes
 ) -> dict[str, Any]:
     """Give the record of a service (see interface.Service) from the properties of its unit.
 
-    timer: those of the timer of a periodic service. definition: what its process was started with.
+    timer: those of the timer of a periodic service.
     """
     get = unit.get
     pid = int(get("MainPID") or 0)
     state = _state(meta, unit, timer)
-    ending = None if pid and state != "finishing" else _ending(unit)
     running = bool(pid) and state in ("starting", "up", "ready", "stopping")
     return {
         "name": str(meta["name"]),
@@ -37,12 +56,12 @@ def record(
         "pid": pid if running else None,
         "since": _wall(get("StateChangeTimestampMonotonic")),
         "ready": state == "ready" or (state == "scheduled" and _good(unit)),
-        "want": _want(meta, unit, timer, state),
+        "want": _want(meta, timer, state, notes),
         "deaths": int(get("NRestarts") or 0) + (1 if state in ("backoff", "failed") else 0),
-        "exit": ending,
-        "definition": definition if running else None,
+        "exit": notes.ending,
+        "definition": notes.definition if running else None,
         "paused": running and _stopped(pid),
-        "reason": _reason(meta, unit, state),
+        "reason": _reason(meta, unit, state, notes),
     }
 
 
@@ -59,6 +78,9 @@ def _state(meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str,
         if periodic and sub == "start":
             return "ready" if age(unit) >= float((meta.get("readiness") or {}).get("grace") or 0.0) else "up"
         return _STARTING.get(sub, "starting")
+    if active in ("inactive", "failed") and unit.get("Job") and meta.get("needs"):
+        # Its start is queued behind that of another.
+        return "waiting"
     if active == "deactivating":
         return "finishing" if sub in _FINISHING else "stopping"
     if periodic:
@@ -71,17 +93,22 @@ def _state(meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str,
 def gave_up(unit: Mapping[str, str]) -> bool:
     """Tell whether systemd starts a failed unit no more, though it would have had to."""
     code = (unit.get("ExecMainCode"), unit.get("ExecMainStatus"))
-    return unit.get("Result") == "start-limit-hit" or code == (_EXITED, str(GIVES_UP))
+    if unit.get("Result") == "start-limit-hit" or code == (_EXITED, str(GIVES_UP)):
+        return True
+    # Older versions keep the result of the last process. After its end the unit has left the inactive states once more,
+    # to be started again, and was not.
+    left, ended = (int(unit.get(f"{key}TimestampMonotonic") or 0) for key in ("InactiveExit", "ExecMainExit"))
+    return bool(ended) and left >= ended and int(unit.get("NRestarts") or 0) > 0
 
 
-def _want(meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str, str] | None, state: str) -> str:
+def _want(meta: Mapping[str, Any], timer: Mapping[str, str] | None, state: str, notes: Notes) -> str:
     if timer is not None:
         return "up" if timer.get("ActiveState") == "active" else "down"
     if state in ("waiting", "starting", "up", "ready", "backoff", "failed"):
         return "up"
     # At rest, and not for good: it has done its work, or has ended badly and is not to be started again.
     passing = meta.get("restart") in ("on_failure", "never") and meta.get("state") == "started"
-    return "up" if state == "down" and passing and has_run(unit) else "down"
+    return "up" if state == "down" and passing and notes.ending and not notes.asked else "down"
 
 
 def has_run(unit: Mapping[str, str]) -> bool:
@@ -89,33 +116,35 @@ def has_run(unit: Mapping[str, str]) -> bool:
     return (unit.get("ExecMainExitTimestampMonotonic") or "0") != "0"
 
 
-def start_of(unit: Mapping[str, str]) -> str:
-    """Give the time of the last start, which tells one start from another."""
-    return unit.get("ExecMainStartTimestampMonotonic") or "0"
-
-
 def _good(unit: Mapping[str, str]) -> bool:
     return unit.get("Result") == "success" and has_run(unit)
 
 
-def _ending(unit: Mapping[str, str]) -> dict[str, Any] | None:
-    code, status = unit.get("ExecMainCode"), unit.get("ExecMainStatus") or "0"
-    if code not in (_EXITED, _KILLED, _DUMPED) or not has_run(unit):
+def _noted_ending(path: str) -> dict[str, Any] | None:
+    """Give how the last process ended, from EXIT_CODE and EXIT_STATUS of systemd.exec(5) in a file."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            kind, _blank, status = file.read().strip().partition(" ")
+        at = os.stat(path).st_mtime
+    except OSError:
         return None
-    return {
-        "kind": "exit" if code == _EXITED else "signal",
-        "code": int(status),
-        "at": _wall(unit.get("ExecMainExitTimestampMonotonic")),
-    }
+    if kind == "exited" and status.isdigit():
+        return {"kind": "exit", "code": int(status), "at": round(at, 3)}
+    number = getattr(signal, f"SIG{status}", None)
+    if kind not in ("killed", "dumped") or number is None:
+        return None
+    return {"kind": "signal", "code": int(number), "at": round(at, 3)}
 
 
-def _reason(meta: Mapping[str, Any], unit: Mapping[str, str], state: str) -> str:
+def _reason(meta: Mapping[str, Any], unit: Mapping[str, str], state: str, notes: Notes) -> str:
     result = unit.get("Result") or "success"
     if state == "waiting":
         return f"needs {', '.join(meta.get('needs') or ())}"
-    if result == "start-limit-hit":
-        limit = meta.get("failure_limit") or {}
-        return f"died {limit.get('deaths')} times within {float(limit.get('within') or 0):g} s"
+    limit = meta.get("failure_limit") or {}
+    gives_up = (unit.get("ExecMainCode"), unit.get("ExecMainStatus")) == (_EXITED, str(GIVES_UP))
+    if state == "failed" and limit.get("deaths") and not gives_up:
+        last = f", last with {ending_text(notes.ending)}" if notes.ending else ""
+        return f"died {limit.get('deaths')} times within {float(limit.get('within') or 0):g} s{last}"
     if unit.get("LoadState") not in ("loaded", None):
         return f"systemd cannot read its unit ({unit.get('LoadState')})"
     if state in ("down", "failed", "backoff", "scheduled") and result not in ("success", "exit-code", "signal"):
@@ -143,9 +172,15 @@ def _stopped(pid: int) -> bool:
         return False
 
 
-def definition_of(state: str) -> str | None:
-    """Give the identity that the service's last start, or reload, has noted in its folder *state*."""
+def _target(path: str) -> str | None:
     try:
-        return os.readlink(f"{state}/definition")
+        return os.readlink(path)
     except OSError:
         return None
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.lstat(path).st_mtime_ns
+    except OSError:
+        return 0

@@ -62,10 +62,6 @@ class Place:
         """Give the FIFO that the log writer reads the output of a service from."""
         return f"{self.run}/fifo/{name}"
 
-    def secrets(self, name: str) -> str:
-        """Give the file with the secret environment of a service."""
-        return f"{self.scan}/.systemd/{name}.env"
-
     def step(self, verb: str, name: str) -> str:
         """Give the command that does a step beside a service."""
         return words(self.python, "-I", "-S", self.runtime, "step", verb, self.directory(name), self.state(name))
@@ -94,12 +90,15 @@ def heading(directory: str) -> str:
     return f"# Made by holdfast.supervision from {directory}; changes are overwritten."
 
 
-def is_native(process: Mapping[str, Any]) -> bool:
-    """Tell whether systemd can apply a process state.
+def is_native(meta: Mapping[str, Any]) -> bool:
+    """Tell whether systemd applies the process state of a definition; else the run script does.
 
-    It adds to the groups of a user and cannot take any away: an exact list is applied by the run script.
+    systemd adds to the groups of a user and cannot take any away: an exact list is not for it. Secrets are in files that
+    only root reads; for a service of another user systemd would need a second copy of them.
     """
-    return process.get("groups") is None and bool(process.get("user") or not process.get("group"))
+    process = meta.get("process") or {}
+    native = process.get("groups") is None and bool(process.get("user") or not process.get("group"))
+    return native and not meta.get("secrets")
 
 
 def service_unit(meta: Mapping[str, Any], identity: str, place: Place) -> str:
@@ -107,7 +106,7 @@ def service_unit(meta: Mapping[str, Any], identity: str, place: Place) -> str:
     name = str(meta["name"])
     leased = bool(meta.get("lease"))
     process = meta.get("process") or {}
-    applied = not leased and is_native(process)
+    applied = not leased and is_native(meta)
     sections = [
         [heading(place.directory(name)), *_unit(meta, place)],
         [
@@ -146,16 +145,6 @@ def timer_unit(meta: Mapping[str, Any], place: Place) -> str:
             "",
         ]
     )
-
-
-def environment_file(secrets: Mapping[str, str]) -> str:
-    """Give the content of an EnvironmentFile: values in double quotes, in which only four characters are special."""
-    lines = ["# Made by holdfast.supervision; only root reads this."]
-    for name, value in sorted(secrets.items()):
-        for character in '\\"`$':
-            value = value.replace(character, "\\" + character)
-        lines.append(f'{name}="{value}"')
-    return "\n".join(lines) + "\n"
 
 
 def _unit(meta: Mapping[str, Any], place: Place) -> list[str]:
@@ -211,6 +200,9 @@ def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) 
     lines.append("TimeoutStartSec=infinity")
     signal = meta.get("reload_signal") or "HUP"
     lines += [f"ExecReload=/bin/kill -{signal} $MAINPID", f"ExecReload=+{words('/bin/sh', '-c', note)}"]
+    # systemd forgets this at the next start, and all of a unit that rests and is not enabled.
+    ended = f'echo "$EXIT_CODE $EXIT_STATUS" >{shlex.quote(state)}/ended'
+    lines.append(f"ExecStopPost=-+{words('/bin/sh', '-c', ended)}")
     if "finish" in (meta.get("files") or {}):
         lines.append(f"ExecStopPost={place.step('finish', name)}")
     return lines
@@ -232,8 +224,6 @@ def _process(meta: Mapping[str, Any], place: Place, applied: bool) -> list[str]:
         # The guard of a leased service, or the run script, gives up privileges itself.
         return lines
     lines.append("Environment=HOLDFAST_APPLIED=1")
-    if meta.get("secrets"):
-        lines.append(f"EnvironmentFile={_text(place.secrets(str(meta['name'])))}")
     for key, directive in (("user", "User"), ("group", "Group"), ("nice", "Nice")):
         if process.get(key) is not None:
             lines.append(f"{directive}={process[key]}")
