@@ -31,6 +31,7 @@ class SupervisordRoot(Root):
     """Run by systemd where that is the init, else detached."""
 
     name = "supervisord"
+    installed_before = True
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
@@ -46,7 +47,7 @@ class SupervisordRoot(Root):
         if self._program() is None:
             raise Failed(
                 "supervisor_backend: supervisord: there is no supervisord on this host: install it "
-                "(bootstrap_packages: [supervisor])"
+                "(the package supervisor of most distributions)"
             )
 
     def differing(self, version: str | None) -> list[tuple[str, str, str]]:

@@ -7,6 +7,7 @@
 Each is made from a portable one and leads back to it: its `run` notes what it starts and becomes the portable `run`,
 which applies the process state and becomes the service. Files that are written while the service lives:
 
+* `starting`: the starts that may still wait for a former process to end, as in `started`; written by `run`;
 * `started`: pid, start time (in ticks of 1/100 s since boot), boot and definition of the process, written by `run`;
 * `ended`: exit code (-1 after a signal), signal and pid of the last one; `failed`: why it is not started again. By `finish`;
 * `asked`: not empty when the next end was asked for; written by the backend, so that `finish` counts no death;
@@ -24,7 +25,7 @@ EXECUTABLE = 0o755
 PLAIN = 0o644
 
 #: Files of a directory that change while the service lives: not part of what it shall be.
-LIVE = ("started", "ended", "failed", "asked", "ready", "verified", "deaths", "pause")
+LIVE = ("starting", "started", "ended", "failed", "asked", "ready", "verified", "deaths", "pause")
 
 #: Variables of the init that are the root process's business.
 _DROPPED = "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC LISTEN_PID LISTEN_FDS LISTEN_FDNAMES INVOCATION_ID JOURNAL_STREAM"
@@ -81,8 +82,8 @@ def run(service: Portable, dialect: Dialect) -> str:
         lines += [f"# Ready when there is a line in this file; {dialect.suite} reads no notifications."]
         lines += [f"exec {number}>ready"]
     lines += [
-        'read -r stat <"/proc/$$/stat"; stat=${stat##*) }; set -- $stat',
-        f'echo "$$ ${{20}} $boot {service.identity}" >started || exit 111',
+        f'echo "$$ $mine $boot {service.identity}" >started || exit 111',
+        ": >starting",
         f"cd {word(service.path)} || exit 111",
         f"exec {dialect.session + ' ' if dialect.session else ''}./run",
     ]
@@ -96,19 +97,29 @@ def _predecessor(service: Portable) -> list[str]:
     timeout = float(meta.get("stop_timeout") or 0.0)
     late = f'[ "$tries" -ge {max(round(timeout * 10), 1)} ] && kill -s KILL -- {whom}' if timeout else ":"
     return [
-        "pid='' since='' before='' tries=0; [ -e started ] && read -r pid since before _ <started",
         "read -r boot </proc/sys/kernel/random/boot_id",
         "# It is that process if it began at the same time: field 22 of proc_pid_stat(5), here the 20th.",
+        'read -r stat <"/proc/$$/stat"; stat=${stat##*) }; set -- $stat; mine=${20}',
+        "# Noted before anything is waited for: a start that is orphaned here is found by the next one.",
+        'echo "$$ $mine $boot" >>starting || exit 111',
         "left() {",
         '    [ "$before" = "$boot" ] && [ "$pid" -ne $$ ] && read -r stat 2>/dev/null <"/proc/$pid/stat" || return 1',
         "    stat=${stat##*) }; set -- $stat",
-        '    [ "${20}" = "$since" ] && [ "$1" != Z ]',
+        '    [ "${20}" = "$since" ] && [ "$1" != Z ] || return 1',
+        "    # Somebody who began later is the one to come through, even if he did not know of us when he looked.",
+        '    [ "$since" -le "$mine" ] || exit 111',
         "}",
-        "while left; do",
-        f'    [ "$tries" -eq 0 ] && kill -s {meta.get("stop_signal") or "TERM"} -- {whom}',
-        f"    tries=$((tries + 1)); {late}",
-        "    sleep 0.1",
-        "done 2>/dev/null",
+        "for file in started starting; do",
+        '    [ -e "$file" ] || continue',
+        "    while read -r pid since before _; do",
+        "        tries=0",
+        "        while left; do",
+        f'            [ "$tries" -eq 0 ] && kill -s {meta.get("stop_signal") or "TERM"} -- {whom}',
+        f"            tries=$((tries + 1)); {late}",
+        "            sleep 0.1",
+        "        done 2>/dev/null",
+        '    done <"$file"',
+        "done",
     ]
 
 

@@ -67,6 +67,7 @@ class Supervisord(Backend):
             "readiness.notification_fd",
             "readiness.check",
             "lease",
+            "forking",
             "hooks",
             "backoff",
             "failure_limit",

@@ -71,3 +71,28 @@ def test_a_killed_supervisor_never_makes_a_second_copy(host: Supervised) -> None
             assert after not in (None, before)
     assert not (host.base / "second").exists()
     assert not host.good(definition)["changed"]
+
+
+def test_a_supervisor_that_is_killed_again_and_again_makes_no_second_copy(host: Supervised) -> None:
+    """Starts that wait for a former copy are orphaned in their turn; only one of them may come through."""
+    if host.process_one:
+        pytest.skip("its root is the host")
+    lock = host.base / "lock"
+    script = (
+        f"exec 9>{lock}; flock -n 9 || echo second >>{host.base}/second; echo >>{host.base}/starts; "
+        "trap '' TERM; while :; do sleep 0.1; done"
+    )
+    definition = {"one": {"command": sh(script), "stop_timeout": "1s", "kill": "process"}}
+    host.good(definition)
+    wait_until((host.base / "starts").exists)
+    before = host.service("one").pid
+    assert before
+    for _time in range(3):
+        host.kill()
+        host.start()
+    if not host.adopts:
+        wait_until(lambda: not procs.alive(before))
+        wait_until(lambda: len((host.base / "starts").read_text()) > 1)
+    assert (host.until("one", "ready").pid == before) is host.adopts
+    assert not (host.base / "second").exists()
+    assert host.tell("one", "stop", "down").outcome == "reached"

@@ -19,6 +19,12 @@ if [ -e /etc/inittab ]; then
     sed -i '/getty/d; /ctrlaltdel/d; /powerwait\|powerfail\|powerokwait/d' /etc/inittab
 fi
 
+# Of the suites only this one starts by itself.
+ln -sf /dev/null /etc/systemd/system/supervisor.service
+if [ -e /etc/init.d/supervisor ]; then
+    update-rc.d -f supervisor remove
+fi
+
 # A person without any privilege, and one who may become root.
 useradd --create-home --shell /bin/bash ordinary
 useradd --create-home --shell /bin/bash admin

@@ -35,6 +35,7 @@ PACKAGES = (
     "daemontools",
     "runit",
     "s6",
+    "supervisor",
 )
 INIT_PACKAGES = {
     "systemd": ("systemd", "systemd-sysv"),

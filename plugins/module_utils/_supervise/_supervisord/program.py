@@ -51,10 +51,11 @@ for path in starts/*; do
     entry=${path##*/} turn=0
     pid=${entry%%.*} rest=${entry#*.}
     before=${rest%%.*}
-    # Who began later ends us, not we him.
-    [ "$entry" = "$$.$mine.$boot" ] || [ "$before" -gt "$mine" ] && continue
+    [ "$entry" = "$$.$mine.$boot" ] && continue
     # Never two copies: nobody can take it over.
     while [ "${rest#*.}" = "$boot" ] && began "$pid" && [ "$since" = "$before" ]; do
+        # Somebody who began later is the one to come through, even if he did not know of us when he looked.
+        [ "$before" -le "$mine" ] || exit 111
         if [ "$turn" -eq 0 ]; then
             kill -s "$signal" "$pid"
         elif [ "$tenths" -gt 0 ] && [ "$turn" -ge "$tenths" ]; then
