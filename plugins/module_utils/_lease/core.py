@@ -59,20 +59,21 @@ Event = namedtuple("Event", "kind sent reason", defaults=(0.0, ""))
 
 #: ttl: T, None: grants don't run out. grace: seconds from an ordered stop to the kill, 0: none is set.
 #: valid: V. renew_at, kill_at, retry_at: when to renew, kill, release again. lost: never release, the grant is not ours.
+#: pace: the part of T after which a renewal is due.
 State = namedtuple(
     "State",
-    "phase ttl grace valid renew_at kill_at retry_at lost reason",
-    defaults=(None, 10.0, None, None, None, None, False, ""),
+    "phase ttl grace valid renew_at kill_at retry_at lost reason pace",
+    defaults=(None, 10.0, None, None, None, None, False, "", 1 / 3),
 )
 
-_TERMINATE, _KILL, _DEAD, _RENEW, _RETRY = 0.40, 0.20, 0.12, 1 / 3, 0.1
+_TERMINATE, _KILL, _DEAD, _RETRY = 0.40, 0.20, 0.12, 0.1
 #: After an unclear renewal the next one is due in this part of T: there may be time for several before the end begins.
 _ONCE_MORE = 0.05
 
 
-def begin(ttl: float | None, grace: float) -> State:
+def begin(ttl: float | None, grace: float, pace: float = 1 / 3) -> State:
     """Give the state of a guard that has not got anything yet."""
-    return State(STANDBY, ttl, grace)
+    return State(STANDBY, ttl, grace, pace=pace)
 
 
 def step(state: State, event: Event, now: float) -> tuple[State, list[tuple[str, Any]]]:
@@ -123,7 +124,7 @@ def _granted(state: State, event: Event, now: float, actions: list[tuple[str, An
             actions.append((RELEASE, None))
             return state._replace(phase=RELEASING, reason="granted too late to start")
         actions.append((ARM, valid - _DEAD * ttl))
-        state = state._replace(renew_at=event.sent + _RENEW * ttl)
+        state = state._replace(renew_at=event.sent + state.pace * ttl)
     actions.append((START, None))
     return state._replace(phase=ACTIVE)
 
@@ -238,7 +239,7 @@ def _deadlines(state: State, now: float, actions: list[tuple[str, Any]]) -> Stat
         return state._replace(lost=True)
     if now >= state.renew_at:
         actions.append((RENEW, None))
-        state = state._replace(renew_at=now + _RENEW * ttl)
+        state = state._replace(renew_at=now + state.pace * ttl)
     return state
 
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from .handover import Handover
 
 #: The interface's version: drivers of another major are refused, the minor counts added calls.
-CORE_API = (1, 1)
+CORE_API = (1, 2)
 #: What this core can do for a driver; a driver refuses a core that lacks what it relies on.
-CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch"})
+CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch", "prepare_tree"})
 
 # Capabilities that a driver declares.
 SHARED = "shared"  # several holders at a time, if all of them say shared
@@ -41,10 +41,11 @@ HOT = "hot"  # resources may be added and given back while the service runs
 TOKEN = "token"  # every grant has a number that is greater than all before it
 LINE_UP = "line_up"  # waiting in line without polling
 RENEWS = "renews"  # grants run out unless they are renewed
+KEPT = "kept"  # grants run out unless a program beside the guard renews them; `renew` looks until when they are good
 REMOTE = "remote"  # holders on several hosts exclude each other
 HANDOVER = "handover"  # what is held can be handed over to a chosen guard, see handover.py
 NOTE = "note"  # a few words of the holder's stand beside what it holds
-CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE})
+CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE})
 
 #: What a resource may be called: for every driver the same, so that a service can change from one to another.
 RESOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}", re.ASCII).fullmatch
@@ -86,6 +87,13 @@ class Lost(LeaseError):
     """The store says that a lease is not ours any more. It is never got again in the same tenure."""
 
 
+class RunningOut(LeaseError):
+    """All that is held is good until it runs out, and nobody can renew it or give it back any more.
+
+    The service is to be ended in order while there is time.
+    """
+
+
 class NotHeld(LeaseError):
     """The *resource* is not held by this tenure."""
 
@@ -122,6 +130,7 @@ class Holder:
     """Who holds a resource, for people and for waiting. alive: None where nobody can tell from here.
 
     note: what the holder has written beside it; from a stranger, so nothing is decided by it. host: its node name.
+    pid and since are 0 where the store does not know them.
     """
 
     __slots__ = ("alive", "host", "mode", "name", "note", "pid", "resource", "since", "token")
@@ -149,7 +158,8 @@ class Holder:
         self.host = host
 
     def __str__(self) -> str:
-        return f"{self.name} (process {self.pid}, token {self.token})"
+        process = f"process {self.pid}, " if self.pid else ""
+        return f"{self.name} ({process}token {self.token})"
 
 
 class Driver(ABC):
@@ -164,6 +174,8 @@ class Driver(ABC):
     parameters: ClassVar[frozenset[str]] = frozenset()
     #: Seconds for which a grant is good, None: for good. Known when the instance is made; `acquire` may correct it.
     ttl: float | None = None
+    #: The part of `ttl` after which the guard calls `renew` again.
+    pace: ClassVar[float] = 1 / 3
     #: From when on: the time (CLOCK_BOOTTIME) at which the last request was sent that got or renewed all that is held.
     good_from: float = 0.0
 
@@ -214,6 +226,12 @@ class Driver(ABC):
         gives the same grants again for what is held already. Lost: what was held before is not ours any more.
         """
 
+    def prepare_tree(self) -> None:  # noqa: B027 - nothing to do for most
+        """Make ready for `bind`, in the guard's main thread, before the tree's first process is made. Raises LeaseError.
+
+        A child that is forked here is outside of the tree's pid namespace; later ones are in it.
+        """
+
     @abstractmethod
     def bind(self, pid: int, started: int) -> None:
         """Tie all that is held to the process tree below *pid*, which must not do anything before this has returned.
@@ -262,10 +280,10 @@ class Driver(ABC):
         raise LeaseError(f"driver {self.name}: cannot tell of all its resources")
 
     def renew(self) -> None:
-        """Renew all that is held and set `good_from`; only where RENEWS is declared.
+        """Renew all that is held and set `good_from`; only where RENEWS or KEPT is declared.
 
         Raises LeaseError: nobody knows what became of it; the leases are good until the last good renewal runs out, and
-        it may be repeated. Lost: one of them is not ours any more.
+        it may be repeated. Lost: one of them is not ours any more. RunningOut: there will be no further renewal.
         """
         raise LeaseError(f"driver {self.name}: its leases need no renewal")
 
@@ -277,7 +295,7 @@ class Driver(ABC):
         return -1
 
     def look(self) -> None:  # noqa: B027 - nothing to do for most
-        """Read what the store has to tell, without waiting. Raises Lost; only a hint that comes earlier than `renew`."""
+        """Read what the store has to tell, without waiting. Raises Lost, RunningOut; a hint that comes before `renew`."""
 
     def drop_inherited(self) -> None:  # noqa: B027 - nothing to do for most
         """Close, in the first process of the tree, what it has inherited and does not need to keep the lease."""

@@ -91,7 +91,7 @@ class Guard:
 
     def run(self, grace: float) -> int:
         """Guard until the end and give the exit code: that of the service. Raises OSError, LeaseError before it begins."""
-        self.state = core.begin(self.driver.ttl, grace)
+        self.state = core.begin(self.driver.ttl, grace, self.driver.pace)
         if self.driver.ttl is not None:
             try:
                 self._worker = Worker(self.loop)
@@ -344,9 +344,10 @@ class Guard:
             self.command.passed = self.watching.prepare()
             if grants:
                 self.command.token_fd = self.tokens.pass_to(self.command.passed)
+            self.driver.prepare_tree()
             self.tree = Tree(self.command, self.containment, self._drop)
-        except OSError as error:
-            self.say(f"cannot start: {error.strerror or error}")
+        except (LeaseError, OSError) as error:
+            self.say(f"cannot start: {getattr(error, 'strerror', None) or error}")
             self.code = UNUSABLE
             self.watching.end()
             self.loop.soon(lambda: self.event(core.GONE, "could not be started"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from .. import core
-from ..interface import LeaseError, Lost
+from ..interface import LeaseError, Lost, RunningOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,8 +71,15 @@ class Renewals:
         self._tell(f"not renewed after {self.last:.2f} s: {error}")
         if isinstance(error, Lost):
             guard.event(core.LOST, str(error))
+        elif isinstance(error, RunningOut):
+            self._running_out(error)
         else:
             guard.event(core.UNCLEAR)
+
+    def _running_out(self, error: RunningOut) -> None:
+        """End the service in order: its deadlines stay as they are, as there will be no further renewal."""
+        self.unwatch()
+        self._guard.event(core.STOP, str(error))
 
     def _tell(self, text: str) -> None:
         now = time.monotonic()
@@ -108,6 +115,9 @@ class Renewals:
         except Lost as error:
             self._guard.say(str(error))
             self._guard.event(core.LOST, str(error))
+        except RunningOut as error:
+            self._guard.say(str(error))
+            self._running_out(error)
         except LeaseError:
             # It has ended, and is begun anew with the next renewal.
             self.unwatch()

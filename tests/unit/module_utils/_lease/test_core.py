@@ -301,3 +301,14 @@ def test_nothing_is_started_when_the_time_for_it_is_over() -> None:
     state, _done = run(core.begin(10.0, 5.0), (core.Event(core.GRANTED, 0.0), 0.1))
     assert core.may_start(state, 5.9)
     assert not core.may_start(state, 6.1)
+
+
+def test_a_driver_may_ask_for_renewals_at_its_own_pace() -> None:
+    state, _done = run(core.begin(8.0, 5.0, 1 / 8), (core.Event(core.GRANTED, 0.0), 0.5))
+    assert core.wake(state) == 1.0
+    state, done = run(state, (core.Event(core.TICK), 1.0))
+    assert done == [core.RENEW]
+    assert core.wake(state) == 2.0
+    # A renewal that says nothing new puts off the next one and nothing else.
+    state, done = run(state, (core.Event(core.RENEWED, 0.0), 1.1))
+    assert (done, core.wake(state), state.valid) == ([], 2.0, 8.0)
