@@ -10,12 +10,15 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import procs
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection
+
+if TYPE_CHECKING:
+    from sanlocks import Host
 
 PYTHON = "/usr/bin/python3"
 
@@ -79,6 +82,13 @@ class Guards:
             f"--parameter=endpoints={endpoints}",
             f"--parameter=prefix={self.base}",
         )
+
+    def use_sanlock(self, host: Host, **parameters: object) -> None:
+        """Let guards that are started from now on be on that host, with resources of these guards' own."""
+        given = host.parameters(prefix=f"{self.base.name}/", **parameters)
+        words = (f"--parameter={name}={value}" for name, value in given.items())
+        # Its storage is a file of this machine, and there is no watchdog.
+        self.driver = ("--driver=sanlock", "--safety=standard", *words)
 
     def complaints(self, name: str) -> str:
         return (self.base / f"{name}.err").read_text()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from etcds import ETCD, Cluster
+from sanlocks import SANLOCK, Storage
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface
 
@@ -26,6 +27,12 @@ class Store:
     name = ""
     #: Whether the store can be made not to answer, and again to answer.
     breakable = False
+    #: Whether those who share a resource at the same time have different numbers.
+    numbers_shares = True
+    #: Whether everybody is told who holds a resource, and not only where he is.
+    tells_names = True
+    #: Parameters with which a grant is good for so long that a store may be silent for a while.
+    patient: dict[str, Any] = {"ttl": 20}  # noqa: RUF012
 
     def driver(self) -> type[interface.Driver]:
         return drivers.load(self.name)
@@ -99,6 +106,50 @@ class EtcdStore(Store):
         self.cluster.close()
 
 
+class SanlockStore(Store):
+    """One daemon, that is one host, on one file."""
+
+    name = "sanlock"
+    breakable = True
+    numbers_shares = False
+    patient: dict[str, Any] = {}  # noqa: RUF012
+    hosts = 1
+
+    def __init__(self) -> None:
+        self.storage = Storage(self.hosts).join()
+        self._turn = 0
+
+    def fresh(self) -> None:
+        self._prefix = f"{uuid.uuid4().hex[:8]}/"
+
+    def parameters(self) -> dict[str, Any]:
+        self._turn += 1
+        host = self.storage.hosts[self._turn % self.hosts]
+        return host.parameters(prefix=self._prefix)
+
+    def silence(self) -> None:
+        for host in self.storage.hosts:
+            host.signal(19)
+
+    def heal(self) -> None:
+        for host in self.storage.hosts:
+            host.signal(18)
+        for host in self.storage.hosts:
+            host.until_renewed()
+
+    def close(self) -> None:
+        self.storage.close()
+
+
+class SanlockHosts(SanlockStore):
+    """Two daemons, that is two hosts, which get the drivers by turns."""
+
+    breakable = False
+    numbers_shares = True
+    tells_names = False
+    hosts = 2
+
+
 class ForeignStore(Store):
     """A driver from elsewhere: HOLDFAST_LEASE_DRIVER=module:Class, HOLDFAST_LEASE_PARAMETERS=JSON for an empty store."""
 
@@ -121,4 +172,7 @@ def stores() -> dict[str, type[Store]]:
     found: dict[str, type[Store]] = {"file": FileStore}
     if ETCD:
         found["etcd"] = EtcdStore
+    if SANLOCK:
+        found["sanlock"] = SanlockStore
+        found["sanlock_hosts"] = SanlockHosts
     return found

@@ -83,12 +83,13 @@ options:
       - Who keeps the leases.
       - With V(file) they are locks of the host's kernel. The task has to run on the one host that all who want the lease use,
         by C(delegate_to) if need be.
-      - With V(etcd) they exclude each other across hosts.
+      - With V(etcd) and V(sanlock) they exclude each other across hosts.
     type: str
     default: file
     choices:
       - file
       - etcd
+      - sanlock
   parameters:
     description:
       - The parameters of the driver, as in C(lease.parameters) of a service's definition.

@@ -265,7 +265,7 @@ def main() -> None:
         argument_spec={
             "services": {"type": "list", "elements": "str"},
             "names": {"type": "list", "elements": "str"},
-            "driver": {"type": "str", "default": "file", "choices": ["file", "etcd"]},
+            "driver": {"type": "str", "default": "file", "choices": ["file", "etcd", "sanlock"]},
             "parameters": {"type": "dict", "default": {}},
             "probe": {"type": "bool", "default": False},
             "scan_directory": {"type": "path"},

@@ -101,7 +101,7 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         "--state=../.holdfast/guards",
         f"--driver={lease['driver']}",
         *([f"--directory={lease['directory']}"] if lease["driver"] == "file" else []),
-        *([f"--ttl={lease['ttl']:g}"] if lease["ttl"] is not None and lease["driver"] != "file" else []),
+        *([f"--ttl={lease['ttl']:g}"] if lease["ttl"] is not None and lease["driver"] == "etcd" else []),
         *(f"--parameter={name}={value}" for name, value in sorted(lease["parameters"].items())),
         *(f"--resource={resource}" for resource in lease["resources"]),
         *([f"--keep={lease['keep']:g}"] if lease["keep"] else []),

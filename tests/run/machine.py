@@ -34,6 +34,7 @@ PACKAGES = (
     "qemu-system-x86",
     "runit",
     "s6",
+    "sanlock",
     "shellcheck",
     "supervisor",
 )

@@ -40,7 +40,7 @@ def add_lease(lease: ArgumentParser, common: ArgumentParser, seconds: Callable[[
     breaking.add_argument("resource", metavar="RESOURCE")
     breaking.add_argument("--reason", required=True, metavar="TEXT", help="why")
     for one in (acquire, release, breaking):
-        one.add_argument("--driver", choices=["file", "etcd"], default="file", help="who keeps the lease (file)")
+        one.add_argument("--driver", choices=["file", "etcd", "sanlock"], default="file", help="who keeps it (file)")
         one.add_argument("--parameter", metavar="NAME=VALUE", action="append", default=[], help="for the driver")
 
     handover = add("handover", "Move what a service holds to another one of this host, which stands by.")
@@ -54,3 +54,17 @@ def add_lease(lease: ArgumentParser, common: ArgumentParser, seconds: Callable[[
     handover.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="for the end of the first service (60)"
     )
+
+    prepare = add("prepare", "Make a lockspace of sanlock where there is none. Never writes over anything.")
+    prepare.add_argument("--driver", choices=["sanlock"], required=True, help="whose store it is")
+    prepare.add_argument(
+        "--parameter", metavar="NAME=VALUE", action="append", default=[], help="path, lockspace, host_id …"
+    )
+    prepare.add_argument("--io-timeout", type=int, default=10, metavar="SECONDS", help="sanlock's unit of time (10)")
+    prepare.add_argument(
+        "--resources", type=int, default=1000, metavar="NUMBER", help="room for so many, 1 MiB each (1000)"
+    )
+    prepare.add_argument(
+        "--join", type=seconds, metavar="SECONDS", help="then join it as host_id, and wait at most so long"
+    )
+    prepare.add_argument("--check", action="store_true", help="say what would be done")

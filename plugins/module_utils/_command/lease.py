@@ -189,13 +189,31 @@ def _handover(options: Namespace) -> int:
     return OK
 
 
-def _mutex(options: Namespace, resource: str) -> mutex.Mutex:
+def _prepare(options: Namespace) -> int:
+    """Make a lockspace where there is none, and join it. Says in JSON what was done, or would be with --check."""
+    from .._lease._sanlock.prepare import join, prepare
+
+    parameters = _parameters(options)
+    done = {"made": prepare(parameters, options.io_timeout, options.resources, options.check), "joined": False}
+    if options.join is not None:
+        # What is not made yet cannot be joined yet.
+        done["joined"] = (options.check and done["made"]) or join(parameters, options.join, options.check)
+    write(json.dumps(done))
+    return OK
+
+
+def _parameters(options: Namespace) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     for word in options.parameter:
         name, equals, value = word.partition("=")
         if not equals:
             raise CommandError(USAGE, f"--parameter {word}: NAME=VALUE is wanted")
         parameters[name] = value
+    return parameters
+
+
+def _mutex(options: Namespace, resource: str) -> mutex.Mutex:
+    parameters = _parameters(options)
     if options.driver == "file":
         parameters.setdefault("directory", places.leases())
     program = [sys.executable, "-I", "-S", os.path.realpath(sys.path[0])]
@@ -209,4 +227,5 @@ _VERBS = {
     "release": _release,
     "break": _break,
     "handover": _handover,
+    "prepare": _prepare,
 }

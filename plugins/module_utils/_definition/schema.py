@@ -193,10 +193,10 @@ _LEASE = (
     Key(
         "driver",
         "choice",
-        "Who keeps the leases: file for processes of one host, etcd for several hosts. The variable leases_driver says "
+        "Who keeps the leases: file for processes of one host, etcd or sanlock for several hosts. The variable leases_driver says "
         "it for all services.",
         default="file",
-        choices=("file", "etcd"),
+        choices=("file", "etcd", "sanlock"),
         example="etcd",
     ),
     Key(

@@ -27,6 +27,12 @@ def _etcd() -> type[Driver]:
     return Etcd
 
 
+def _sanlock() -> type[Driver]:
+    from .sanlock import Sanlock
+
+    return Sanlock
+
+
 def _none() -> type[Driver]:
     from .none import Nothing
 
@@ -34,7 +40,12 @@ def _none() -> type[Driver]:
 
 
 #: By name, what gives the driver: a guard imports only the one that it needs.
-DRIVERS: dict[str, Callable[[], type[Driver]]] = {"file": _file, "etcd": _etcd, "none": _none}
+DRIVERS: dict[str, Callable[[], type[Driver]]] = {
+    "file": _file,
+    "etcd": _etcd,
+    "sanlock": _sanlock,
+    "none": _none,
+}
 
 
 def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = None) -> type[Driver]:

@@ -227,7 +227,9 @@ def told(holder: Holder) -> dict[str, Any]:
 def sentence(holder: dict[str, Any]) -> str:
     """Say who has it, since when and until when."""
     host = f" on {holder['host']}" if holder["host"] else ""
-    text = f"{holder['owner']}{host} has it (process {holder['pid']}, token {holder['token']}) since {moment(holder['since'])}"
+    process = f"process {holder['pid']}, " if holder["pid"] else ""
+    since = f" since {moment(holder['since'])}" if holder["since"] else ""
+    text = f"{holder['owner']}{host} has it ({process}token {holder['token']}){since}"
     return text + (f", until {moment(holder['until'])} at the latest" if holder["until"] else "")
 
 

@@ -41,6 +41,10 @@ def folder_of(driver: str, parameters: Mapping[str, Any], resource: str, owner: 
 
 def store_of(parameters: Mapping[str, Any]) -> str:
     """Give what tells apart two stores of one driver."""
+    if parameters.get("path"):
+        # Of sanlock: a lockspace is on its storage, and the prefix is a part of it.
+        prefix = str(parameters.get("prefix", ""))
+        return f"{os.path.realpath(str(parameters['path']))}:{prefix}"
     where = parameters.get("directory") or parameters.get("prefix") or ""
     return os.path.realpath(str(where)) if where else ""
 

@@ -102,18 +102,19 @@ def test_a_mode_that_is_none_and_a_name_given_twice_are_refused(make: Make) -> N
     ("first", "second", "both"),
     [(EXCLUSIVE, EXCLUSIVE, False), (EXCLUSIVE, SHARED, False), (SHARED, EXCLUSIVE, False), (SHARED, SHARED, True)],
 )
-def test_the_table_of_modes(make: Make, first: str, second: str, both: bool) -> None:
+def test_the_table_of_modes(store: Store, make: Make, first: str, second: str, both: bool) -> None:
     one, other = make("one", f"r:{first}"), make("other", f"r:{second}")
     one.acquire()
     if both:
         assert tokens(other) == {}
         other.acquire()
-        assert tokens(other)["r"] > tokens(one)["r"]
+        assert tokens(other)["r"] > tokens(one)["r"] - (not store.numbers_shares)
         return
     with pytest.raises(interface.Busy) as caught:
         other.acquire()
     assert caught.value.resource == "r"
-    assert any("one" in holder for holder in caught.value.holders)
+    assert caught.value.holders
+    assert any("one" in holder for holder in caught.value.holders) or not store.tells_names
     assert other.held() == []
     one.release()
     assert other.acquire()
@@ -131,14 +132,13 @@ def test_all_or_nothing(make: Make) -> None:
 def test_an_exclusive_one_waits_for_the_last_of_several_shared_ones(make: Make) -> None:
     sharers = [make(f"s{at}", "r:shared") for at in range(3)]
     alone = make("alone", "r")
-    for one in sharers:
-        one.acquire()
+    last = max(one.acquire()[0].token for one in sharers)
     for one in sharers:
         with pytest.raises(interface.Busy):
             alone.acquire()
         one.release()
     alone.acquire()
-    assert tokens(alone)["r"] > 3
+    assert tokens(alone)["r"] > last
 
 
 def test_what_is_held_is_granted_again_to_its_holder_only(make: Make) -> None:
@@ -294,16 +294,19 @@ def test_freeing_may_be_repeated(make: Make) -> None:
     one.free()
 
 
-def test_the_owners_are_named(make: Make) -> None:
+def test_the_owners_are_named(store: Store, make: Make) -> None:
     one, other = make("one", "r:shared"), make("other", "r:shared")
     assert one.owners("r") == []
     one.acquire()
     other.acquire()
     owners = sorted(one.owners("r"), key=lambda owner: owner.token)
-    assert ["one" in owners[0].name, "other" in owners[1].name] == [True, True]
-    assert [owner.token for owner in owners] == [tokens(one)["r"], tokens(other)["r"]]
-    assert {(owner.mode, owner.pid, owner.resource) for owner in owners} == {(SHARED, os.getpid(), "r")}
-    assert abs(owners[0].since - time.time()) < 60
+    assert {(owner.mode, owner.resource) for owner in owners} == {(SHARED, "r")}
+    assert len(owners) == 2
+    if store.tells_names:
+        assert ["one" in owners[0].name, "other" in owners[1].name] == [True, True]
+        assert [owner.token for owner in owners] == [tokens(one)["r"], tokens(other)["r"]]
+        assert {owner.pid for owner in owners} == {os.getpid()}
+    assert all(abs(owner.since - time.time()) < 60 or owner.since == 0 for owner in owners)
 
 
 # -- the line
@@ -440,7 +443,7 @@ def test_a_silent_store_grants_nothing_in_bounded_time(silent: Store, make: Make
 
 
 def test_a_renewal_without_an_answer_is_none(silent: Store, make: Make) -> None:
-    one = make("one", "r", ttl=20)
+    one = make("one", "r", **silent.patient)
     one.acquire()
     before = one.good_from
     silent.silence()
@@ -456,7 +459,7 @@ def test_a_renewal_without_an_answer_is_none(silent: Store, make: Make) -> None:
 
 
 def test_what_could_not_be_given_back_counts_as_held(silent: Store, make: Make) -> None:
-    one = make("one", "r", ttl=20)
+    one = make("one", "r", **silent.patient)
     one.acquire()
     silent.silence()
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from etcds import ETCD, Cluster
 from guarded import Guards
+from sanlocks import SANLOCK, Storage, storage
 
 
 @pytest.fixture
@@ -42,3 +43,21 @@ def remote(guards: Guards, etcd: Cluster) -> Guards:
     """Guards whose leases are in etcd, with a prefix of the test's own."""
     guards.use_etcd(etcd.endpoints)
     return guards
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Storage]:
+    """Two hosts of sanlock, for all tests of a module; nobody stops their daemons."""
+    if not SANLOCK:
+        pytest.skip("there is no sanlock")
+    with storage(2) as made:
+        yield made
+
+
+@pytest.fixture
+def fragile() -> Iterator[Storage]:
+    """Two hosts of sanlock, whose daemons may be killed."""
+    if not SANLOCK:
+        pytest.skip("there is no sanlock")
+    with storage(2) as made:
+        yield made

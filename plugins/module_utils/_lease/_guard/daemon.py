@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- command ...
-  --driver file | etcd       who keeps the leases (file)
+  --driver file|etcd|sanlock  who keeps the leases (file)
   --parameter NAME=VALUE     for the driver, any number of times; --directory DIR and --ttl SECONDS are short for two
   --state DIR                where this guard's state and socket go (/run/holdfast/guards, or ~/.holdfast/run/guards)
   --wait | --no-wait         stand in line (default), or exit with 75 if a resource is held

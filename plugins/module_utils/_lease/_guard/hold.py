@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: holdfast hold --resource NAME[:shared] --owner NAME [options]
        holdfast register [--name HOST] [options]
-  --driver file | etcd       who keeps the lease (file)
+  --driver file|etcd|sanlock  who keeps the lease (file)
   --parameter NAME=VALUE     for the driver, any number of times; --directory DIR is short for one
   --seconds SECONDS          end by itself after this time
   --wait SECONDS | --no-wait stand in line for so long, or not at all (default: without end)

@@ -1,0 +1,378 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The driver `sanlock`: leases on storage that several hosts share, kept by the daemon sanlock. PRIVATE to the collection.
+
+The daemon of each host renews one lease for the whole host (a delta lease), and what is held is held by that host. So:
+
+- Nothing is renewed here. `renew` reads when the daemon has last renewed the host's lease, and that is how long all of
+  the host's grants are good: 8 io_timeouts from then. Other hosts wait 60 seconds longer, for the watchdog of the host.
+- The guard is registered with the daemon, which ends it if the lease cannot be renewed: SIGTERM, and SIGKILL 40 s later.
+  Nobody has to wait for that: the guard's own deadlines, and the kernel's timer behind them, come before 8 io_timeouts.
+- A daemon that dies says so by closing the connection. The grants are still good until they run out, and cannot be given
+  back: the service is ended in order.
+- What was acquired belongs to the connection, of which a process beside the guard keeps a copy until the service's tree
+  is gone (_sanlock/keeper.py).
+- The number of a grant is sanlock's own `lver`, which grows with every grant of the resource. Those who share it on one
+  host have one grant together, and one number.
+
+Where the resources are on the storage: _sanlock/daemon.py.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ._sanlock.batch import Batch, Resource
+from ._sanlock.daemon import Daemon, Owner, Space, in_store
+from ._sanlock.index import Index
+from ._sanlock.judge import GONE, judge
+from ._sanlock.keeper import Keeper
+from ._sanlock.parameters import NAMES, Parameters
+from ._sanlock.wire import DEAD, FREE, LIVE, Ended
+from .interface import (
+    EXCLUSIVE_MODE,
+    HOT,
+    KEPT,
+    LINE_UP,
+    REMOTE,
+    RESOURCE_NAME,
+    SHARED,
+    SHARED_MODE,
+    TOKEN,
+    Busy,
+    Driver,
+    DriverNotLoaded,
+    DriverRefused,
+    Grant,
+    Holder,
+    Hole,
+    LeaseError,
+    Lost,
+    NotHeld,
+    RunningOut,
+    StoreUnavailable,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, ClassVar
+
+#: Seconds for which a grant is good, until the store has said it: io_timeout is 10 if nobody has chosen another.
+_TTL = 10.0 * GONE
+#: io_timeouts that one call may take for which the daemon reads and writes the storage, and seconds at least.
+_CALL, _LEAST = 1.5, 1.5
+#: io_timeouts without a renewal (there is one every 2) after which people are told, and nothing new is granted.
+_LATE = 3.5
+#: Seconds between two looks of one in line while sanlock does not answer.
+_AGAIN = 2.0
+
+
+class Sanlock(Driver):
+    """Leases of sanlock. Parameters: see _sanlock/parameters.py."""
+
+    name: ClassVar[str] = "sanlock"
+    api: ClassVar[tuple[int, int]] = (1, 2)
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, KEPT, REMOTE})
+    parameters: ClassVar[frozenset[str]] = NAMES
+    #: The host's lease is renewed each 2 of the 8 io_timeouts; this is one of them.
+    pace: ClassVar[float] = 1 / GONE
+
+    def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
+        """Make the driver. Raises DriverRefused."""
+        super().__init__(tenant, parameters)
+        self._parameters = Parameters(parameters)
+        self._daemon = Daemon(self._parameters)
+        self._index = Index(self._daemon, self._parameters)
+        self._resources: dict[str, Resource] = {}
+        self._batches: list[Batch] = []
+        self._keeper: Keeper | None = None
+        self._facts: dict[str, str] = {}
+        #: As whom the host has joined: host id and generation, since the first grant.
+        self._joined: tuple[int, int] | None = None
+        self._kept = 0
+        self._ahead = _boottime_ahead()
+        self.ttl: float = _TTL
+
+    @property
+    def identity(self) -> str:
+        """Give the tenant and its host: several hosts have a service of that name."""
+        return f"{self.tenant}@{os.uname().nodename}"
+
+    @classmethod
+    def load(cls, core_api: tuple[int, int], features: frozenset[str]) -> None:
+        """Need a core that asks how long grants are good, waits in a child, and has a kernel's timer."""
+        missing = sorted({"bind", "renew", "dead_man", "line_up", "prepare_tree"} - features)
+        if core_api[0] != cls.api[0] or core_api < cls.api or missing:
+            raise DriverNotLoaded(
+                f"driver sanlock: this core cannot do what it needs: {', '.join(missing) or core_api}"
+            )
+
+    def probe(self) -> list[Hole]:
+        """Ask the daemon for everything about itself, and join the lockspace if host_id says as whom."""
+        verdict = judge(self._daemon, self._parameters)
+        self._facts = verdict.facts
+        return verdict.holes
+
+    def facts(self) -> dict[str, str]:
+        """Tell version, storage, host id and times, as of the last `probe`."""
+        return dict(self._facts)
+
+    def register(self, resource: str, mode: str) -> None:
+        """Note the resource."""
+        if not RESOURCE_NAME(resource) or resource in (".", ".."):
+            raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
+        if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
+            raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
+        if resource in self._resources:
+            raise DriverRefused(f"{resource}: is named twice")
+        stored = in_store(self._parameters.prefix + resource)
+        self._resources[resource] = Resource(resource, mode, mode == SHARED_MODE, stored)
+
+    def forget(self, resource: str) -> None:
+        """Take back the registration of a resource that is not held."""
+        found = self._resources.get(resource)
+        if found is not None and found.token is None:
+            del self._resources[resource]
+
+    # -- getting
+
+    def acquire(self) -> list[Grant]:
+        """Get everything that is missing by one connection of its own."""
+        wanted = [one for one in self._resources.values() if one.token is None]
+        if wanted:
+            self._take(wanted)
+        return self.held()
+
+    def _take(self, wanted: list[Resource]) -> None:
+        space = self._space()
+        patience = max(_CALL * space.io_timeout, _LEAST)
+        for one in wanted:
+            one.offset = self._index.make(one.stored, space)
+        batch = Batch(self._parameters, self._daemon.connect())
+        try:
+            batch.acquire(wanted, self.tenant, space, patience)
+        except Busy:
+            raise self._busy(wanted, space) from None
+        try:
+            tokens = self._daemon.tokens(os.getpid())
+            if any(one.stored not in tokens for one in wanted):
+                raise DriverRefused(
+                    "driver sanlock: the daemon does not know this process by its pid: guard and sanlock have to run in "
+                    "the same pid namespace"
+                )
+            if self._keeper is not None:
+                self._keeper.add(batch.connection)
+        except (LeaseError, OSError) as error:
+            batch.give_up(patience)
+            raise error if isinstance(error, LeaseError) else LeaseError(f"driver sanlock: {error}") from None
+        for one in wanted:
+            one.token = tokens[one.stored]
+        self._batches.append(batch)
+        self._note(space)
+
+    def _busy(self, wanted: list[Resource], space: Space) -> Busy:
+        """Say who has one of *wanted*, as far as it is still so."""
+        for one in wanted:
+            try:
+                holders = self._holders(one, space)
+            except LeaseError:
+                continue
+            if holders and not (one.shared and all(holder.mode == SHARED_MODE for holder in holders)):
+                return Busy(one.name, map(str, holders))
+        return Busy(wanted[0].name)
+
+    def _space(self) -> Space:
+        """Ask for the lockspace; it is in order. Raises StoreUnavailable, Lost."""
+        space = self._daemon.space()
+        lockspace = self._parameters.lockspace
+        if space is None or space.joining:
+            raise StoreUnavailable(f"sanlock: this host has not joined the lockspace {lockspace}")
+        if self._joined not in (None, (space.host, space.generation)):
+            raise Lost(f"sanlock: this host has left the lockspace {lockspace} and joined it anew")
+        if space.dying:
+            raise StoreUnavailable(f"sanlock: the lockspace {lockspace} is being given up")
+        late = time.monotonic() - space.kept
+        if late > _LATE * space.io_timeout:
+            raise StoreUnavailable(f"sanlock: the host's lease in {lockspace} was last renewed {late:.0f} s ago")
+        return space
+
+    def _note(self, space: Space) -> None:
+        """Note how long grants are good.
+
+        The daemon's clock stands still while the host sleeps, ours does not: what was slept after the renewal must
+        not prolong anything. So the difference of the clocks is that of our last look, which was before the renewal.
+        """
+        self._joined = (space.host, space.generation)
+        self.ttl = float(GONE * space.io_timeout)
+        ahead = _boottime_ahead()
+        if space.kept != self._kept:
+            self._kept = space.kept
+            self.good_from = max(self.good_from, space.kept + self._ahead)
+        self._ahead = ahead
+
+    def prepare_tree(self) -> None:
+        """Start the keeper, while children of ours are still outside of the service's pid namespace."""
+        try:
+            self._keeper = Keeper()
+            for batch in self._batches:
+                self._keeper.add(batch.connection)
+        except OSError as error:
+            raise LeaseError(f"driver sanlock: {error.strerror or error}") from None
+
+    def bind(self, pid: int, started: int) -> None:
+        """Tell the keeper whose end to wait for."""
+        try:
+            if self._keeper is not None:
+                self._keeper.tie(pid)
+        except OSError as error:
+            raise LeaseError(f"driver sanlock: the keeper is gone: {error.strerror or error}") from None
+
+    # -- keeping
+
+    def renew(self) -> None:
+        """Look whether we still have what we had, and until when."""
+        try:
+            missing = [one.name for batch in self._batches for one in batch.missing(_LEAST)]
+        except Ended:
+            raise self._ended() from None
+        if missing:
+            raise Lost(f"sanlock: {', '.join(missing)}: was taken from us on this host")
+        space = self._daemon.space()
+        if space is None or space.dying:
+            raise RunningOut(f"sanlock gives up the lockspace {self._parameters.lockspace}")
+        if self._joined != (space.host, space.generation):
+            raise Lost(f"sanlock: this host has left the lockspace {self._parameters.lockspace} and joined it anew")
+        self._note(space)
+        late = time.monotonic() - space.kept
+        if late > _LATE * space.io_timeout:
+            raise StoreUnavailable(f"sanlock has not renewed the host's lease for {late:.0f} s")
+
+    def lost_fd(self) -> int:
+        """Give a connection: the daemon has nothing to say on it, but its end."""
+        return self._batches[0].connection.fileno() if self._batches else -1
+
+    def look(self) -> None:
+        """See whether the daemon has closed it."""
+        if self._batches and self._batches[0].connection.ended():
+            raise self._ended()
+
+    def _ended(self) -> RunningOut:
+        return RunningOut(
+            f"the daemon sanlock has ended: what is held is good for {self.ttl:g} s from its last renewal"
+        )
+
+    # -- seeing
+
+    def held(self) -> list[Grant]:
+        """Give what is held, in the order in which it was registered."""
+        return [Grant(one.name, one.mode, one.token) for one in self._resources.values() if one.token is not None]
+
+    def owners(self, resource: str) -> list[Holder]:
+        """Read the resource's owners from the storage; their names are known of this host's processes only."""
+        space = self._space()
+        one = self._resources.get(resource)
+        if one is None:
+            one = Resource(resource, EXCLUSIVE_MODE, False, in_store(self._parameters.prefix + resource))
+        if one.offset < 0:
+            one.offset = self._index.place(one.stored, space)
+        return self._holders(one, space) if one.offset >= 0 else []
+
+    def _holders(self, one: Resource, space: Space) -> list[Holder]:
+        owners = self._daemon.owners(one.stored, one.offset, space)
+        found: list[Holder] = []
+        names: dict[int, str] | None = None
+        for owner in owners:
+            mode = SHARED_MODE if owner.shared else EXCLUSIVE_MODE
+            since = time.time() - (time.monotonic() - owner.stamp) if owner.stamp else 0.0
+            if owner.host == space.host:
+                found += [
+                    Holder(one.name, mode, name, pid, number, since, True, None, os.uname().nodename)
+                    for pid, name, number in self._daemon.clients(one.stored)
+                ]
+                continue
+            names = self._daemon.names() if names is None else names
+            # The daemon's own name is a number that is new each time, and the host's name.
+            known = names.get(owner.host, "")
+            node = known.partition(".")[2] or known
+            name = f"host {owner.host}" + (f", {node}" if node else "")
+            alive = self._state(owner) == LIVE or None
+            # The other host's clock is another one, and which of its processes it is, only its daemon knows.
+            found.append(Holder(one.name, mode, name, 0, owner.number, 0.0, alive, None, node))
+        return found
+
+    def _state(self, owner: Owner) -> int:
+        """Give what is known of the host that *owner* is about; FREE if it has joined anew since."""
+        generation, _io_timeout, state = self._daemon.hosts().get(owner.host, (owner.generation, 0, FREE))
+        return state if generation == owner.generation else FREE
+
+    # -- waiting
+
+    def prepare_line(self) -> None:
+        """Nothing to do: the child has connections of its own."""
+
+    def leave_line(self) -> None:
+        """Nothing to do: one in line has nothing."""
+
+    def line_up(self) -> None:
+        """Look again and again, as the storage cannot tell."""
+        pause = self._parameters.poll
+        while True:
+            try:
+                if not self._in_the_way():
+                    return
+                time.sleep(pause * (0.9 + 0.2 * os.urandom(1)[0] / 255))
+            except LeaseError:
+                time.sleep(max(_AGAIN, pause))
+
+    def _in_the_way(self) -> bool:
+        """Say whether somebody has what is wanted, and his host is not known to be dead. Raises LeaseError."""
+        space = self._space()
+        for one in self._resources.values():
+            if one.token is not None:
+                continue
+            offset = self._index.make(one.stored, space)
+            for owner in self._daemon.owners(one.stored, offset, space):
+                if not (one.shared and owner.shared) and self._state(owner) not in (FREE, DEAD):
+                    return True
+        return False
+
+    # -- giving back
+
+    def release(self, resource: str | None = None) -> None:
+        """Have the daemon free what is chosen on the storage."""
+        if resource is not None and (resource not in self._resources or self._resources[resource].token is None):
+            raise NotHeld(resource, self.tenant)
+        patience = max(_CALL * self.ttl / GONE, _LEAST)
+        for batch in list(self._batches):
+            for one in [one for one in batch.resources if resource in (None, one.name)]:
+                batch.release([one], patience)
+                del self._resources[one.name]
+            if not batch.resources:
+                batch.connection.close()
+                self._batches.remove(batch)
+        if resource is None:
+            self._resources.clear()
+            self._end_keeper()
+            self._joined = None
+
+    def _end_keeper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    def free(self) -> None:
+        """Close the connections. The daemon gives back what is held when the keeper has seen the end of the tree."""
+        for batch in self._batches:
+            batch.connection.close()
+        self._batches.clear()
+        self._end_keeper()
+
+
+def _boottime_ahead() -> float:
+    """Give the seconds by which the clock of our deadlines is ahead of sanlock's: those that the host has slept."""
+    monotonic = time.monotonic()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - monotonic

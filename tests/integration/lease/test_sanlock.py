@@ -1,0 +1,239 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Guards with real sanlock daemons, each of which is a host: who gets in when, and what every death leads to.
+
+The io_timeout is 1 s, the least that there is: a host's lease is renewed every 2 s and good for 8 s. HOLDFAST_SANLOCK_LONG=1
+adds what takes longer than a minute, as sanlock waits 60 s more for the watchdog of a host that is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import procs
+import pytest
+from guarded import PYTHON, STUBBORN, Guards, overlaps
+from sanlocks import SANLOCK, Host, Storage, struck
+from waiting import wait_until
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root"),
+    pytest.mark.skipif(not SANLOCK, reason="there is no sanlock"),
+]
+
+long_form = pytest.mark.skipif(
+    "HOLDFAST_SANLOCK_LONG" not in os.environ, reason="takes minutes: HOLDFAST_SANLOCK_LONG=1"
+)
+
+#: A service that writes down that it was asked to end, and needs a moment for it.
+ORDERLY = "trap 'echo asked >> $0; sleep 0.2; echo ended >> $0; exit 0' TERM; while :; do sleep 0.05; done"
+
+
+def start(guards: Guards, host: Host, name: str, *words: str, command: tuple[str, ...] = ("sleep", "1000")) -> int:
+    guards.use_sanlock(host)
+    return guards.start(name, *words, command=command).pid
+
+
+def stubborn(guards: Guards, name: str) -> tuple[str, ...]:
+    return (PYTHON, "-I", "-S", "-c", STUBBORN, str(guards.base / "beats"), name)
+
+
+def orderly(guards: Guards) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", ORDERLY, str(guards.base / "story"))
+
+
+def story(guards: Guards) -> str:
+    path = guards.base / "story"
+    return path.read_text() if path.exists() else ""
+
+
+def beating(guards: Guards, name: str) -> bool:
+    path = guards.base / "beats"
+    return path.exists() and f" {name} " in path.read_text()
+
+
+def keeper(guard: int) -> int:
+    """The process beside the service's tree."""
+    (found,) = [
+        pid for pid in procs.children(guard) if Path(f"/proc/{pid}/comm").read_text().strip() == "holdfast-keeper"
+    ]
+    return found
+
+
+def test_the_next_host_gets_it_with_a_greater_number(hosts: Storage, guards: Guards) -> None:
+    one, other = hosts.hosts
+    first = start(guards, one, "one", "--stop-timeout=0.2", command=stubborn(guards, "one"))
+    guards.until("one", "active")
+    start(guards, other, "other", command=stubborn(guards, "other"))
+    guards.until("other", "standby")
+    wait_until(lambda: beating(guards, "one"))
+    os.kill(first, signal.SIGTERM)
+    guards.until("other", "active")
+    assert guards.token("other") > 1
+    wait_until(lambda: beating(guards, "other"))
+    assert overlaps(guards.base / "beats") == (2, [])
+
+
+@pytest.mark.parametrize("victims", ["guard", "init", "keeper", "guard and keeper", "service"])
+def test_whoever_is_killed_never_two(hosts: Storage, guards: Guards, victims: str) -> None:
+    one, other = hosts.hosts
+    guard = start(guards, one, "one", "--stop-timeout=0.2", command=stubborn(guards, "one"))
+    init = guards.until("one", "active")["tree"]
+    wait_until(lambda: beating(guards, "one"))
+    start(guards, other, "other", command=stubborn(guards, "other"))
+    guards.until("other", "standby")
+    pids = {"guard": guard, "init": init, "keeper": keeper(guard), "service": procs.children(init)[0]}
+    for victim in victims.split(" and "):
+        procs.kill(pids[victim])
+    if victims == "keeper":
+        # Nobody needs it while the guard is there.
+        wait_until(lambda: not procs.alive(pids["keeper"]))
+        assert guards.report("other")["phase"] == "standby"
+        os.kill(guard, signal.SIGTERM)
+    guards.until("other", "active")
+    wait_until(lambda: beating(guards, "other"))
+    assert overlaps(guards.base / "beats") == (2, [])
+
+
+def test_the_lease_is_kept_until_the_last_process_is_collected(hosts: Storage, guards: Guards) -> None:
+    """A process that cannot go, here since its tracer does not collect it, keeps everybody else out."""
+    one, other = hosts.hosts
+    guard = start(guards, one, "one")
+    init = guards.until("one", "active")["tree"]
+    start(guards, other, "other")
+    guards.until("other", "standby")
+    service = procs.children(init)[0]
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.ptrace(0x4206, service, 0, 0) == 0, os.strerror(ctypes.get_errno())
+    keeps = keeper(guard)
+    procs.kill(guard)
+    wait_until(lambda: not procs.alive(guard) and not procs.alive(service))
+    # Longer than a release takes, or a look of one in line.
+    time.sleep(0.5)
+    assert procs.alive(keeps)
+    assert guards.report("other")["phase"] == "standby"
+    os.waitpid(service, 0)
+    guards.until("other", "active")
+    wait_until(lambda: not procs.alive(keeps))
+
+
+def test_a_stopped_guard_is_killed_in_time_and_the_next_one_gets_in(hosts: Storage, guards: Guards) -> None:
+    one, other = hosts.hosts
+    guard = start(guards, one, "one", command=stubborn(guards, "one"))
+    guards.until("one", "active")
+    wait_until(lambda: beating(guards, "one"))
+    start(guards, other, "other", command=stubborn(guards, "other"))
+    os.kill(guard, signal.SIGSTOP)
+    guards.until("other", "active")
+    wait_until(lambda: beating(guards, "other"))
+    assert not procs.alive(guard)
+    assert overlaps(guards.base / "beats") == (2, [])
+
+
+def test_what_is_taken_away_behind_its_back_ends_the_service(hosts: Storage, guards: Guards) -> None:
+    guard = start(guards, hosts.hosts[0], "one")
+    guards.until("one", "active")
+    assert struck(hosts.hosts[0], f"{guards.base.name}/r") == guard
+    wait_until(lambda: not procs.alive(guard))
+    assert "was taken from us" in guards.errors("one")
+
+
+def test_more_is_got_and_kept_while_it_runs(hosts: Storage, guards: Guards) -> None:
+    one, other = hosts.hosts
+    guard = start(guards, one, "one")
+    guards.until("one", "active")
+    guards.call("one", "Acquire", resource="s")
+    assert guards.token("one", "s") > 0
+    start(guards, other, "other", "--resource=s")
+    guards.until("other", "standby")
+    assert "held by" not in guards.errors("other")
+    procs.kill(guard)
+    guards.until("other", "active")
+    guards.call("other", "Acquire", resource="r")
+    guards.call("other", "Release", resource="s")
+    assert [one["name"] for one in guards.report("other")["resources"]] == ["r"]
+
+
+def test_who_does_not_wait_is_told_which_host_has_it(hosts: Storage, guards: Guards) -> None:
+    one, other = hosts.hosts
+    start(guards, one, "one")
+    guards.until("one", "active")
+    guards.use_sanlock(other)
+    assert guards.start("other", "--no-wait").wait(20) == 75
+    assert f"r: held by host 1, {os.uname().nodename}" in guards.errors("other")
+
+
+# -- the daemon
+
+
+def test_a_dead_daemon_ends_the_service_in_order_at_once(fragile: Storage, guards: Guards) -> None:
+    one, _other = fragile.hosts
+    guard = start(guards, one, "one", command=orderly(guards))
+    valid = guards.until("one", "active")
+    assert valid["resources"]
+    one.kill()
+    wait_until(lambda: story(guards) == "asked\nended\n", 4)
+    # What it held cannot be given back, and is not free before its time.
+    guards.until("one", "releasing")
+    wait_until(lambda: not procs.alive(guard), 20)
+    assert "the daemon sanlock has ended" in guards.errors("one")
+
+
+def test_a_daemon_that_hangs_ends_the_service_before_its_time(fragile: Storage, guards: Guards) -> None:
+    one, other = fragile.hosts
+    guard = start(guards, one, "one", command=orderly(guards))
+    guards.until("one", "active")
+    space = one.daemon().space()
+    assert space is not None
+    one.signal(signal.SIGSTOP)
+    wait_until(lambda: story(guards) == "asked\nended\n", 20)
+    wait_until(lambda: not procs.alive(guard), 20)
+    assert "does not answer" in guards.errors("one")
+    # The other host does not believe it yet.
+    resource = f"{guards.base.name}/r"
+    assert other.daemon().hosts()[1][2] != 5, resource
+    one.signal(signal.SIGCONT)
+
+
+def test_a_guard_waits_for_a_daemon_that_comes_later_and_joins_by_itself(guards: Guards) -> None:
+    storage = Storage(1)
+    try:
+        (host,) = storage.hosts
+        host.end()
+        start(guards, host, "one")
+        wait_until(lambda: "does the daemon sanlock run?" in guards.errors("one"))
+        host.start()
+        assert host.daemon().space() is None
+        guards.until("one", "active")
+        space = host.daemon().space()
+        assert space is not None
+        assert (space.host, space.io_timeout) == (1, 1)
+    finally:
+        storage.close()
+
+
+# -- what takes minutes
+
+
+@long_form
+def test_a_host_that_is_gone_is_followed_after_its_time(fragile: Storage, guards: Guards) -> None:
+    one, other = fragile.hosts
+    guard = start(guards, one, "one", command=stubborn(guards, "one"))
+    guards.until("one", "active")
+    wait_until(lambda: beating(guards, "one"))
+    start(guards, other, "other", command=stubborn(guards, "other"))
+    guards.until("other", "standby")
+    gone = time.monotonic()
+    one.kill()
+    procs.kill(guard)
+    wait_until(lambda: guards.report("other")["phase"] == "active", 120)
+    sys.stderr.write(f"host failover after {time.monotonic() - gone:.1f} s\n")
+    wait_until(lambda: beating(guards, "other"))
+    assert overlaps(guards.base / "beats") == (2, [])
