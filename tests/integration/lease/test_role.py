@@ -21,6 +21,7 @@ import pytest
 import yaml
 from etcds import Cluster, free_ports
 from guarded import PYTHON
+from sanlocks import SANLOCK, Storage
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="holders of leases are root's")
 
@@ -145,3 +146,66 @@ def test_a_store_that_is_not_there_is_told_of_in_check_mode_and_an_error_otherwi
 
     code, output = play.run(leases_driver="etcd", leases_parameters={"endpoint": "x"})
     assert code != 0 and "unknown parameter endpoint" in output, output
+
+
+# -- sanlock
+
+
+@pytest.fixture
+def unmade() -> Iterator[Storage]:
+    """Two hosts with daemons and no lockspace."""
+    if not SANLOCK:
+        pytest.skip("there is no sanlock")
+    made = Storage(2, prepared=False)
+    yield made
+    made.close()
+
+
+def sanlocks(play: Play, storage: Storage) -> dict[str, Any]:
+    """Variables by which a and b of the inventory are the two hosts of the storage."""
+    sockets = [host.socket for host in storage.hosts]
+    return {
+        "leases_driver": "sanlock",
+        "leases_safety": "standard",
+        "leases_sanlock_package": "",
+        "leases_sanlock_service": "",
+        "leases_sanlock_io_timeout": 1,
+        "leases_sanlock_resources": 16,
+        "which": "{{ ['a', 'b'].index(inventory_hostname) }}",
+        "leases_parameters": {
+            "path": str(storage.path),
+            "socket": "{{ " + repr(sockets) + "[which | int] }}",
+            "host_id": "{{ which | int + 1 }}",
+            "poll": 0.1,
+        },
+    }
+
+
+def test_sanlock_is_given_a_lockspace_and_tried_out(play: Play, unmade: Storage) -> None:
+    given = sanlocks(play, unmade)
+    code, output = play.run("--check", hosts="a,", **given)
+    assert code == 0 and "changed=2" in output, output
+    assert not unmade.path.exists()
+
+    # Here both hosts are one machine, so that only one of them is in a play.
+    code, output = play.run(hosts="a,", **given)
+    assert code == 0 and "changed=2" in output, output
+    assert play.result("a")["facts"]["host_id"] == "1"
+    assert "sanlock runs without a watchdog" in output
+    assert play.result("a")["tokens"] == [1, 2]
+    assert play.left() == []
+
+    code, output = play.run("-e", "leases_prove=false", hosts="a,", **{**given, "leases_safety": "strict"})
+    assert code != 0 and "changed=0" in output and "sanlock runs without a watchdog" in output, output
+    code, output = play.run(hosts="a,", **{**given, "leases_sanlock_io_timeout": 5})
+    assert code != 0 and "was made with io_timeout 1, not 5" in output, output
+
+
+def test_hosts_of_sanlock_that_cannot_be_told_apart_are_refused(play: Play, unmade: Storage) -> None:
+    given = sanlocks(play, unmade)
+    code, output = play.run(hosts="a,b", **given)
+    assert code != 0 and "b has the same /etc/machine-id" in output, output
+    given["leases_parameters"]["host_id"] = 1
+    code, output = play.run(hosts="a,b", **given)
+    assert code != 0 and "leases_parameters.host_id 1 is that of b too" in output, output
+    assert not unmade.path.exists()

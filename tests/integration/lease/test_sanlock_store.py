@@ -66,7 +66,7 @@ def test_of_several_at_once_one_makes_it(bare: Storage) -> None:
     ways = [host.parameters(path=str(bare.base / "race")) for host in bare.hosts * 4]
     with ThreadPoolExecutor(len(ways)) as pool:
         # Each of them is a process of its own on the hosts; here the names beside must differ too.
-        made = list(pool.map(lambda one: _prepared(one), ways))
+        made = list(pool.map(_prepared, ways))
     assert sorted(made) == [False] * (len(ways) - 1) + [True]
 
 
