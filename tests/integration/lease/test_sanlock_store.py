@@ -245,3 +245,61 @@ def test_a_file_that_everybody_may_write_to_is_refused(hosts: Storage) -> None:
             driver(hosts.hosts[0]).probe()
     finally:
         hosts.path.chmod(0o600)
+
+
+# -- block devices
+
+
+@pytest.fixture(params=["512", "4096"])
+def device(request: pytest.FixtureRequest, bare: Storage) -> Iterator[str]:
+    """A block device of 128 MiB with sectors of so many bytes."""
+    if os.geteuid() != 0:
+        pytest.skip("loop devices need root")
+    image = bare.base / f"image{request.param}"
+    image.write_bytes(b"")
+    os.truncate(image, 128 << 20)
+    words = ["losetup", "--find", "--show", "--sector-size", request.param, str(image)]
+    made = subprocess.run(words, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop devices: {made.stderr}")
+    path = made.stdout.strip()
+    yield path
+    subprocess.run(["losetup", "--detach", path], check=True)
+
+
+def test_an_empty_block_device_gets_a_lockspace_once(bare: Storage, device: str) -> None:
+    parameters = bare.hosts[0].parameters(path=device)
+    assert prepare.prepare(parameters, 1, 12, check=True)
+    assert prepare.prepare(parameters, 1, 12)
+    assert not prepare.prepare(parameters, 1, 12)
+    with pytest.raises(interface.DriverRefused, match="is the lockspace holdfast, not theirs"):
+        prepare.prepare({**parameters, "lockspace": "theirs"}, 1, 12)
+
+
+def test_a_block_device_with_something_on_it_is_left_alone(bare: Storage, device: str) -> None:
+    parameters = bare.hosts[0].parameters(path=device)
+    with pytest.raises(interface.DriverRefused, match="ask for fewer resources"):
+        prepare.prepare(parameters, 1, 1000)
+    with open(device, "r+b", buffering=0) as file:
+        file.seek((2 << 20) + 12345)
+        file.write(b"precious")
+        os.fsync(file.fileno())
+    with pytest.raises(interface.DriverRefused, match=r"between 2 and 3 MiB.*not written over"):
+        prepare.prepare(parameters, 1, 12)
+    with open(device, "rb") as file:
+        file.seek((2 << 20) + 12345)
+        assert file.read(8) == b"precious"
+
+
+def test_a_block_device_on_which_somebody_died_while_he_made_it(bare: Storage, device: str) -> None:
+    parameters = bare.hosts[0].parameters(path=device)
+    assert prepare.prepare(parameters, 1, 12)
+    described = daemons.Daemon(prepare.Parameters(parameters)).described(1)
+    assert described is not None
+    # As if only the lockspace had been written.
+    with open(device, "r+b", buffering=0) as file:
+        file.seek(described.unit)
+        file.write(bytes(3 * described.unit))
+        os.fsync(file.fileno())
+    assert prepare.prepare(parameters, 1, 12)
+    assert not prepare.prepare(parameters, 1, 12)

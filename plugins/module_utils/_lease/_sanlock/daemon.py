@@ -220,11 +220,11 @@ class Daemon:
         if result:
             raise self.bad(result, doing)
 
-    def has_index(self, unit: int) -> bool:
-        """Say whether the index is there. Raises LeaseError."""
+    def has_index(self, found: Described) -> bool:
+        """Say whether the index of the lockspace *found* is there, joined or not. Raises LeaseError."""
         parameters = self._parameters
-        body = wire.index(parameters.lockspace, 0, parameters.path, INDEX_AT * unit) + wire.entry("-")
-        result, _second, _rest = self.call(wire.LOOKUP, body, READING)
+        where = wire.index(parameters.lockspace, found.flags, parameters.path, INDEX_AT * found.unit)
+        result, _second, _rest = self.call(wire.LOOKUP, where + wire.entry("-"), READING, wire.NO_LOCKSPACE)
         if result in (0, NOT_FOUND):
             return True
         if result == NO_INDEX:

@@ -101,7 +101,7 @@ def _complete(parameters: Parameters, io_timeout: int) -> bool:
             f"{parameters.path}: was made with io_timeout {witness.io_timeout}, not {io_timeout}; to change it, have all "
             "hosts leave, move it away and make a new one"
         )
-    return daemon.has_index(found.unit)
+    return daemon.has_index(found)
 
 
 def _make_file(given: Mapping[str, Any], parameters: Parameters, io_timeout: int, resources: int) -> bool:

@@ -34,7 +34,7 @@ SHARED = 0x4
 ALIGN_1M, SECTOR_512 = 0x10, 0x100
 # Flags of calls.
 OWNER_NOWAIT = 0x8
-ADD_ASYNC = 0x1
+NO_LOCKSPACE = 0x1
 
 # Kinds of what STATUS tells; asked with one of them, it tells no further ones.
 OF_DAEMON, OF_CLIENT, OF_LOCKSPACE, OF_RESOURCE, OF_HOST = 1, 2, 3, 4, 5
