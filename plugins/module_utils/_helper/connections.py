@@ -6,6 +6,9 @@
 
 Everything that a peer can make grow has a bound of its own: connections, the length of a request, the time in which one
 is to be complete, answers that nobody reads.
+
+When there is no room for another connection, whoever has the most of them loses his oldest one that asks nothing and holds
+nothing, so that no number of users keeps another one out.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 
 #: Longest request in bytes, and the seconds in which one is to be complete once it has begun.
 REQUEST, PATIENCE = 131072, 10.0
-#: Connections: of all, of one user, and of one who may call nothing.
-CONNECTIONS, OF_ONE, OF_STRANGERS = 1024, 512, 16
+#: Connections: of all, of one user, and of one who may call nothing; and how many more root may have.
+CONNECTIONS, OF_ONE, OF_STRANGERS, FOR_ROOT = 1024, 512, 16, 16
 #: Seconds of rest when no descriptor is free for another connection.
 REST = 1.0
 
@@ -202,19 +205,32 @@ class Connections:
     def _accept(self, _events: int) -> None:
         peer = self._listener.accept()
         if peer is None:
-            self._pause()
-            self._loop.later(REST, self._resume)
+            # Who it would have been nobody knows: there is no descriptor free for him.
+            if self._listener.exhausted and not self._make_room(-1):
+                self._pause()
+                self._loop.later(REST, self._resume)
             return
         client = Client(peer, self)
         count = self._counts.get(peer.uid, 0)
-        if count >= (OF_ONE if self._known(client) else OF_STRANGERS):
+        full = len(self._clients) >= CONNECTIONS + (0 if peer.uid else FOR_ROOT)
+        if count >= (OF_ONE if self._known(client) else OF_STRANGERS) or (full and not self._make_room(peer.uid)):
             peer.close()
             return
         self._counts[peer.uid] = count + 1
         self._clients[peer.fileno()] = client
         self._loop.watch(peer.fileno(), lambda events: self._ready(client, events))
-        if len(self._clients) >= CONNECTIONS:
-            self._pause()
+
+    def _make_room(self, uid: int) -> bool:
+        """Close a connection of the user who has the most, if that is not *uid*; False if there is none to be closed."""
+        most = max(self._counts, key=self._counts.__getitem__, default=uid)
+        if most == uid or self._counts[most] <= self._counts.get(uid, 0) + 1:
+            return False
+        for client in self._clients.values():
+            # They are in the order in which they came.
+            if client.peer.uid == most and not client.waits and not client.closing:
+                self._close(client)
+                return True
+        return False
 
     def _pause(self) -> None:
         """Accept nobody for now."""
@@ -223,7 +239,7 @@ class Connections:
             self._loop.forget(self._listener.fileno())
 
     def _resume(self) -> None:
-        if not self._listening and not self._stopping and len(self._clients) < CONNECTIONS:
+        if not self._listening and not self._stopping:
             self._listening = True
             self._loop.watch(self._listener.fileno(), self._accept)
 

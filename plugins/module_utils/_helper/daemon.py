@@ -16,9 +16,11 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import signal
 import stat
 import sys
+import time
 
 from .._jobs import store
 from .._supervise._embedded import children, files, loop, spawn
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 USAGE = "usage: holdfast helper [--check] [--notify-fd N] FILE\n"
+#: Descriptors that it may have: those of its connections, and some for each worker.
+DESCRIPTORS = 4096
 WRONG, WRONG_USAGE, LOCKED, UNUSABLE = 1, 2, 100, 111
 
 
@@ -104,12 +108,17 @@ def _serve(document: dict[str, Any], notify: int) -> int:
         lock = files.lock(state + "/lock")
     except files.Busy:
         raise _Fatal(LOCKED, f"{state}: another helper runs here") from None
+    # What the last one left does not hold any more: whoever looks for a helper may wait for this one.
+    down.clear(path)
     definitions = document["operations"]
     known = {
         name: Operation(name, {**one, "secured_by": schema.secured_by(document, one)})
         for name, one in definitions.items()
     }
     spawn.protect()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     log = journal.Journal(state + "/journal")
     _recover(log, state + "/workers")
     told = _services(document)
@@ -131,7 +140,9 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     resources = shared, state + "/resources"
     guards = document.get("guards", ())
     api = Api(turns, family, workers, known, log, kept, path, version, told, resources, limit, guards)
-    down.clear(path)
+    deadly = document.get("failure_limit")
+    if deadly:
+        _count_deaths(turns, path, state, int(deadly["deaths"]), float(deadly["within"]))
     for number in (signal.SIGTERM, signal.SIGINT):
         turns.on_signal(number, api.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -144,10 +155,23 @@ def _serve(document: dict[str, Any], notify: int) -> int:
         os.write(notify, b"\n")
         os.close(notify)
     turns.run()
+    down.end_life(state)
     down.leave(path, down.STOPPED)
     audit.record("stop", pid=os.getpid())
     os.close(lock)
     return 0
+
+
+def _count_deaths(turns: loop.Loop, path: str, state: str, limit: int, within: float) -> None:
+    """Foretell that there will be no next helper, as long as the next death is the one after which it is given up."""
+    deaths = down.begin_life(state, within)
+    if len(deaths) + 1 >= limit:
+        reason = f"the helper was killed {limit} times within {within:g} s, and its supervisor has given it up"
+        down.foretell(path, reason)
+        if limit > 1:
+            # The one that has to be forgotten before another death is one too few.
+            over = deaths[-(limit - 1)] + within - time.clock_gettime(time.CLOCK_BOOTTIME)
+            turns.later(max(over, 0.0), lambda: down.clear(path))
 
 
 def _services(document: dict[str, Any]) -> Services:

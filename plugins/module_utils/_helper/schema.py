@@ -49,6 +49,7 @@ _DOCUMENT = {
     "services",
     "secured_by",
     "guards",
+    "failure_limit",
 }
 _RESOURCE = {"create", "destroy", "linger", "description"}
 _SERVICES = {"manager", "scan_directory", "identity", "users"}
@@ -94,6 +95,12 @@ def problems(document: object) -> list[str]:
             reader.wrong(f"helper.{key}", "an absolute path without '..'", document.get(key))
     _rate(reader, document, "helper")
     _secured(reader, document, "helper")
+    limit = document.get("failure_limit")
+    if limit is not None and reader.keys(limit, "helper.failure_limit", {"deaths", "within"}):
+        if not is_integer(limit.get("deaths")) or limit["deaths"] < 1:
+            reader.wrong("helper.failure_limit.deaths", "a whole number above 0", limit.get("deaths"))
+        if not is_number(limit.get("within")) or limit["within"] <= 0:
+            reader.wrong("helper.failure_limit.within", "seconds above 0", limit.get("within"))
     guards = document.get("guards", [])
     if not isinstance(guards, list) or not all(is_absolute(one) for one in guards):
         reader.wrong("helper.guards", "a list of absolute paths, the directories of guards", guards)

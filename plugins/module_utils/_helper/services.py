@@ -74,8 +74,11 @@ class Services:
         return ""
 
     def _in_unit(self, name: str, held: int) -> bool:
-        """Ask the cgroup of a process. Root alone can put one there, or a unit for its own descendants."""
-        unit = f"/system.slice/{name}.service"
+        """Ask the cgroup of a process. Root alone can put one there, or a unit for its own descendants.
+
+        A service of ours has a unit whose name begins with ours; any other unit is named as systemd names it.
+        """
+        unit = f"/system.slice/{name}" if name.endswith(".service") else f"/system.slice/holdfast-{name}.service"
         try:
             with open(f"/proc/{_pid(held)}/cgroup", encoding="utf-8", errors="replace") as file:
                 paths = [line.rstrip("\n").split(":", 2) for line in file]

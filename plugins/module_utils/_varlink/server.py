@@ -15,6 +15,7 @@ sender's expense, for a process that can afford to wait for them: see `Peer.held
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -71,6 +72,8 @@ class Listener:
         self.path = path
         self._longest = longest
         self._passing = passing
+        #: Whether `accept` gave nobody because there was no room for him.
+        self.exhausted = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if not passing:
             try:
@@ -99,10 +102,11 @@ class Listener:
         return self._socket.fileno()
 
     def accept(self) -> Peer | None:
-        """Give the next peer, or None when nobody is waiting any more (or no descriptor is free)."""
+        """Give the next peer, or None when nobody is waiting any more, or no descriptor is free: see `exhausted`."""
         try:
             connection, _address = self._socket.accept()
-        except OSError:
+        except OSError as error:
+            self.exhausted = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
             return None
         connection.setblocking(False)
         return Peer(connection, self._longest, self._passing)

@@ -177,6 +177,26 @@ def test_ten_thousand_connections_of_somebody_leave_room_for_others(helper: Help
     assert procs.alive(pid)
 
 
+def test_users_who_have_all_connections_keep_nobody_else_out(helper: HelperProcess) -> None:
+    others = [CALLER + 1, CALLER + 2]
+    hold = {"argv": ["/bin/true"], "idempotency": "idempotent"}
+    helper.settings = {"resources": {"thing": {"create": "make", "destroy": "make"}}}
+    everybody = [{"user": uid} for uid in (CALLER, *others)]
+    works = {**WORKS, "allow": everybody}
+    pid = helper.start(works=works, make={**hold, "allow": everybody})
+    with contextlib.ExitStack() as stack:
+        # One that holds something, and half a request on each of the others: 512 of each user is the bound.
+        thing = stack.enter_context(helper.client().hold("thing"))
+        for uid in others:
+            stack.enter_context(crowd(helper, uid, 1200, '{"method": '))
+        for _number in range(3):
+            assert helper.as_user(CALLER, "call", "works")[0] == 0
+            assert helper.call("works")["exit"] == 0
+        assert len(os.listdir(f"/proc/{pid}/fd")) < 1100
+        assert helper.client().resources()[0]["shared"] == 1
+        thing.release()
+
+
 def test_without_a_free_descriptor_the_helper_lives_and_recovers(helper: HelperProcess) -> None:
     helper.prefix = ["prlimit", "--nofile=128:128"]
     pid = helper.start(works=WORKS)

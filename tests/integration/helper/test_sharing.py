@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Calls that share a run, deadlines of callers, output as it comes, and a helper that is down on purpose."""
+"""Calls that share a run, deadlines of callers, and output as it comes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from helping import CALLER, INTERFACE, HelperProcess
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import HelperDown, HelperError
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import HelperError
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, VarlinkError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away what only root has")
@@ -230,44 +230,3 @@ def test_only_what_is_declared_so_can_be_read(helper: HelperProcess) -> None:
     assert caught.value.name == "NotReadable"
     with Connection(str(helper.socket)) as connection, pytest.raises(VarlinkError, match="ExpectedMore"):
         connection.call(f"{INTERFACE}.Stream", {"operation": "ok"})
-
-
-# -- a helper that is down on purpose ----------------------------------------------------------------------------
-
-
-def test_a_helper_that_was_stopped_is_told_of_at_once(helper: HelperProcess) -> None:
-    helper.start(work={"argv": ["/bin/true"]})
-    assert helper.call("work")["exit"] == 0
-    assert helper.stop() == 0
-    marker = helper.base / "run" / "down"
-    # As if some time had passed since: a restart would be over.
-    os.utime(marker, (1, 1))
-    with pytest.raises(HelperDown, match="was stopped"):
-        helper.client(pause=1000).call("work")
-    helper.start()
-    assert not marker.exists()
-    assert helper.call("work")["exit"] == 0
-
-
-def test_a_helper_that_was_stopped_a_moment_ago_may_be_about_to_come_back(helper: HelperProcess) -> None:
-    helper.start(work={"argv": ["/bin/true"]})
-    assert helper.stop() == 0
-    caller = Caller(helper, "call")
-    helper.start()
-    caller.end()
-    assert caller.result is not None and caller.result["exit"] == 0
-
-
-def test_a_helper_that_cannot_start_is_told_of_at_once(helper: HelperProcess) -> None:
-    helper.start(work={"argv": ["/bin/true"]})
-    helper.kill()
-    helper.configure(work={"argv": ["true"], "allow": []})
-    with pytest.raises(AssertionError, match="problems"):
-        helper.start()
-    with pytest.raises(HelperDown, match=r"can't start: .*helper\.json: 1 problems") as caught:
-        helper.client(pause=1000).call("work")
-    assert "argv" not in str(caught.value)
-    # Also to somebody who is there before any helper ever was.
-    helper.socket.unlink()
-    with pytest.raises(HelperDown):
-        helper.client(first_launch=1000).call("work")
