@@ -238,6 +238,8 @@ def main() -> int:
     try:
         machine.install_packages()
         venv = machine.tools()
+        if chosen.exec and Path(chosen.exec).name == "benchmarks":
+            os.environ.setdefault("HOLDFAST_PRIVSEP_PYTHON", str(machine.peers() / "bin" / "python"))
     except machine.NotReady as problem:
         print(problem, file=sys.stderr)
         return 2

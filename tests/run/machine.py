@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -39,6 +39,9 @@ PACKAGES = (
     "supervisor",
 )
 
+#: What the benchmarks compare with, beyond that: the floor is a C program.
+PEERS = ("gcc", "libc6-dev", "sudo")
+
 #: The Pythons on which ansible-core 2.19 runs, and those on which our modules run.
 CONTROLLER_PYTHONS = ((3, 11), (3, 12), (3, 13))
 HOST_PYTHONS = ((3, 9), (3, 10), (3, 11), (3, 12), (3, 13))
@@ -59,18 +62,18 @@ def cache() -> Path:
 # --- Debian packages ---------------------------------------------------------------------------------------------
 
 
-def missing_packages() -> list[str]:
-    """Those of PACKAGES that are not installed; none where there is no dpkg."""
+def missing_packages(packages: Sequence[str] = PACKAGES) -> list[str]:
+    """Those of *packages* that are not installed; none where there is no dpkg."""
     if not shutil.which("dpkg-query"):
         return []
     shown = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${binary:Package}\n", *PACKAGES],
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${binary:Package}\n", *packages],
         check=False,
         capture_output=True,
         text=True,
     ).stdout
     installed = {line.split()[1].partition(":")[0] for line in shown.splitlines() if line.startswith("installed ")}
-    return [name for name in PACKAGES if name not in installed]
+    return [name for name in packages if name not in installed]
 
 
 @contextlib.contextmanager
@@ -87,9 +90,9 @@ def _no_daemons() -> Iterator[None]:
         POLICY.unlink()
 
 
-def install_packages() -> None:
+def install_packages(packages: Sequence[str] = PACKAGES) -> None:
     """Install what is missing, when we are root on a Debian. Raises NotReady when apt fails."""
-    missing = missing_packages()
+    missing = missing_packages(packages)
     if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     print(f"Installing with apt-get: {' '.join(missing)}", flush=True)
@@ -157,6 +160,12 @@ def _controller_python() -> str:
 def tools() -> Path:
     """The virtualenv of the test tools, made when it is not there yet. Raises NotReady."""
     return virtualenv(_controller_python(), TESTS / "requirements.txt")
+
+
+def peers() -> Path:
+    """Have what the benchmarks compare with; gives the virtualenv of oslo.privsep. Raises NotReady."""
+    install_packages(PEERS)
+    return virtualenv(_controller_python(), TESTS / "requirements-benchmarks.txt")
 
 
 def virtualenv(python: str, requirements: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 
 from .._varlink.server import Refused
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from .._supervise._embedded.loop import Loop
     from .connections import Client
     from .limits import Limit
     from .operations import Operation
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 AT_WORK, AT_WORK_OF_ONE = 32, 16
 #: Workers that hang in the kernel. With so many nothing more is begun until one is gone.
 ABANDONED = 8
+#: Seconds in which a quick function has answered, and in which it is not worth while to sleep.
+MOMENT = 70e-6
 #: Bytes of each output that the journal keeps.
 KEPT_OUTPUT = 8192
 
@@ -87,6 +91,7 @@ class Calls:
 
     def __init__(
         self,
+        loop: Loop,
         pool: Pool,
         log: journal.Journal,
         drained: Callable[[], None],
@@ -94,6 +99,9 @@ class Calls:
         guards: Sequence[str] = (),
     ) -> None:
         """rate: how often each caller may call operations, all counted together. guards: the directories of guards."""
+        self._loop = loop
+        #: With one processor, to be awake would keep the worker from it.
+        self._several = len(os.sched_getaffinity(0)) > 1
         self._pool = pool
         self._guards = guards
         self._journal = log
@@ -278,7 +286,7 @@ class Calls:
         if call.passed:
             call.worker.connection = call.peer.fileno(), call.passed
         if not call.journalled and not call.sharers:
-            call.worker.begin()
+            self._set_to_work(call, call.worker)
             return
         run = call.worker
         try:
@@ -289,9 +297,16 @@ class Calls:
             call.worker.message = f"the journal: {error.strerror}"
             call.worker.kill(worker.CANCELLED)
             return
-        call.worker.begin()
+        self._set_to_work(call, run)
+
+    def _set_to_work(self, call: Call, run: worker.Run) -> None:
+        """Let a worker begin. The answer of one that is there already may come sooner than we could be woken for it."""
+        run.begin()
+        if self._several and call.operation.pooled and len(self._working) == 1:
+            self._loop.stay_awake(MOMENT)
 
     def _ended(self, call: Call, one: worker.Run) -> None:
+        self._loop.stay_awake(0)
         self._working.remove(call)
         self._sharing.ended(call)
         name = call.operation.name

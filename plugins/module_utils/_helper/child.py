@@ -113,22 +113,28 @@ def fresh(operations: dict[str, Operation], parent: int, more: dict[str, str] | 
 
 
 def _rehearse(operations: dict[str, Operation]) -> None:
-    """Go the way of a program up to where something would happen.
+    """Go the way of a program, and that of a function, up to where something would happen.
 
     After a fork each page that is touched is copied first, which takes longer than the rest of the way: before the call
     there is time for it.
     """
-    for operation in operations.values():
+    of_kind = {operation.function is None: operation for operation in operations.values()}
+    for is_program, operation in of_kind.items():
         try:
             marshal.loads(marshal.dumps((operation.name, {"parameter": "value"})))
             task = operation.work({})
-            untrusted("/bin/sh")
             capabilities.rehearse()
             resource.getrlimit(resource.RLIMIT_AS)
-            # There is no program of that name.
-            os.execve("", ["-"], task.environment)
-        except OSError:
-            return
+            if is_program:
+                untrusted("/bin/sh")
+                # There is no program of that name.
+                os.execve("", ["-"], task.environment)
+            elif operation.function is not None:
+                function.load(operation.function[0], b"import time\ndef nothing(): pass\n")
+                _encode({"result": None})
+                function.read(operation.function[0])
+        except (OSError, function.Unusable):
+            pass
 
 
 def pooled(operations: dict[str, Operation], operation: Operation, parent: int) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 OF_CLASS, CALLS = 4, 5000
 #: Processes that wait for a call of any operation.
 SPARES = 2
+#: Seconds after which a process takes the place of one that was given a call.
+REFILL = 0.008
 #: Seconds after which a process that nobody needed goes; one spare stays.
 IDLE = 60.0
 
@@ -84,9 +86,9 @@ class Pool:
         fresh.give(operation, values, ended)
         self._used = time.monotonic()
         if not self._refilling:
-            # After this call has begun, beside which there is a processor free.
+            # Not beside this call: both would wait for the pages that a fork has them copy.
             self._refilling = True
-            self._loop.soon(self._refill)
+            self._loop.later(REFILL, self._refill)
         return fresh
 
     def stop(self) -> None:
@@ -125,7 +127,7 @@ class Pool:
         if len(self._spares) < SPARES:
             # One at a time: between two there is time for calls.
             self._refilling = True
-            self._loop.soon(self._refill)
+            self._loop.later(REFILL, self._refill)
         self._wake_at(time.monotonic() + IDLE)
 
     # -- pool ------------------------------------------------------------------------------------------------------

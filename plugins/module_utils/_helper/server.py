@@ -47,7 +47,7 @@ class Api:
         """Listen. services: tells whose service a caller is; rate: of all calls of one caller; guards: see Calls. Raises OSError."""
         self._loop = loop
         self._stopping = False
-        self._calls = Calls(pool, log, self._end_if_done, rate, guards)
+        self._calls = Calls(loop, pool, log, self._end_if_done, rate, guards)
         self._jobs = Jobs(loop, family, operations, kept)
         self._resources = Resources(loop, self._calls, *resources)
         requests = Requests(operations, self._calls, self._jobs, self._resources, version)

@@ -46,6 +46,7 @@ class Loop:
         self._timers: list[Timer] = []
         self._signals: dict[int, Callable[[], None]] = {}
         self._soon: list[Callable[[], None]] = []
+        self._awake = 0.0
         self.running = False
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake = wake_read
@@ -76,6 +77,13 @@ class Loop:
         """Call *callback* in the next turn, after the events that wait already."""
         self._soon.append(callback)
 
+    def stay_awake(self, seconds: float) -> None:
+        """Look again and again for so long before the next sleep, 0 for no longer: to be woken takes longer than a short wait.
+
+        Whoever else wants the processor gets it meanwhile.
+        """
+        self._awake = time.monotonic() + seconds if seconds else 0.0
+
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
         """Call *callback* from the loop after signal *number* has come, at least once for any number of them."""
         self._signals[number] = callback
@@ -98,6 +106,11 @@ class Loop:
     def _timeout(self) -> float:
         if self._soon:
             return 0
+        if self._awake:
+            if time.monotonic() < self._awake:
+                os.sched_yield()
+                return 0
+            self._awake = 0.0
         timers = self._timers
         while timers and timers[0].callback is None:
             heapq.heappop(timers)
