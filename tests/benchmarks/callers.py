@@ -19,9 +19,11 @@ from typing import Any
 CALLER = 1
 
 
-def latencies(make: Callable[[], Callable[[], object]], count: int, warm: int = 50) -> tuple[float, float]:
-    """Call *count* times in a process of another user: median and 99th percentile, in seconds."""
-    (taken,) = _together([lambda: _timed(make(), count, warm)])
+def latencies(
+    make: Callable[[], Callable[[], object]], count: int, warm: int = 50, pause: float = 0.0
+) -> tuple[float, float]:
+    """Call *count* times in a process of another user, every *pause* seconds: median and 99th percentile, in seconds."""
+    (taken,) = _together([lambda: _timed(make(), count, warm, pause)])
     taken.sort()
     return statistics.median(taken), taken[int(len(taken) * 0.99)]
 
@@ -52,12 +54,14 @@ def awake() -> Iterator[None]:
             os.waitpid(pid, 0)
 
 
-def _timed(call: Callable[[], object], count: int, warm: int) -> list[float]:
+def _timed(call: Callable[[], object], count: int, warm: int, pause: float) -> list[float]:
     for _number in range(warm):
         call()
     taken = []
     clock = time.perf_counter
     for _number in range(count):
+        if pause:
+            time.sleep(pause)
         began = clock()
         call()
         taken.append(clock() - began)

@@ -30,6 +30,8 @@ from report import HIGHER, OURS, Report, progress
 from supervision import IDLE
 
 ROUNDS, CALLS, CLIENTS, SECONDS = 5, 2000, 4, 2.0
+#: Seconds between two calls of what has a process of its own, as agents make them.
+PAUSE = 0.02
 #: What there is to reach: ratios to the floor of the same run, milliseconds, calls in a second, MB.
 IDLE_RATIO, AWAKE_RATIO, WORST_RATIO, PRIVSEP_RATIO = 4.0, 9.0, 12.0, 1.2
 SUDO_RATIO, FRESH, RATE, CORE, FOUR, AGAIN = 30.0, 2.5, 10000.0, 10.0, 25.0, 150.0
@@ -181,21 +183,31 @@ def _latencies(
                 PRIVSEP_RATIO,
             )
     progress("helper: programs and fresh functions")
-    fewer = max(calls // 10, 50)
-    found = {words: [] for words in ("once", "fresh", "true")}  # type: dict[str, list[float]]
+    fewer = max(calls // 20, 50)
+    words = ("fresh", "true")
+    made = {"fresh": lambda: helper.make("fresh", number=1), "true": lambda: helper.make("true")}
+    once: list[float] = []
+    spawned: list[float] = []
+    found: dict[tuple[str, float], list[float]] = {(word, pause): [] for word in words for pause in (0.0, PAUSE)}
     for _round in range(rounds):
-        found["once"].append(callers.latencies(lambda: helper.make("once", number=1), calls)[0])
-        found["fresh"].append(callers.latencies(lambda: helper.make("fresh", number=1), fewer)[0])
-        found["true"].append(callers.latencies(lambda: helper.make("true"), fewer)[0])
-    values = {OURS: 1e3 * statistics.median(found["true"])}
+        once.append(callers.latencies(lambda: helper.make("once", number=1), calls)[0])
+        spawned.append(callers.latencies(peers.spawn, fewer)[0])
+        for word, pause in found:
+            found[word, pause].append(callers.latencies(made[word], fewer, 10, pause)[0])
+    sudo = {}
     if shutil.which("sudo"):
         with peers.Sudoers():
-            values["sudo"] = 1e3 * callers.latencies(peers.sudo, 50, 5)[0]
-    report.add("helper: pooled call with a journal, median", "µs", {OURS: 1e6 * statistics.median(found["once"])})
-    report.add(
-        "helper: function in a fresh process, median", "ms", {OURS: 1e3 * statistics.median(found["fresh"])}, FRESH
-    )
-    report.add("helper: program (/bin/true), median", "ms", values, FRESH)
+            sudo["sudo"] = 1e3 * callers.latencies(peers.sudo, 50, 5)[0]
+    report.add("helper: pooled call with a journal, median", "µs", {OURS: 1e6 * statistics.median(once)})
+    for word, what in (("fresh", "function in a fresh process"), ("true", "program (/bin/true)")):
+        for pause, how in ((PAUSE, f"{1 / PAUSE:g} a second"), (0.0, "one after the other")):
+            values = {
+                OURS: 1e3 * statistics.median(found[word, pause]),
+                **(sudo if word == "true" and not pause else {}),
+            }
+            report.add(f"helper: {what}, {how}, median", "ms", values, FRESH)
+    least = {OURS: 1e3 * statistics.median(spawned)}
+    report.add("helper: start and end of /bin/true without any helper, median", "ms", least)
 
 
 def _rates(report: Report, rounds: int, helper: Helper, manager: peers.Manager, privsep: peers.Privsep | None) -> None:

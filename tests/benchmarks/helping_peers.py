@@ -82,6 +82,11 @@ def sudo() -> Callable[[], object]:
     return lambda: subprocess.run(["sudo", "-n", "true"], check=True)
 
 
+def spawn() -> Callable[[], object]:
+    """`/bin/true`, by nobody's leave: what there is below every way to start it."""
+    return lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+
+
 class Sudoers:
     """The line in sudoers without which the caller may do nothing; gone afterwards."""
 
