@@ -138,9 +138,9 @@ class Host:
 class Storage:
     """A file with a lockspace, and the hosts that share it."""
 
-    def __init__(self, hosts: int = 1, io_timeout: int = 1, prepared: bool = True) -> None:
+    def __init__(self, hosts: int = 1, io_timeout: int = 1, prepared: bool = True, below: Path | None = None) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="hf-sanlock-"))
-        self.path = self.base / "leases"
+        self.path = (below or self.base) / "leases"
         self.io_timeout = io_timeout
         self.hosts = [Host(self, number + 1).start() for number in range(hosts)]
         if prepared:

@@ -13,8 +13,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import procs
@@ -200,6 +202,37 @@ def test_a_daemon_that_hangs_ends_the_service_before_its_time(fragile: Storage, 
     resource = f"{guards.base.name}/r"
     assert other.daemon().hosts()[1][2] != 5, resource
     one.signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def disk(guards: Guards) -> Iterator[Path]:
+    """A file system of the test's own, which it may freeze."""
+    image, point = guards.base / "image", guards.base / "disk"
+    point.mkdir()
+    image.touch()
+    os.truncate(image, 64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    if subprocess.run(["mount", "-o", "loop", str(image), str(point)], check=False).returncode:
+        pytest.skip("no loop devices")
+    yield point
+    subprocess.run(["umount", str(point)], check=True)
+
+
+def test_storage_that_hangs_ends_the_service_before_its_time(disk: Path, guards: Guards) -> None:
+    storage = Storage(1, below=disk).join()
+    try:
+        guard = start(guards, storage.hosts[0], "one", command=orderly(guards))
+        guards.until("one", "active")
+        subprocess.run(["fsfreeze", "--freeze", str(disk)], check=True)
+        try:
+            wait_until(lambda: story(guards) == "asked\nended\n", 20)
+            # It cannot be given back, and the guard does not wait for that any longer than it could hold it.
+            wait_until(lambda: not procs.alive(guard), 20)
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", str(disk)], check=True)
+        assert "sanlock has not renewed the host's lease" in guards.errors("one")
+    finally:
+        storage.close()
 
 
 def test_a_guard_waits_for_a_daemon_that_comes_later_and_joins_by_itself(guards: Guards) -> None:
