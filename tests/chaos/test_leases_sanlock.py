@@ -1,0 +1,238 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Three hosts of sanlock that contend for one lease, under random faults: never two holders, and there is one again.
+
+HOLDFAST_CHAOS_SECONDS makes it longer than a moment, and a longer run than two minutes has faults after which everybody
+has to wait for 68 seconds: daemons that are killed, or stopped for long. HOLDFAST_CHAOS_SEED repeats a run's choices,
+HOLDFAST_CHAOS_REPORT names a file for figures, beside which the history goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import procs
+import pytest
+from guarded import PYTHON, STUBBORN, Guards
+from histories import History, violations
+from sanlocks import SANLOCK, Host, Storage
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
+
+SECONDS = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "12"))
+SEED = int(os.environ.get("HOLDFAST_CHAOS_SEED", str(random.randrange(2**32))))
+LONG = SECONDS > 120
+#: Seconds for which a host's lease is good; beyond it a host counts as gone 60 seconds later.
+TTL = 8.0
+#: Seconds in which somebody has to hold the lease again. Generous: the machine is shared.
+ALIVE = 240 if LONG else 60
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root"),
+    pytest.mark.skipif(not SANLOCK, reason="there is no sanlock"),
+]
+
+
+class Contender:
+    """A guard on one host, which is started again when it ends."""
+
+    def __init__(self, host: Host, guards: Guards, history: History) -> None:
+        self.name = f"host{host.number}"
+        self.host = host
+        self.guards = guards
+        self.history = history
+        self.process: subprocess.Popen[str] | None = None
+
+    def supervise(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self.guards.use_sanlock(self.host)
+            command = (PYTHON, "-I", "-S", "-c", STUBBORN, str(self.history.beats), self.name)
+            self.process = self.guards.start(self.name, "--stop-timeout=0.2", command=command)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process else 0
+
+    def below(self) -> list[int]:
+        """Keeper, init and the service's main process, if they are there."""
+        found = [pid for pid in procs.children(self.pid) if procs.alive(pid)] if self.pid else []
+        return found + [child for pid in found for child in procs.children(pid)]
+
+
+class World:
+    """Everything that takes part in one run."""
+
+    def __init__(self, guards: Guards, storage: Storage, chance: random.Random) -> None:
+        self.chance = chance
+        self.history = History(guards.base)
+        self.contenders = [Contender(host, guards, self.history) for host in storage.hosts]
+
+    def supervise(self) -> None:
+        for one in self.contenders:
+            one.supervise()
+
+    def until_beating(self) -> None:
+        """Wait until somebody beats, whoever it is; the ended are started again."""
+        size = self.history.beats.stat().st_size
+
+        def more() -> bool:
+            self.supervise()
+            return self.history.beats.stat().st_size > size + 200
+
+        wait_until(more, ALIVE, f"nobody holds the lease, seed {SEED}")
+
+    def holder(self) -> Contender:
+        line = self.history.beats.read_bytes()[-200:].decode().splitlines()[-2]
+        return next(one for one in self.contenders if one.name == line.split()[1])
+
+    def pause(self, longest: float) -> None:
+        """Let the fault work, for any part of *longest* seconds; the ended are not started again."""
+        time.sleep(self.chance.random() * longest)
+
+    def fault(self) -> None:
+        what = self.chance.choice(FAULTS)
+        whom = self.holder() if self.chance.random() < 0.8 else self.chance.choice(self.contenders)
+        self.history.note("fault", what=what.__name__, whom=whom.name)
+        what(self, whom)
+        self.history.note("healed")
+
+    def close(self) -> None:
+        for one in self.contenders:
+            one.host.signal(signal.SIGCONT)
+            procs.kill(one.pid, signal.SIGCONT)
+
+
+def guard_killed(_world: World, one: Contender) -> None:
+    procs.kill(one.pid)
+
+
+def guard_and_all_below_killed(world: World, one: Contender) -> None:
+    victims = [one.pid, *one.below()]
+    world.chance.shuffle(victims)
+    for pid in victims:
+        procs.kill(pid)
+
+
+def one_below_killed(world: World, one: Contender) -> None:
+    for pid in one.below():
+        if world.chance.random() < 0.5:
+            procs.kill(pid)
+
+
+def guard_stopped(world: World, one: Contender) -> None:
+    procs.kill(one.pid, signal.SIGSTOP)
+    world.pause(TTL)
+    procs.kill(one.pid, signal.SIGCONT)
+
+
+def all_stopped(world: World, one: Contender) -> None:
+    stopped = [one.pid, *one.below()]
+    for pid in stopped:
+        procs.kill(pid, signal.SIGSTOP)
+    world.pause(TTL)
+    for pid in reversed(stopped):
+        procs.kill(pid, signal.SIGCONT)
+
+
+def asked_to_stop(_world: World, one: Contender) -> None:
+    procs.kill(one.pid, signal.SIGTERM)
+
+
+def daemon_stopped_for_a_moment(world: World, one: Contender) -> None:
+    one.host.signal(signal.SIGSTOP)
+    world.pause(TTL / 4)
+    one.host.signal(signal.SIGCONT)
+
+
+def daemon_stopped(world: World, one: Contender) -> None:
+    one.host.signal(signal.SIGSTOP)
+    world.pause(12 * TTL)
+    one.host.signal(signal.SIGCONT)
+
+
+def daemon_killed(world: World, one: Contender) -> None:
+    one.host.kill()
+    world.pause(TTL)
+    one.host.start()
+
+
+def daemon_killed_and_guard_stopped(world: World, one: Contender) -> None:
+    one.host.kill()
+    guard_stopped(world, one)
+    one.host.start()
+
+
+_ALWAYS = (guard_killed, guard_and_all_below_killed, one_below_killed, guard_stopped, all_stopped, asked_to_stop)
+_LONG = (daemon_stopped, daemon_killed, daemon_killed_and_guard_stopped)
+FAULTS: tuple[Callable[[World, Contender], None], ...] = (
+    *_ALWAYS,
+    daemon_stopped_for_a_moment,
+    *(_LONG if LONG else ()),
+)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    base = Path(tempfile.mkdtemp(prefix="hf-lease-chaos-"))
+    tree = base / "runtime"
+    for name, content in pack.runtime_files().items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    guards = Guards(tree, base)
+    storage = Storage(3)
+    try:
+        made = World(guards, storage.join(), random.Random(SEED))
+        yield made
+        made.close()
+    finally:
+        guards.close()
+        storage.close()
+        shutil.rmtree(base)
+
+
+def test_never_two_holders_and_always_one_again(world: World) -> None:
+    world.supervise()
+    world.until_beating()
+    end = time.monotonic() + SECONDS
+    faults = 0
+    while time.monotonic() < end:
+        world.fault()
+        faults += 1
+        world.until_beating()
+    events = world.history.end()
+    found = violations(events)
+    _report(world.history, faults, found)
+    assert found == [], f"seed {SEED}"
+    assert len({event["token"] for event in events if event["event"] == "beat"}) > faults // 4
+
+
+def _report(history: History, faults: int, found: list[str]) -> None:
+    """Write the figures of a long run, and keep its history."""
+    path = os.environ.get("HOLDFAST_CHAOS_REPORT")
+    if not path:
+        return
+    spans: dict[int, list[int]] = {}
+    for line in history.file.read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "beat":
+            spans.setdefault(event["token"], [event["at"], event["at"]])[1] = event["at"]
+    ordered = sorted(spans.values())
+    gaps = sorted((later[0] - one[1]) / 1e9 for one, later in zip(ordered, ordered[1:]))
+    figures = {"seed": SEED, "seconds": SECONDS, "faults": faults, "tenures": len(spans), "violations": found}
+    if gaps:
+        figures["moved"] = {"median": gaps[len(gaps) // 2], "worst": gaps[-1]}
+    Path(path).write_text(json.dumps(figures, indent=2) + "\n")
+    shutil.copy(history.file, f"{path}.jsonl")
