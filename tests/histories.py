@@ -9,7 +9,7 @@ A history is a file of JSON lines, each with `at` (nanoseconds), `event`, and wh
 
     beat     token, name: something of the service's tree was alive
     granted  token: the store has given the lease
-    gone     token: the store has it no more, given back or run out; at is when we heard of it, never before it was so
+    gone     token, released: the store has it no more, given back or run out; at is when we heard of it, never before it was so
     fault    what, whom: done by the test, for people who read the history
     healed   all faults are over
     moved    seconds, from the end of one holder's beats to the first of the next
@@ -46,26 +46,46 @@ class History:
     def note(self, event: str, **what: Any) -> None:
         self._events.append({"at": boottime(), "event": event, **what})
 
+    def last(self, count: int) -> list[Event]:
+        """Give what was noted last, for people."""
+        return self._events[-count:]
+
     def end(self) -> list[Event]:
-        """Give everything in the order of time, and leave it in the file."""
+        """Give everything in the order of time, and leave it in the file.
+
+        Of beats that follow each other with the same token, the first and the last one: those between say nothing more.
+        """
         events = list(self._events)
-        for line in self.beats.read_text().splitlines():
-            words = line.split()
-            if len(words) == 3:
-                events.append({"at": int(words[2]), "event": "beat", "token": int(words[0]), "name": words[1]})
+        events.extend({"at": at, "event": "beat", "token": token, "name": name} for at, token, name in self._beats())
         events.sort(key=lambda event: event["at"])
         self.file.write_text("".join(json.dumps(event) + "\n" for event in events))
         return events
+
+    def _beats(self) -> list[tuple[int, int, str]]:
+        found = []
+        with self.beats.open() as file:
+            for line in file:
+                words = line.split()
+                if len(words) == 3:
+                    found.append((int(words[2]), int(words[0]), words[1]))
+        found.sort()
+        last = len(found) - 1
+        return [
+            one
+            for at, one in enumerate(found)
+            if at in (0, last) or one[1:] != found[at - 1][1:] or one[1:] != found[at + 1][1:]
+        ]
 
 
 def violations(events: list[Event], early: float = 0.0) -> list[str]:
     """Give everything that must not be.
 
     early: seconds by which the store may end a lease too early, so that its holder beats on for a moment; the next one
-    must have waited for that.
+    must have waited for that. What was given back by its holder was so after its last beat, whatever *early* says.
     """
     spans: dict[int, list[int]] = {}
     gone: dict[int, int] = {}
+    released = set()
     granted: list[int] = []
     taken: dict[int, int] = {}
     accepted = 0
@@ -85,12 +105,14 @@ def violations(events: list[Event], early: float = 0.0) -> list[str]:
             taken[token] = event["at"]
         elif event["event"] == "gone":
             gone[token] = event["at"]
+            if event.get("released"):
+                released.add(token)
     ordered = sorted(spans)
     for token, later in zip(ordered, ordered[1:]):
         if spans[token][1] >= spans[later][0]:
             found.append(f"token {token} beat until {spans[token][1]}, token {later} from {spans[later][0]} on")
     for token, end in gone.items():
-        if token in spans and spans[token][1] > end + early * 1e9:
+        if token in spans and spans[token][1] > end + (0 if token in released else early * 1e9):
             found.append(f"token {token} beat at {spans[token][1]}, and the store had it no more at {end}")
     for token, later in zip(granted, granted[1:]):
         if token in spans and spans[token][1] > taken[later]:
@@ -104,7 +126,7 @@ class Witness:
 
     def __init__(self, cluster: Cluster, prefix: str, resource: str, history: History) -> None:
         self._cluster = cluster
-        self._range = [base64.b64encode(f"{prefix}/{resource}/holder{end}".encode()).decode() for end in ("/", "0")]
+        self._range = [base64.b64encode(f"{prefix}/{resource}{end}".encode()).decode() for end in ("/", "0")]
         self._history = history
         self._revision = 1
         self._tokens: dict[str, int] = {}
@@ -136,17 +158,42 @@ class Witness:
                 line = answer.readline()
                 if not line:
                     return
-                for event in json.loads(line)["result"].get("events", ()):
-                    self._heard(event)
+                heard = json.loads(line)["result"].get("events", ())
+                # Whoever gives a resource back says so in its epoch, in the same transaction.
+                changed = {event["kv"]["mod_revision"] for event in heard if _key(event).endswith("/epoch")}
+                for event in heard:
+                    self._revision = int(event["kv"]["mod_revision"]) + 1
+                    if "/holder/" in _key(event):
+                        self._heard(event, event["kv"]["mod_revision"] in changed)
         finally:
             connection.close()
 
-    def _heard(self, event: dict[str, Any]) -> None:
+    def _heard(self, event: dict[str, Any], released: bool) -> None:
         one = event["kv"]
-        self._revision = int(one["mod_revision"]) + 1
         if event.get("type") == "DELETE":
-            self._history.note("gone", token=self._tokens.pop(one["key"], 0))
+            self._history.note("gone", token=self._tokens.pop(one["key"], 0), released=released)
         elif one["version"] == "1":
             token = json.loads(base64.b64decode(one["value"]))["token"]
             self._tokens[one["key"]] = token
             self._history.note("granted", token=token)
+
+
+def _key(event: dict[str, Any]) -> str:
+    return base64.b64decode(event["kv"]["key"]).decode()
+
+
+def figures(events: list[Event]) -> dict[str, Any]:
+    """Give what a report says of a history: tenures, hand-overs in seconds, and how long somebody beat."""
+    spans: dict[int, list[int]] = {}
+    for event in events:
+        if event["event"] == "beat":
+            spans.setdefault(event["token"], [event["at"], event["at"]])[1] = event["at"]
+    ordered = sorted(spans.values())
+    gaps = sorted((later[0] - one[1]) / 1e9 for one, later in zip(ordered, ordered[1:]))
+    found: dict[str, Any] = {"tenures": len(spans)}
+    if gaps:
+        found.update({f"handover_p{part}": round(gaps[len(gaps) * part // 101], 3) for part in (50, 90, 99)})
+        found["handover_max"] = round(gaps[-1], 3)
+        whole = ordered[-1][1] - ordered[0][0]
+        found["held"] = round(sum(one[1] - one[0] for one in ordered) / whole, 3)
+    return found

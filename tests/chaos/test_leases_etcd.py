@@ -29,7 +29,7 @@ import procs
 import pytest
 from etcds import ETCD, Cluster, Proxy
 from guarded import PYTHON, STUBBORN, Guards
-from histories import History, Witness, violations
+from histories import History, Witness, figures, violations
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
@@ -250,16 +250,8 @@ def _report(history: History, faults: int, found: list[str]) -> None:
     if not path:
         return
     events = [json.loads(line) for line in history.file.read_text().splitlines()]
-    spans: dict[int, list[int]] = {}
-    for event in events:
-        if event["event"] == "beat":
-            spans.setdefault(event["token"], [event["at"], event["at"]])[1] = event["at"]
-    ordered = sorted(spans.values())
-    gaps = sorted((later[0] - one[1]) / 1e9 for one, later in zip(ordered, ordered[1:]))
-    figures = {"seed": SEED, "seconds": SECONDS, "members": MEMBERS, "faults": faults, "tenures": len(spans)}
-    if gaps:
-        figures.update({f"handover_p{part}": round(gaps[len(gaps) * part // 101], 3) for part in (50, 90, 99)})
-    Path(path).write_text(json.dumps({**figures, "violations": found}, indent=2) + "\n")
+    known = {"seed": SEED, "seconds": SECONDS, "members": MEMBERS, "faults": faults, **figures(events)}
+    Path(path).write_text(json.dumps({**known, "violations": found}, indent=2) + "\n")
     shutil.copy(history.file, f"{path}.history.jsonl")
 
 
@@ -284,6 +276,13 @@ def test_the_judge_is_content_with_one_holder_after_the_other() -> None:
 )
 def test_the_judge_sees(told: str, complaint: str) -> None:
     assert any(complaint in found for found in violations(_history(told)))
+
+
+def test_the_judge_forgives_what_ended_early_and_not_what_was_given_back() -> None:
+    history = _history("g1 b1 -1 b1")
+    assert violations(history, early=1.0) == []
+    history[2]["released"] = True
+    assert violations(history, early=1.0)
 
 
 def _history(told: str) -> list[dict[str, object]]:
