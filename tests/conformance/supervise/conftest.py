@@ -10,11 +10,12 @@ process of a run writes what it ran there, for scripts/backends_page.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("kind", kinds, ids=[kind.title for kind in kinds], scope="session")
 
 
-@pytest.fixture
-def bare(kind: type[Supervised], runtime: Path, request: pytest.FixtureRequest) -> Iterator[Supervised]:
-    """A host whose supervisor does not run yet."""
-    name = request.node.originalname
-    reason = kind.missing() or kind.lacks.get(name, "not run yet" if kind.only and name not in kind.only else "")
-    if reason:
-        pytest.skip(reason)
+@contextlib.contextmanager
+def _prepared(kind: type[Supervised], runtime: Path) -> Iterator[Supervised]:
     base = Path(tempfile.mkdtemp(prefix="hf-conform-"))
     base.chmod(0o755)
     host = kind(runtime, base)
@@ -47,6 +43,34 @@ def bare(kind: type[Supervised], runtime: Path, request: pytest.FixtureRequest) 
     finally:
         host.close()
         shutil.rmtree(base)
+
+
+@pytest.fixture
+def bare(kind: type[Supervised], runtime: Path, request: pytest.FixtureRequest) -> Iterator[Supervised]:
+    """A host whose supervisor does not run yet."""
+    name = request.node.originalname
+    reason = kind.missing() or kind.lacks.get(name, "not run yet" if kind.only and name not in kind.only else "")
+    if reason:
+        pytest.skip(reason)
+    with _prepared(kind, runtime) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def standing(runtime: Path) -> Iterator[Callable[[type[Supervised]], Supervised]]:
+    """Give the host of a backend that all tests of this process share which change nothing on it."""
+    with contextlib.ExitStack() as all_hosts:
+        hosts: dict[str, Supervised] = {}
+
+        def get(kind: type[Supervised]) -> Supervised:
+            if kind.missing():
+                pytest.skip(kind.missing())
+            if kind.title not in hosts:
+                hosts[kind.title] = all_hosts.enter_context(_prepared(kind, runtime))
+                hosts[kind.title].start()
+            return hosts[kind.title]
+
+        yield get
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ ASKING: dict[str, dict[str, Any]] = {
     "lease": {"lease": {"safety": "standard"}},
     "needs": {"needs": ["other"]},
     "periodic": {"type": "periodic", "interval": "1h"},
+    "forking": {"type": "forking", "pid_file": "/run/asks.pid"},
     "once": {"state": "once"},
     "restart": {"restart": "on_failure"},
     "failure_limit": {"failure_limit": {"deaths": 3}},
@@ -51,7 +53,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("kind", "feature"), pairs, ids=[f"{kind.title}-{feature}" for kind, feature in pairs])
 
 
-def test_it_is_refused(host: Supervised, feature: str) -> None:
+def test_it_is_refused(
+    standing: Callable[[type[Supervised]], Supervised], kind: type[Supervised], feature: str
+) -> None:
+    host = standing(kind)
     definitions = {
         "other": {"command": SLEEP, "log": False, "kill": "process"},
         "asks": {"command": SLEEP, "log": False},
