@@ -170,13 +170,16 @@ class Supervised(Host):
 
     def close(self) -> None:
         """End everything that was started, however the test went."""
-        if self.supervisor is not None and self.supervisor.poll() is None:
-            try:
-                self.stop()
-            except subprocess.TimeoutExpired:
-                self.supervisor.kill()
-                self.supervisor.wait()
-        sweep(self.base)
+        root = self.supervisor
+        try:
+            if root is not None and root.poll() is None:
+                try:
+                    self.stop()
+                except subprocess.TimeoutExpired:
+                    root.kill()
+                    root.wait()
+        finally:
+            sweep(self.base)
 
 
 def sweep(base: Path) -> None:

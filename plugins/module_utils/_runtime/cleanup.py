@@ -15,10 +15,13 @@ from .directories import LINK, remove_if_empty
 
 #: What the supervisor makes in its run directory.
 _RUN_NAMES = re.compile(
-    r"(lock|socket|version|logs|fifo|units|supervise|logwriter\.record|supervisor\.log|supervisord\.(?:log|sock|pid)(?:\.[0-9]+)?)(\.new)?"
+    r"(lock|socket|version|logs|fifo|units|guards|supervise|logwriter\.record|supervisor\.log|supervisord\.(?:log|sock|pid)(?:\.[0-9]+)?)(\.new)?"
 )
-#: What the log writer makes in the directory of a log: the log, its lock, and rotated files named by their time.
-_LOG_NAMES = re.compile(r"current|lock|@[0-9A-Za-z.:_-]{10,40}\.[su]")
+#: What loggers make in the directory of a log: the log, its lock, and rotated files named by their time, or numbered by
+#: Supervisor; besides, multilog and s6-log their states, svlogd its configuration.
+_LOG_NAMES = re.compile(
+    r"current(?:\.[0-9]+)?|lock|@[0-9A-Za-z.:_-]{10,40}\.[sut]|(?:new)?state|newcurrent|previous|processed|config"
+)
 #: Directories with these names, and those below, are made on the way to ours.
 _OWN_PARENTS = {"holdfast", ".holdfast"}
 

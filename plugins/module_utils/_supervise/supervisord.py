@@ -474,7 +474,7 @@ class Supervisord(Backend):
         """Note that the running process is one of the present definition."""
         words = self._note(name, "process").split()
         if len(words) > 3:
-            _replace(f"{self.place.state(name)}/process", " ".join([*words[:2], identity, words[3]]) + "\n")
+            _replace(f"{self.place.state(name)}/process", " ".join([*words[:2], identity, *words[3:]]) + "\n")
 
     def _is_ready(self, name: str, meta: Mapping[str, Any], pid: int) -> bool:
         """Tell whether a process is ready, and keep in mind that it was once."""
@@ -485,7 +485,10 @@ class Supervisord(Backend):
         if readiness.get("notification_fd") is not None:
             return bool(_read(f"{self.place.state(name)}/ready"))
         if not readiness.get("check"):
-            return time.clock_gettime(time.CLOCK_BOOTTIME) - began >= float(readiness.get("grace") or 0.0)
+            # Not from the start of the start script, which may have waited.
+            words = self._note(name, "process").split()
+            start = int(words[4]) / os.sysconf("SC_CLK_TCK") if len(words) > 4 and words[4].isdigit() else began
+            return time.clock_gettime(time.CLOCK_BOOTTIME) - start >= float(readiness.get("grace") or 0.0)
         noted, life = f"{self.place.state(name)}/ready", f"{pid} {began}"
         if _read(noted) == life:
             return True

@@ -44,7 +44,7 @@ began() {
     [ "$1" != Z ] && since=${20}
 }
 began $$ || exit 111
-mine=$since
+mine=$since waited=0
 # Noted before anything is waited for, so that a start that is orphaned here is found by the next one.
 : >"starts/$$.$mine.$boot" || exit 111
 for path in starts/*; do
@@ -61,14 +61,14 @@ for path in starts/*; do
         elif [ "$tenths" -gt 0 ] && [ "$turn" -ge "$tenths" ]; then
             kill -s KILL -- "-$pid" || kill -s KILL "$pid"
         fi 2>/dev/null
-        turn=$((turn + 1))
+        turn=$((turn + 1)) waited=$((waited + 10))
         sleep 0.1
     done
     rm -f "$path"
 done
 
 # What is kept of former lives, until somebody starts it on purpose: the next pause, the last start, the starts in WITHIN.
-next=$pause last='' recent='' kept='' count=0 births=0 slept=0
+next=$pause last='' recent='' kept='' count=0 births=0
 [ -e past ] && read -r next last recent <past
 [ -e process ] && read -r pid since _ births _ <process
 for at in $recent; do
@@ -93,13 +93,15 @@ else
     trap - TERM HUP INT QUIT USR1 USR2 ALRM CONT
     rm -f pausing
     [ "$next" -gt 0 ] || slept=0 next=$((pause / 2))
-    next=$((next * 2))
+    next=$((next * 2)) waited=$((waited + slept))
     [ "$next" -gt "$longest" ] && next=$longest
 fi
-echo "$next $((mine + slept)) $kept $mine" >past.new && mv past.new past || exit 111
+# When it really starts, to which no wait of ours counts.
+start=$((mine + waited))
+echo "$next $start $kept $mine" >past.new && mv past.new past || exit 111
 # Ready when there is a line in it.
 [ "$1" = - ] || eval "exec $1>ready" || exit 111
-echo "$$ $mine $definition $((births + 1))" >process.new && mv process.new process || exit 111
+echo "$$ $mine $definition $((births + 1)) $start" >process.new && mv process.new process || exit 111
 cd "$directory" || exit 111
 exec ./run
 """
