@@ -12,14 +12,13 @@ anybody is told.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 
 from .._jobs import store
 from .._supervise._embedded import identity
 from .._varlink.server import Refused
 from . import audit, interface
+from .calls import fingerprint
 from .connections import Client
 from .parameters import BadParameter
 
@@ -212,7 +211,7 @@ class Resources:
         return declared
 
     def _thing(self, declared: Declared, values: dict[str, Any]) -> _Thing:
-        key = hashlib.sha256(json.dumps([declared.name, values], sort_keys=True).encode()).hexdigest()
+        key = fingerprint([declared.name, values])
         return self._things.get(key) or _Thing(declared, values, key)
 
     def _held(self, uid: int, token: str) -> tuple[_Thing, _Holder] | None:
