@@ -52,6 +52,8 @@ options:
         configuration and a socket of its own.
       - V(s6), V(runit), V(daemontools) and V(daemontools_encore) are suites whose programs must be installed. Each gets a scan
         directory of its own below O(scan_directory); what the distribution's packages scan is not touched.
+      - If another one supervises the scan directory, its services move to this one, one at a time and never two copies of one; then
+        the other is removed. A run that was interrupted is finished by the next one.
     type: str
     choices: [embedded, systemd, supervisord, s6, runit, daemontools, daemontools_encore]
     default: embedded
@@ -164,6 +166,32 @@ deployed:
   returned: success
   type: bool
   sample: true
+switched:
+  description:
+    - The services that have changed the supervisor because O(backend) is another one than before, by their names.
+  returned: success, and when a switch fails
+  type: dict
+  contains:
+    from:
+      description: The former backend.
+      type: str
+      returned: always
+      sample: runit
+    to:
+      description: The present backend.
+      type: str
+      returned: always
+      sample: s6
+    down:
+      description: Seconds from the order to stop to the start of the new process; None in check mode.
+      type: float
+      returned: always
+      sample: 0.08
+    ready:
+      description: Seconds until it was ready again; None for what was not ready before.
+      type: float
+      returned: always
+      sample: 0.62
 actions:
   description: What was done, or would be done in check mode, in order.
   returned: success
@@ -172,18 +200,49 @@ actions:
   sample: [start the supervisor]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import control, host, roots
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import (
+    control,
+    host,
+    roots,
+    switch,
+)
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.embedded_root import EmbeddedRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.interpreter import Runner
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.roots import Root
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.suite_root import SUITES
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.supervisord_root import SupervisordRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import UnitError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd_root import SystemdRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.talk import TalkError
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import holding
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import BackendError
 
-ROOTS = {root.name: root for root in (SystemdRoot, SupervisordRoot, *SUITES)}
+ROOTS: dict[str, type[Root]] = {root.name: root for root in (EmbeddedRoot, SystemdRoot, SupervisordRoot, *SUITES)}
+
+
+def supervisor(options: dict[str, Any], state: str, backend: str, run: Runner, check_mode: bool) -> dict[str, Any]:
+    """Do what the module is asked to, and give its result."""
+    root = ROOTS[backend].on(options, run)
+    if state == "started":
+        plan = switch.make(root, [kind.beside(options, run) for kind in ROOTS.values() if kind.name != backend])
+        if plan.needed:
+            return switch.run(plan, check_mode)
+    elif holding.switching(root.wanted.scan_directory):
+        raise host.Failed(
+            "a switch of the backend was interrupted: finish it first (supervisor_state: started), or services of the other "
+            "backend would be left"
+        )
+    if isinstance(root, EmbeddedRoot):
+        act = {"started": control.started, "stopped": control.stopped, "absent": control.absent}[state]
+        return {**act(root.host, check_mode), "switched": {}}
+    of_root = {"started": roots.started, "stopped": roots.stopped, "absent": roots.absent}[state]
+    return {**of_root(root, check_mode), "switched": {}}
 
 
 def main() -> None:
@@ -191,7 +250,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
-            "backend": {"type": "str", "choices": ["embedded", *ROOTS], "default": "embedded"},
+            "backend": {"type": "str", "choices": [*ROOTS], "default": "embedded"},
             "prefix": {"type": "path"},
             "scan_directory": {"type": "path", "required": True},
             "run_directory": {"type": "path", "required": True},
@@ -211,20 +270,10 @@ def main() -> None:
     options = dict(module.params)
     state, backend = options.pop("state"), options.pop("backend")
     try:
-        found = host.Host(host.Wanted(**options), module.run_command)
-        for other in ROOTS.values():
-            if state == "started" and other.name != backend and other(found).running():
-                raise host.Failed(
-                    f"{found.wanted.scan_directory} is supervised by {other.name}: remove that first "
-                    "(supervisor_state: absent with the former supervisor_backend), or each service would run twice"
-                )
-        if backend == "embedded":
-            act = {"started": control.started, "stopped": control.stopped, "absent": control.absent}[state]
-            result = act(found, module.check_mode)
-        else:
-            of_root = {"started": roots.started, "stopped": roots.stopped, "absent": roots.absent}[state]
-            result = of_root(ROOTS[backend](found), module.check_mode)
-    except (host.Failed, InstallError, TalkError, UnitError, Unsafe) as error:
+        result = supervisor(options, state, backend, module.run_command, module.check_mode)
+    except switch.Interrupted as error:
+        module.fail_json(msg=str(error), switched=error.switched)
+    except (host.Failed, InstallError, TalkError, UnitError, Unsafe, BackendError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or options['scan_directory']}: {error.strerror}")

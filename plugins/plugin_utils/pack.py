@@ -24,6 +24,7 @@ PACKAGES = (
     "_supervise/_embedded",
     "_supervise/_logwriter",
     "_supervise/_steps",
+    "_supervise/holding.py",
     "_supervise/limits.py",
     "_varlink",
 )

@@ -13,6 +13,7 @@ import json
 import os
 from typing import Any
 
+from .._supervise import holding
 from .._supervise.backends import unsupported
 from .._supervise.interface import Backend, BackendError, NotRunning, Service, Snapshot, needed
 from . import logdirs, verify
@@ -118,6 +119,7 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
 def _look_at_scan(plan: Plan, request: Request, scan: Scan) -> None:
     if scan.exists:
         plan.problems += verify.scan_directory(scan.path, scan.at)
+        plan.problems += [problem for problem in (holding.complaint(scan.path),) if problem]
     elif request.check_mode:
         plan.unverified.append(f"{scan.path} does not exist yet: everything is taken as new")
     else:

@@ -14,7 +14,7 @@ import os
 from typing import Any
 
 from .._definition.names import is_name
-from .._supervise import hostmanager
+from .._supervise import holding, hostmanager
 from .._supervise.backends import choose
 from .._supervise.interface import Backend, BackendError, NotRunning, Service
 from . import verify
@@ -73,6 +73,7 @@ class _Single:
 
     def run(self) -> dict[str, Any]:
         problems = verify.scan_directory(self._scan.path, self._scan.at)
+        problems += [problem for problem in (holding.complaint(self._scan.path),) if problem]
         if problems:
             return {"failed": True, "msg": "\n".join(problems)}
         status = self._status()

@@ -35,10 +35,7 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
         raise Failed(f"there is no runtime in {wanted.runtime_directory}: install it first")
     other = host.other_root()
     if other is not None and os.geteuid() == 0:
-        raise Failed(
-            f"process 1 of this host is {other}, which supervises services itself: no second supervisor is started "
-            "beside it. Choose the supervisor_backend that it is"
-        )
+        raise Failed(beside(other))
     missing = [place for place in wanted.places() if directories.is_missing(place)]
     link = directories.link_before(wanted.scan_directory)
     link_differs = link not in ("", wanted.run_directory)
@@ -101,6 +98,14 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
             raise Failed(f"the supervisor does not answer {wanted.timeout:g} s after its start{host.said()}")
         raise Failed(_back_to(host, running, version or ""))
     return _result(host, actions, found, result["diff"])
+
+
+def beside(other: str) -> str:
+    """Give the message for a host whose process 1 is the supervisor *other*."""
+    return (
+        f"process 1 of this host is {other}, which supervises services itself: no second supervisor is started "
+        "beside it. Choose the supervisor_backend that it is"
+    )
 
 
 class _Step:

@@ -14,6 +14,10 @@ import tempfile
 MARKER = "# Made by holdfast.supervision; changes are overwritten."
 
 
+#: What the names of half-written files begin with.
+TEMPORARY = ".holdfast-"
+
+
 def make_directory(path: str) -> None:
     """Make the directory *path* and what leads to it, readable by all, whatever the umask says. Raises OSError."""
     missing = []
@@ -39,7 +43,7 @@ def write_text(path: str, text: str, mode: int) -> None:
     """Replace the file *path*: readers see the old text or the new one, nothing between. Raises OSError."""
     folder = os.path.dirname(path)
     make_directory(folder)
-    descriptor, temporary = tempfile.mkstemp(prefix=".holdfast-", dir=folder)
+    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -15,7 +15,7 @@ import signal
 from . import detached, install
 from .directories import Place
 from .files import read_text
-from .initscripts import OpenRc, SysV
+from .initscripts import NAME, OpenRc, SysV
 from .interpreter import Runner
 from .systemd import Systemd
 from .talk import Running, Supervisor
@@ -47,6 +47,7 @@ class Wanted:
         "run_directory",
         "runtime_directory",
         "scan_directory",
+        "script",
         "scripts",
         "stop_timeout",
         "timeout",
@@ -69,6 +70,7 @@ class Wanted:
         remove_logs: bool = False,
         scripts: dict[str, str] | None = None,
         prefix: str | None = None,
+        script: str = NAME,
     ) -> None:
         self.scan_directory = scan_directory
         self.run_directory = run_directory
@@ -81,6 +83,8 @@ class Wanted:
         self.units = units or {}
         #: For an init that is not systemd: openrc and sysvinit, each to its script.
         self.scripts = scripts or {}
+        #: The name of that script.
+        self.script = script
         self.timeout = timeout
         self.stop_timeout = stop_timeout
         self.remove_logs = remove_logs
@@ -125,9 +129,9 @@ class Host:
         scripts, scan = self.wanted.scripts, self.wanted.scan_directory
         candidates: list[Systemd] = []
         if "openrc" in scripts:
-            candidates.append(OpenRc(scripts["openrc"], scan, self.run))
+            candidates.append(OpenRc(scripts["openrc"], scan, self.run, self.wanted.script))
         if "sysvinit" in scripts:
-            candidates.append(SysV(scripts["sysvinit"], scan, self.run))
+            candidates.append(SysV(scripts["sysvinit"], scan, self.run, self.wanted.script))
         return next((one for one in candidates if one.is_init()), None)
 
     def other_root(self) -> str | None:

@@ -21,9 +21,16 @@ from .systemd import Systemd, UnitError
 
 SCRIPTS = "/etc/init.d"
 INITTAB = "/etc/inittab"
-#: The script, and the id of the line in inittab (at most four characters).
+#: The script of the embedded supervisor, and for each script the id of its line in inittab (at most four characters).
 NAME = "holdfast"
-ID = "hf"
+IDS = {
+    NAME: "hf",
+    "holdfast-s6": "hfs6",
+    "holdfast-runit": "hfru",
+    "holdfast-daemontools": "hfdt",
+    "holdfast-daemontools-encore": "hfde",
+    "holdfast-supervisord": "hfsd",
+}
 
 
 class OpenRc(Systemd):
@@ -33,10 +40,17 @@ class OpenRc(Systemd):
     main = NAME
 
     def __init__(
-        self, text: str, scan: str, run: Runner, units: str = SCRIPTS, running: str = "/run/openrc/softlevel"
+        self,
+        text: str,
+        scan: str,
+        run: Runner,
+        script: str = NAME,
+        units: str = SCRIPTS,
+        running: str = "/run/openrc/softlevel",
     ) -> None:
         super().__init__({}, run, units, running)
-        self.texts = {NAME: text}
+        self._script = script
+        self.texts = {script: text}
         self._scan = scan
 
     def is_init(self) -> bool:
@@ -45,7 +59,7 @@ class OpenRc(Systemd):
 
     def disabled(self) -> list[str]:
         """Give the script if it is in no runlevel."""
-        return [] if os.path.islink(f"/etc/runlevels/default/{NAME}") else [NAME]
+        return [] if os.path.islink(f"/etc/runlevels/default/{self._script}") else [self._script]
 
     def write(self, names: list[str]) -> None:
         """Write the script. Raises UnitError, OSError."""
@@ -60,8 +74,8 @@ class OpenRc(Systemd):
     def start(self) -> None:
         """Start it; returns when the supervisor answers. Raises UnitError."""
         if self._status() in (32, 64):
-            self._must("rc-service", NAME, "zap")
-        self._must("rc-service", NAME, "start")
+            self._must("rc-service", self._script, "zap")
+        self._must("rc-service", self._script, "start")
 
     def restart(self, name: str) -> None:
         """Have the supervisor replaced, and only it: restarting the service would stop all of ours. Raises OSError."""
@@ -71,23 +85,23 @@ class OpenRc(Systemd):
     def stop(self) -> None:
         """Stop all services, then the supervisor. Raises UnitError."""
         if self.installed() and self._status() != 3:
-            self._must("rc-service", NAME, "stop")
+            self._must("rc-service", self._script, "stop")
 
     def inactive(self) -> list[str]:
         """Give the script unless its service runs."""
-        return [] if self.installed() and self._status() == 0 else [NAME]
+        return [] if self.installed() and self._status() == 0 else [self._script]
 
     def remove(self) -> None:
         """Take it out of its runlevel and remove it. Raises UnitError, OSError."""
         if not self.installed():
             return
         if not self.disabled():
-            self._must("rc-update", "delete", NAME, "default")
-        os.unlink(self.path(NAME))
+            self._must("rc-update", "delete", self._script, "default")
+        os.unlink(self.path(self._script))
 
     def _status(self) -> int:
         """Give the exit code of its status: 0 runs, 3 stopped, 32 crashed, 64 unsupervised."""
-        return self._run(["rc-service", NAME, "status"])[0]
+        return self._run(["rc-service", self._script, "status"])[0]
 
     def _must(self, *command: str) -> None:
         code, output, errors = self._run(list(command))
@@ -97,20 +111,28 @@ class OpenRc(Systemd):
 
 
 class SysV(Systemd):
-    """A line of inittab: process 1 itself starts the supervisor again. A script starts and stops the services.
-
-    The line holds in every runlevel, so that the supervisor is there when the script stops the services in order.
-    """
+    """A line of inittab: process 1 itself starts the supervisor again. A script starts and stops the services."""
 
     boots = "init starts it at boot"
     main = INITTAB
 
     def __init__(
-        self, text: str, scan: str, run: Runner, units: str = SCRIPTS, running: str = INITTAB, proc: str = "/proc"
+        self,
+        text: str,
+        scan: str,
+        run: Runner,
+        script: str = NAME,
+        units: str = SCRIPTS,
+        running: str = INITTAB,
+        proc: str = "/proc",
     ) -> None:
         super().__init__({}, run, units, running)
+        self._script = script
+        self._id = IDS.get(script, "hf")
+        # Our own has to be there when its script stops the services; a suite has to be gone then.
+        levels = "0123456" if script == NAME else "2345"
         # The table takes 127 characters of a command: the script knows the rest.
-        self.texts = {NAME: text, INITTAB: f"{ID}:0123456:respawn:{units}/{NAME} supervise\n"}
+        self.texts = {script: text, INITTAB: f"{self._id}:{levels}:respawn:{units}/{script} supervise\n"}
         self._scan = scan
         self._proc = proc
 
@@ -127,15 +149,15 @@ class SysV(Systemd):
         """Give the script, or our line of inittab. Raises UnitError if it is not ours."""
         if name != INITTAB:
             return super().before(name)
-        lines = [line for line in (read_text(self._running) or "").splitlines(True) if line.startswith(f"{ID}:")]
+        lines = [line for line in (read_text(self._running) or "").splitlines(True) if line.startswith(f"{self._id}:")]
         if lines and not any(line == MARKER for line in (read_text(self._running) or "").splitlines()):
-            raise UnitError(f"{self._running} has a line {ID}: that was not made by holdfast.supervision")
+            raise UnitError(f"{self._running} has a line {self._id}: that was not made by holdfast.supervision")
         return lines[0] if lines else None
 
     def disabled(self) -> list[str]:
         """Give the script if it is in no runlevel."""
-        links = any(re.fullmatch(rf"S\d\d{NAME}", entry) for entry in _names("/etc/rc2.d"))
-        return [] if links else [NAME]
+        links = any(re.fullmatch(rf"S\d\d{self._script}", entry) for entry in _names("/etc/rc2.d"))
+        return [] if links else [self._script]
 
     def write(self, names: list[str]) -> None:
         """Write script and line. Raises UnitError, OSError."""
@@ -156,7 +178,7 @@ class SysV(Systemd):
         if self.before(INITTAB) is None:
             self._set_line(self.texts[INITTAB])
         self._must("telinit", "q")
-        self._must(self.path(NAME), "start")
+        self._must(self.path(self._script), "start")
 
     def restart(self, name: str) -> None:
         """Have init read its table, and the supervisor replaced without stopping anything. Raises UnitError, OSError."""
@@ -166,8 +188,8 @@ class SysV(Systemd):
 
     def stop(self) -> None:
         """Stop all services, then take the line away, so that init ends the supervisor. Raises UnitError."""
-        if NAME in self.installed():
-            self._must(self.path(NAME), "stop")
+        if self._script in self.installed():
+            self._must(self.path(self._script), "stop")
         if self.before(INITTAB) is not None:
             self._set_line(None)
             self._must("telinit", "q")
@@ -181,14 +203,19 @@ class SysV(Systemd):
         if self.before(INITTAB) is not None:
             self._set_line(None)
             self._must("telinit", "q")
-        if super().before(NAME) is not None:
-            os.unlink(self.path(NAME))
-            self._must("update-rc.d", NAME, "remove")
+        if super().before(self._script) is not None:
+            os.unlink(self.path(self._script))
+            self._must("update-rc.d", self._script, "remove")
 
     def _set_line(self, line: str | None) -> None:
         """Put our line at the end of inittab, after what boots the host, or take it out."""
         text = read_text(self._running) or ""
-        kept = [one for one in text.splitlines(True) if not one.startswith(f"{ID}:") and one.rstrip("\n") != MARKER]
+        kept: list[str] = []
+        for one in text.splitlines(True):
+            if not one.startswith(f"{self._id}:"):
+                kept.append(one)
+            elif kept and kept[-1].rstrip("\n") == MARKER:
+                kept.pop()
         if kept and not kept[-1].endswith("\n"):
             kept[-1] += "\n"
         if line is not None:

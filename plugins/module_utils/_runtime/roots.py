@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 from . import cleanup, directories
-from .host import Failed, Host
+from .host import Failed, Host, Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .interpreter import Runner
 
 
 class Root(ABC):
@@ -29,9 +32,30 @@ class Root(ABC):
     #: Whether a task of the role installs what it needs, which check mode cannot see.
     installed_before: ClassVar[bool] = False
 
+    #: The units that the role writes for it.
+    units: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, host: Host) -> None:
         self.host = host
         self.wanted = host.wanted
+
+    @classmethod
+    def on(cls, options: Mapping[str, Any], run: Runner) -> Root:
+        """Give the root that *options*, those of the module, ask for."""
+        return cls(Host(Wanted(**{**options, "script": cls.script()}), run))
+
+    @classmethod
+    def beside(cls, options: Mapping[str, Any], run: Runner) -> Root:
+        """Give the one that may be there from the time when another backend was asked for: to be ended and removed."""
+        named: dict[str, Any] = {"units": {}, "scripts": {}, "script": cls.script()}
+        if os.geteuid() == 0:
+            named.update(units=dict.fromkeys(cls.units, ""), scripts={"openrc": "", "sysvinit": ""})
+        return cls(Host(Wanted(**{**options, **named}), run))
+
+    @classmethod
+    def script(cls) -> str:
+        """Give the name of the script in /etc/init.d that runs it."""
+        return f"holdfast-{cls.name.replace('_', '-')}"
 
     @abstractmethod
     def check(self) -> None:
@@ -64,13 +88,28 @@ class Root(ABC):
     def remove(self) -> None:
         """Remove that. Raises OSError, UnitError."""
 
+    def left(self) -> bool:
+        """Tell whether there is anything that keeps another backend from having the services to itself."""
+        return bool(self.traces())
+
+    def keeps(self) -> list[str]:
+        """Say what is in the way of leaving this backend, one text for each problem."""
+        return []
+
+    def retire(self) -> None:
+        """Stop and remove it after its services have moved away. Raises Failed, OSError, UnitError."""
+        self.stop()
+        self.remove()
+
     @abstractmethod
     def boot(self) -> str:
         """Say in one line what starts the services when the host boots."""
 
 
-def started(root: Root, check_mode: bool) -> dict[str, Any]:
+def started(root: Root, check_mode: bool, *, switching: bool = False) -> dict[str, Any]:
     """Have the scan directory set up and supervised. Give the module's result.
+
+    switching: the services have marks, so that another supervisor may run beside.
 
     Raises Failed, directories.Unsafe, systemd.UnitError, OSError; what was done before stays, the next run goes on.
     """
@@ -81,7 +120,7 @@ def started(root: Root, check_mode: bool) -> dict[str, Any]:
     if not (check_mode and root.installed_before):
         root.check()
     holder = host.supervisor.holder()
-    if holder is not None:
+    if holder is not None and not switching:
         raise Failed(
             f"the embedded supervisor (process {holder}) runs on {wanted.scan_directory}: stop it first "
             "(supervisor_state: stopped), or each service would run twice"

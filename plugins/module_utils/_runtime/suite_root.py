@@ -26,7 +26,7 @@ from .._supervise.family_files import supervised
 from .._supervise.runit import Runit
 from .._supervise.s6 import S6
 from . import detached
-from .files import read_text, write_text
+from .files import TEMPORARY, read_text, write_text
 from .host import LOG, Failed
 from .roots import Root
 
@@ -155,6 +155,11 @@ class SuiteRoot(Root):
             os.kill(pid, signal.SIGTERM)
         while pid and find_root(self.backend.scanner, self.folder) == pid and time.monotonic() < deadline:
             time.sleep(0.05)
+        if not os.path.isdir(self.folder):
+            return
+        if not os.path.exists(os.path.join(self.folder, STOP)):
+            # Its making was interrupted.
+            write_text(os.path.join(self.folder, STOP), STOP_SCRIPT, 0o755)
         code, output, errors = self.host.run([os.path.join(self.folder, STOP)])
         if code != 0:
             raise Failed(f"{self.folder}/{STOP} failed: {(errors or output).strip()}")
@@ -180,14 +185,54 @@ class SuiteRoot(Root):
             # The latter is what Debian's runsvdir makes when it is woken.
             if os.path.exists(os.path.join(self.folder, name)):
                 os.unlink(os.path.join(self.folder, name))
+        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
+            # What an interrupted writing has left.
+            if name.startswith(TEMPORARY):
+                os.unlink(os.path.join(self.folder, name))
         if os.path.isdir(self.folder) and not os.listdir(self.folder):
             os.rmdir(self.folder)
+
+    def left(self) -> bool:
+        """Tell whether anything of ours is left: a suite that others use too stays."""
+        return bool(ours(self.folder)) if self._foreign() else super().left()
+
+    def keeps(self) -> list[str]:
+        """Name a root process that is missing while there are services of others, whom nobody may stop."""
+        if not self._foreign() or self.running() is not None:
+            return []
+        names = ", ".join(self._foreign())
+        return [
+            f"{self.folder} has services that are not ours ({names}), and no {self.backend.scanner}: start it, or move them away"
+        ]
+
+    def retire(self) -> None:
+        """Stop and remove it, unless it has services of others."""
+        deadline = time.monotonic() + self.wanted.timeout
+        while os.path.isdir(self.folder) and not self._foreign():
+            super().retire()
+            if time.monotonic() >= deadline:
+                return
+            # An interrupted run may have started a root process that nobody could see until now.
+            time.sleep(0.05)
+        if not self._foreign():
+            super().retire()
 
     def boot(self) -> str:
         """Say what starts the root process."""
         if self.host.systemd is not None:
             return f"systemd starts {self.backend.scanner} at boot, and that the services"
         return self.host.boot()
+
+    def _foreign(self) -> list[str]:
+        """Give the services in the suite's directory that somebody else has put there."""
+        mine = ours(self.folder)
+        try:
+            names = sorted(os.listdir(self.folder))
+        except OSError:
+            return []
+        return [
+            name for name in names if name[0] != "." and name not in mine and os.path.isdir(f"{self.folder}/{name}")
+        ]
 
     def _left(self) -> list[str]:
         root = find_root(self.backend.scanner, self.folder)
@@ -237,6 +282,7 @@ class S6Root(SuiteRoot):
     """s6-svscan."""
 
     name = "s6"
+    units = ("holdfast.s6.service",)
     backend = S6
     package = "install the package s6"
     programs = ("s6-svscan", "s6-supervise", "s6-log")
@@ -246,6 +292,7 @@ class RunitRoot(SuiteRoot):
     """runsvdir, with a session for each runsv."""
 
     name = "runit"
+    units = ("holdfast.runit.service",)
     backend = Runit
     package = "install the package runit"
     programs = ("runsvdir", "runsv", "svlogd", "chpst")
@@ -259,6 +306,7 @@ class DaemontoolsRoot(SuiteRoot):
     """svscan."""
 
     name = "daemontools"
+    units = ("holdfast.daemontools.service",)
     backend = Daemontools
     package = "install the package daemontools"
     programs = ("svscan", "supervise", "multilog", "pgrphack")
@@ -268,6 +316,7 @@ class EncoreRoot(SuiteRoot):
     """svscan of daemontools-encore, which no distribution has: supervisor_prefix says where it is."""
 
     name = "daemontools_encore"
+    units = ("holdfast.daemontools_encore.service",)
     backend = DaemontoolsEncore
     package = "build daemontools-encore and say with supervisor_prefix where its programs are"
     programs = ("svscan", "supervise", "multilog")

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from . import family_directories as directories
 from . import family_scripts as scripts
+from . import holding
 from .family_files import NoSupervisor, Status, read, send, supervised
 from .family_wait import Waiting
 from .interface import (
@@ -33,7 +34,7 @@ from .interface import (
     Verdict,
 )
 from .labels import obstacle as label_obstacle
-from .portable import Portable, read_all
+from .portable import Portable, read_all, read_for
 from .portable import read as read_portable
 
 #: Seconds in which a suite must have noticed a new directory; runsvdir and svscan look every five seconds.
@@ -63,6 +64,7 @@ SUPPLIED = frozenset(
 BY_FINISH = frozenset(("restart", "failure_limit", "backoff"))
 LOGS = frozenset(("log.directory", "log.size", "log.tai64n", "log.none"))
 
+_LOG_DOWN = "log/down"
 _TOOLS = {"log.syslog": "logger", "log.journald": "systemd-cat", "process": "setpriv"}
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -96,7 +98,7 @@ class Family(Backend):
         """Read the status of every service."""
         pid = self.root_process()
         services = {}
-        for portable in read_all(self.scan).values():
+        for portable in read_all(self.scan, self.name).values():
             if supervised(self.directory(portable.name), self.form):
                 services[portable.name] = self.service(portable, self._settled(portable.name))
                 services[portable.name].stale = not directories.same(
@@ -107,9 +109,16 @@ class Family(Backend):
 
     def rescan(self) -> None:
         """Bring the suite's directories into line with the portable ones."""
+        self._align(read_all(self.scan, self.name), directories.ours(self.root))
+
+    def settle(self, name: str) -> None:
+        """Bring the directory of one service into line."""
+        portable = read_for(self.scan, name, self.name)
+        names = {name, f".{name}.gone", f".{name}.new"}
+        self._align({} if portable is None else {name: portable}, directories.ours(self.root) & names)
+
+    def _align(self, wanted: dict[str, Portable], present: set[str]) -> None:
         self.root_process()
-        wanted = read_all(self.scan)
-        present = directories.ours(self.root)
         for entry in sorted(entry for entry in present if entry.startswith(".")):
             # Left by an interrupted run, which may have come to the point where the suite had forgotten it.
             self._part_with(entry)
@@ -122,7 +131,7 @@ class Family(Backend):
             self.announce()
         for name in leaving:
             self._part_with(f".{name}.gone")
-        if leaving:
+        if leaving and not holding.switching(self.scan):
             self.until_forgotten()
         for name in leaving:
             directories.destroy(f"{self.root}/.{name}.gone")
@@ -231,6 +240,9 @@ class Family(Backend):
             files["finish"] = scripts.finish(portable, self.dialect), scripts.EXECUTABLE
         if not portable.enabled:
             files["down"] = "", scripts.PLAIN
+        if portable.idle and (meta.get("log") or {}).get("to", "none") != "none":
+            # Another logger has the directory of the log.
+            files[_LOG_DOWN] = "", scripts.PLAIN
         log = meta.get("log") or {}
         if log.get("to", "none") != "none":
             owner = self.log_owner()
@@ -367,9 +379,12 @@ class Family(Backend):
 
     def _refresh(self, portable: Portable, changed: set[str]) -> None:
         """Have the logger of a service start anew when its settings have changed. The service does not notice."""
-        if any(path.startswith("log/") for path in changed):
+        told = b"t" if any(path.startswith("log/") for path in changed - {_LOG_DOWN}) else b""
+        if _LOG_DOWN in changed and not portable.idle:
+            told = b"u"
+        if told:
             try:
-                send(f"{self.directory(portable.name)}/log/supervise/control", b"t")
+                send(f"{self.directory(portable.name)}/log/supervise/control", told)
             except NoSupervisor:
                 return
 

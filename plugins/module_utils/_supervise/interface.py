@@ -219,6 +219,11 @@ class Backend(ABC):
         May be called as often as one likes, after any interruption. Raises BackendError.
         """
 
+    def settle(self, name: str) -> None:
+        """Do what `rescan` does, for one service at least. Raises BackendError."""
+        del name
+        self.rescan()
+
     @abstractmethod
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         """Give commands (name, action) in this order; the answer has a message for each name that refused.

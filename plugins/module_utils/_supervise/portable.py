@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from .._definition.names import is_name
+from . import holding
 
 META = "holdfast.json"
 
@@ -19,9 +20,13 @@ _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII).fullmatch
 
 
 class Portable:
-    """One service directory of ours. path: absolute. enabled: whether it is started at boot. meta: its holdfast.json."""
+    """One service directory of ours.
 
-    __slots__ = ("enabled", "entries", "meta", "name", "path")
+    path: absolute. enabled: whether it is started at boot. meta: its holdfast.json. idle: another backend has it, or none,
+    while the backend of the host is switched: it is not started then, nor its logger.
+    """
+
+    __slots__ = ("enabled", "entries", "idle", "meta", "name", "path")
 
     def __init__(self, name: str, path: str, entries: frozenset[str], meta: dict[str, Any]) -> None:
         self.name = name
@@ -29,6 +34,7 @@ class Portable:
         self.entries = entries
         self.meta = meta
         self.enabled = "down" not in entries
+        self.idle = False
 
     @property
     def identity(self) -> str:
@@ -52,10 +58,27 @@ def read(scan: str, name: str) -> Portable | None:
     return Portable(name, path, entries, meta) if isinstance(meta, dict) and meta.get("format") == 1 else None
 
 
-def read_all(scan: str) -> dict[str, Portable]:
-    """Read all service directories of ours, by name. Raises OSError when the scan directory cannot be read."""
+def read_all(scan: str, backend: str) -> dict[str, Portable]:
+    """Read all service directories of ours that are there for a backend, by name.
+
+    Raises OSError when the scan directory cannot be read.
+    """
     found = (read(scan, name) for name in sorted(os.listdir(scan)) if is_name(name))
-    return {one.name: one for one in found if one is not None}
+    services = {one.name: one for one in found if one is not None}
+    return {name: one for name, one in services.items() if _is_there(one, scan, backend)}
+
+
+def read_for(scan: str, name: str, backend: str) -> Portable | None:
+    """Read one, as `read_all` does."""
+    one = read(scan, name)
+    return one if one is not None and _is_there(one, scan, backend) else None
+
+
+def _is_there(one: Portable, scan: str, backend: str) -> bool:
+    standing = holding.standing(scan, one.name, backend)
+    one.idle = standing != holding.MINE
+    one.enabled = one.enabled and not one.idle
+    return standing != holding.ABSENT
 
 
 def word(text: str) -> str:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from . import holding
 from ._supervisord import program
 from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
 from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, Fault, Rpc
@@ -37,6 +38,7 @@ PAUSE = 0.05
 FEW = 5
 #: Supervisor looks after what has ended once a second.
 TURN = 5.0
+_ELSEWHERE = (holding.PREPARED, holding.ABSENT)
 _SIGNALS = {"pause": "STOP", "continue": "CONT"}
 _SIGNALS.update(
     {name: name.upper() for name in ("hup", "int", "quit", "kill", "usr1", "usr2", "alrm", "term", "winch")}
@@ -97,7 +99,7 @@ class Supervisord(Backend):
     def snapshot(self) -> Snapshot:
         """Ask for everything, once."""
         holder = lock_holder(f"{self.scan}/.holdfast/lock")
-        if holder is not None:
+        if holder is not None and not holding.switching(self.scan):
             raise Unanswered(
                 f"process {holder} holds {self.scan}/.holdfast/lock: the embedded supervisor runs these services; "
                 "stop it first, or switch the backend"
@@ -215,7 +217,9 @@ class Supervisord(Backend):
     def _directories(self) -> dict[str, tuple[dict[str, Any], str]]:
         found = {}
         for name in sorted(os.listdir(self.scan)):
-            text = None if name.startswith(".") else _read(f"{self.scan}/{name}/holdfast.json")
+            if name.startswith(".") or holding.standing(self.scan, name, self.name) in _ELSEWHERE:
+                continue
+            text = _read(f"{self.scan}/{name}/holdfast.json")
             try:
                 meta = json.loads(text or "null")
             except ValueError:
@@ -225,7 +229,9 @@ class Supervisord(Backend):
         return found
 
     def _is_down(self, name: str) -> bool:
-        return os.path.lexists(f"{self.scan}/{name}/down")
+        return os.path.lexists(f"{self.scan}/{name}/down") or (
+            holding.standing(self.scan, name, self.name) != holding.MINE
+        )
 
     def _text(self, name: str, meta: Mapping[str, Any], identity: str) -> str:
         return program.program(meta, identity, not self._is_down(name), self.place)

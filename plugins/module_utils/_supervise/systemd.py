@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from . import holding
 from ._systemd import files, state
 from ._systemd.manager import Manager
 from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, Place, unit_name
@@ -28,6 +29,7 @@ from .labels import obstacle as label_obstacle
 #: Where an administrator's units are; a package's would be below /usr.
 UNITS = "/etc/systemd/system"
 ONCE = "holdfast-once.conf"
+_ELSEWHERE = (holding.PREPARED, holding.ABSENT)
 #: Seconds between two looks at what is not decided yet.
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 _SIGNALS = frozenset(("hup", "int", "quit", "kill", "usr1", "usr2", "alrm", "term", "winch"))
@@ -78,7 +80,7 @@ class Systemd(Backend):
         settings = files.read_settings(self.scan)
         self._manager.require()
         holder = lock_holder(f"{self.scan}/.holdfast/lock")
-        if holder is not None:
+        if holder is not None and not holding.switching(self.scan):
             raise Unanswered(
                 f"process {holder} holds {self.scan}/.holdfast/lock: the embedded supervisor runs these services; "
                 "stop it first, or switch the backend"
@@ -246,7 +248,7 @@ class Systemd(Backend):
         """Give holdfast.json and identity of each service directory of ours."""
         found = {}
         for name in sorted(os.listdir(self.scan)):
-            if name.startswith("."):
+            if name.startswith(".") or holding.standing(self.scan, name, self.name) in _ELSEWHERE:
                 continue
             try:
                 with open(f"{self.scan}/{name}/holdfast.json", encoding="utf-8") as file:
@@ -284,7 +286,9 @@ class Systemd(Backend):
         return unit_name(name, "timer" if meta.get("type") == "periodic" else "service")
 
     def _is_down(self, name: str) -> bool:
-        return os.path.lexists(f"{self.scan}/{name}/down")
+        return os.path.lexists(f"{self.scan}/{name}/down") or (
+            holding.standing(self.scan, name, self.name) != holding.MINE
+        )
 
     def _is_stale(self, ours: files.Units, name: str, wanted: Mapping[str, str], present: Mapping[str, str]) -> bool:
         meta = self._known[name][0]

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 
+from .. import holding
 from . import files, identity, logs, record, recovery, service, spawn
 from .children import EXITED, Children
 from .loop import Loop
@@ -61,6 +62,7 @@ class Host:
         self._step_due = False
         self._rescan_due = False
         self._folder = -1
+        self._switching = scan is not None and holding.switching(scan)
         self._vanishing: set[str] = set()
         self._lost: set[str] = set()
 
@@ -155,16 +157,29 @@ class Host:
     def _names(self) -> list[str]:
         if self.scan is None:
             return []
+        self._switching = holding.switching(self.scan)
         try:
             return sorted(
                 name
                 for name in os.listdir(self.scan)
                 if not name.startswith(".")
+                and self._is_there(name)
                 and (name in self.services or ("\n" not in name and os.path.isdir(f"{self.scan}/{name}")))
             )
         except OSError as error:
             self.complain(f"{self.scan}: {error.strerror}")
             return [name for name in self.services if "/" not in name]
+
+    def standing(self, name: str) -> str:
+        """Say what a service is to us while the backend of the host is switched; holding.MINE on other days."""
+        if self.scan is None or not self._switching:
+            return holding.MINE
+        return holding.standing(self.scan, name.partition("/")[0], "embedded")
+
+    def _is_there(self, name: str) -> bool:
+        """Say whether another backend has not got the service. One on its way counts where it was."""
+        standing = self.standing(name)
+        return standing == holding.MINE or (standing == holding.IDLE and name in self.services)
 
     def _attach(self, name: str) -> Service | None:
         try:
@@ -197,7 +212,7 @@ class Host:
     def _vanished(self, name: str) -> None:
         self._vanishing.discard(name)
         one = self.services.get(name)
-        if one is None or os.path.isdir(one.directory):
+        if one is None or (os.path.isdir(one.directory) and self._is_there(name)):
             return
         self._lost.add(name)
         one.removing = True
@@ -207,7 +222,7 @@ class Host:
         """Hear that a service which is to go (or all are) has come to rest."""
         if one.running_now or one.gone:
             return
-        there = os.path.isdir(one.directory)
+        there = os.path.isdir(one.directory) and (one.parent is not None or self._is_there(one.name))
         if one.leaving or (one.removing and not there):
             self._drop(one)
         elif one.name in self._lost and there and not self.stopping:

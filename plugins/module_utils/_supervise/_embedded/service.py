@@ -34,6 +34,7 @@ from signal import (
 )
 
 from ..._process_state.apply import needed
+from .. import holding
 from . import endpoint, files, identity, journal, record, settings, signals, spawn, status
 from .children import EXITED, KINDS, UNKNOWN, Exit
 from .readiness import Health, Readiness
@@ -219,8 +220,8 @@ class Service:
 
     @property
     def enabled(self) -> bool:
-        """Say whether the service is normally up: no `down` file."""
-        return not os.path.lexists(self.directory + "/down")
+        """Say whether the service is normally up: no `down` file, and no other backend that has it."""
+        return not os.path.lexists(self.directory + "/down") and self.host.standing(self.name) == holding.MINE
 
     # -- commands --------------------------------------------------------------------------------------------------
 

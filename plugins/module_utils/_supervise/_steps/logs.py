@@ -17,6 +17,7 @@ import pwd
 import signal
 import socket
 
+from .. import holding
 from .._embedded import files
 from .steps import OK, StepError, definition
 
@@ -85,6 +86,8 @@ def _logs(scan: str) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     for name in sorted(os.listdir(scan)):
         if name.startswith(".") or not os.path.exists(f"{scan}/{name}/holdfast.json"):
+            continue
+        if holding.standing(scan, name, "systemd") in (holding.PREPARED, holding.ABSENT):
             continue
         try:
             log = definition(f"{scan}/{name}").get("log") or {}
