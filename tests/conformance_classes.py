@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from conforming import EmbeddedHost, EncoreLayoutHost, Supervised
 from conforming_family import DaemontoolsHost, EncoreHost, RunitHost, S6Host
+from conforming_openrc import OpenRcHost
 from conforming_supervisord import SupervisordHost
 from conforming_systemd import SystemdHost
 
@@ -20,4 +21,5 @@ CLASSES: tuple[type[Supervised], ...] = (
     EncoreHost,
     SystemdHost,
     SupervisordHost,
+    OpenRcHost,
 )

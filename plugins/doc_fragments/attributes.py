@@ -73,6 +73,7 @@ options:
       - runit
       - daemontools
       - daemontools_encore
+      - openrc
 """
 
     # Which store of leases is meant.

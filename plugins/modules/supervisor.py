@@ -52,10 +52,11 @@ options:
         configuration and a socket of its own.
       - V(s6), V(runit), V(daemontools) and V(daemontools_encore) are suites whose programs must be installed. Each gets a scan
         directory of its own below O(scan_directory); what the distribution's packages scan is not touched.
+      - V(openrc) needs OpenRC as the init. Each service gets an init script; below them is the supervisor of V(embedded).
       - If another one supervises the scan directory, its services move to this one, one at a time and never two copies of one; then
         the other is removed. A run that was interrupted is finished by the next one.
     type: str
-    choices: [embedded, systemd, supervisord, s6, runit, daemontools, daemontools_encore]
+    choices: [embedded, openrc, systemd, supervisord, s6, runit, daemontools, daemontools_encore]
     default: embedded
   prefix:
     description:
@@ -214,6 +215,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.dire
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.embedded_root import EmbeddedRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.interpreter import Runner
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.openrc_root import OpenRcRoot
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.roots import Root
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.suite_root import SUITES
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.supervisord_root import SupervisordRoot
@@ -223,7 +225,9 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.talk
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import holding
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import BackendError
 
-ROOTS: dict[str, type[Root]] = {root.name: root for root in (EmbeddedRoot, SystemdRoot, SupervisordRoot, *SUITES)}
+ROOTS: dict[str, type[Root]] = {
+    root.name: root for root in (EmbeddedRoot, OpenRcRoot, SystemdRoot, SupervisordRoot, *SUITES)
+}
 
 
 def supervisor(options: dict[str, Any], state: str, backend: str, run: Runner, check_mode: bool) -> dict[str, Any]:
@@ -239,8 +243,14 @@ def supervisor(options: dict[str, Any], state: str, backend: str, run: Runner, c
             "backend would be left"
         )
     if isinstance(root, EmbeddedRoot):
-        act = {"started": control.started, "stopped": control.stopped, "absent": control.absent}[state]
-        return {**act(root.host, check_mode), "switched": {}}
+        scripts = OpenRcRoot.beside(options, run)
+        if backend == "embedded" and isinstance(scripts, OpenRcRoot) and scripts.left() and not check_mode:
+            # The same supervisor goes on, without OpenRC's scripts.
+            scripts.remove_scripts()
+        if state == "stopped":
+            return {**control.stopped(root.host, check_mode), "switched": {}}
+        act = root.started if state == "started" else root.absent
+        return {**act(check_mode), "switched": {}}
     of_root = {"started": roots.started, "stopped": roots.stopped, "absent": roots.absent}[state]
     return {**of_root(root, check_mode), "switched": {}}
 

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from .._supervise import portable
+from .._supervise._openrc import FOLDER
 from . import control
 from .host import Failed
 from .initscripts import NAME
@@ -21,7 +22,10 @@ class EmbeddedRoot(Root):
 
     name = "embedded"
     # In this order, as the role has them: what needs another comes after it.
-    units = ("holdfast-groups.service", "holdfast.service", "holdfast-services.service")
+    units: ClassVar[tuple[str, ...]] = ("holdfast-groups.service", "holdfast.service", "holdfast-services.service")
+
+    #: Who has the services on its marks while a backend is switched: one supervisor, whoever tells it what to do.
+    engine: ClassVar[str] = "embedded"
 
     @classmethod
     def script(cls) -> str:
@@ -77,6 +81,18 @@ class EmbeddedRoot(Root):
             for name in sorted(os.listdir(scan))
             if not name.startswith(".") and os.path.exists(f"{scan}/{name}/run") and portable.read(scan, name) is None
         ]
+
+    def left(self) -> bool:
+        """Tell whether anything is left that is not the backend openrc's."""
+        return not os.path.isdir(os.path.join(self.wanted.scan_directory, FOLDER)) and super().left()
+
+    def started(self, check_mode: bool) -> dict[str, Any]:
+        """Have the supervisor run. Give the module's result. Raises what `control.started` raises."""
+        return control.started(self.host, check_mode)
+
+    def absent(self, check_mode: bool) -> dict[str, Any]:
+        """Stop everything and remove it. Give the module's result."""
+        return control.absent(self.host, check_mode)
 
     def boot(self) -> str:
         """Say what starts it."""

@@ -32,6 +32,8 @@ class Root(ABC):
     #: Whether a task of the role installs what it needs, which check mode cannot see.
     installed_before: ClassVar[bool] = False
 
+    #: What has the services, by the marks of a switch; the name of the backend where none is said.
+    engine: ClassVar[str] = ""
     #: The units that the role writes for it.
     units: ClassVar[tuple[str, ...]] = ()
 

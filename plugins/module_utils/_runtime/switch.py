@@ -24,7 +24,7 @@ from .._supervise.backends import BACKENDS, unsupported
 from .._supervise.holding import DOWN, NOBODY, READY, UP, Mark
 from .._supervise.interface import Backend, NotRunning, Service, Verdict, needed
 from .._supervise.remains import Remains, boot_id
-from . import control, logs_of, roots
+from . import logs_of, roots
 from .embedded_root import EmbeddedRoot
 from .host import Failed
 from .roots import Root
@@ -47,7 +47,7 @@ class Side:
     """One of the supervisors: what runs it, and how its services are steered."""
 
     def __init__(self, root: Root) -> None:
-        self.name = root.name
+        self.name = root.engine or root.name
         self.root = root
         self.backend: Backend = BACKENDS[root.name](root.wanted.scan_directory)
 
@@ -102,7 +102,7 @@ def make(target: Root, others: list[Root]) -> Plan:
     """Look at the host. Changes nothing. Raises BackendError, UnitError, OSError."""
     scan = target.wanted.scan_directory
     plan = Plan(scan, Side(target))
-    plan.sides = [Side(root) for root in others if root.name != target.name and root.left()]
+    plan.sides = [side for side in map(Side, others) if side.name != plan.target.name and side.root.left()]
     if not plan.needed or not os.path.isdir(scan):
         return plan
     found = {side.name: side.services() for side in plan.sides}
@@ -112,12 +112,14 @@ def make(target: Root, others: list[Root]) -> Plan:
         running = [side for side in holders if found[side.name][name].pid]
         source = next(iter(running or holders), None)
         mark = holding.read(scan, name)
-        if not running and (_has_moved(mark, target.name, there.get(name)) if mark is not None else not plan.sides):
+        if not running and (
+            _has_moved(mark, plan.target.name, there.get(name)) if mark is not None else not plan.sides
+        ):
             continue
         service = found[source.name][name] if source is not None else None
         holder = source.name if source else mark.holder if mark else plan.sides[0].name if plan.sides else NOBODY
         want = mark.want if mark is not None else _want(service, one)
-        plan.moves.append(Move(name, one.meta, Mark(holder, want, target.name), source, service))
+        plan.moves.append(Move(name, one.meta, Mark(holder, want, plan.target.name), source, service))
         plan.problems += _problems(plan, plan.moves[-1])
     _order(plan.moves)
     metas = {move.name: move.meta for move in plan.moves}
@@ -154,7 +156,7 @@ def run(plan: Plan, check_mode: bool) -> dict[str, Any]:
 
 def _started(root: Root) -> dict[str, Any]:
     if isinstance(root, EmbeddedRoot):
-        return control.started(root.host, check_mode=False)
+        return root.started(check_mode=False)
     return roots.started(root, check_mode=False, switching=True)
 
 

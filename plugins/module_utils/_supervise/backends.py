@@ -10,13 +10,14 @@ from .daemontools import Daemontools
 from .daemontools_encore import DaemontoolsEncore
 from .embedded import Embedded
 from .interface import Backend, Unsupported
+from .openrc import OpenRc
 from .runit import Runit
 from .s6 import S6
 from .supervisord import Supervisord
 from .systemd import Systemd
 
 BACKENDS: dict[str, type[Backend]] = {
-    one.name: one for one in (Embedded, S6, Runit, Daemontools, DaemontoolsEncore, Systemd, Supervisord)
+    one.name: one for one in (Embedded, S6, Runit, Daemontools, DaemontoolsEncore, Systemd, Supervisord, OpenRc)
 }
 #: Not a backend: whichever is there.
 AUTO = "auto"

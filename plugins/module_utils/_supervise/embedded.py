@@ -54,8 +54,11 @@ class Embedded(Backend):
 
     @classmethod
     def present(cls, scan: str) -> bool:
-        """Tell whether anybody holds the supervisor's lock."""
-        return lock_holder(os.path.join(scan, ".holdfast", "lock")) is not None
+        """Tell whether anybody holds the supervisor's lock, and not for the backend openrc."""
+        return (
+            not os.path.exists(os.path.join(scan, ".openrc"))
+            and lock_holder(os.path.join(scan, ".holdfast", "lock")) is not None
+        )
 
     def snapshot(self) -> Snapshot:
         """Ask for everything, once."""

@@ -19,6 +19,8 @@ _NAMES = (
     "control",
     "status",
     "status.new",
+    "pid",
+    "pid.new",
     "record",
     "journal",
     "journal.new",
@@ -89,6 +91,13 @@ class Endpoint:
         except OSError:
             return
         self._written = data
+
+    def write_pid(self, pid: int) -> None:
+        """Publish the process as text, nothing for 0, as runsv does. An error is swallowed, as above."""
+        try:
+            files.replace(self.path + "/pid", f"{pid}\n".encode() if pid else b"")
+        except OSError:
+            return
 
     def has_status(self) -> bool:
         """Say whether a status was published in an earlier life."""

@@ -50,6 +50,7 @@ class Host:
         self.exit_code = 0
         self.exit_with: str | None = None
         self.groups_unit: str | None = None
+        self.openrc = False
         self.reexec_lock = -1
         self.services: dict[str, Service] = {}
         self.needed_by: dict[str, set[str]] = {}

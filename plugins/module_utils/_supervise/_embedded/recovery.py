@@ -27,7 +27,7 @@ def recover(one: Service, left: record.Record | None, marked: dict[bytes, int]) 
     if not one.load():
         one.note("cannot load", one.reason)
     if left is None or (left.boot, left.namespace) != (one.host.boot, one.host.namespace):
-        if one.enabled:
+        if one.enabled and not one.host.openrc:
             one.up()
         else:
             one.rest("")

@@ -890,6 +890,8 @@ class Service:
         self.endpoint.write_status(
             self.since, self.pid, self.want, _STATUS.get(self.state, status.DOWN), self.paused, terminated
         )
+        if self.host.openrc and self.parent is None:
+            self.endpoint.write_pid(self.pid if self.state in (UP, READY, STOPPING) else 0)
         self.host.changed(self)
 
     def _record(self, phase: int) -> None:

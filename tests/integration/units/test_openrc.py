@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host that OpenRC runs: services by `rc-service`, after a power cut, moved to a suite and back, removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hosted
+import pytest
+from waiting import wait_until
+
+SLEEP = ["/bin/sleep", "100000"]
+SERVICES = {
+    "web": {"command": SLEEP},
+    "db": {"command": SLEEP},
+    "off": {"command": SLEEP, "state": "stopped"},
+    "bad": {"command": ["/bin/false"], "state": "stopped"},
+}
+
+
+@pytest.fixture
+def machine() -> Iterator[hosted.Machine]:
+    reason = hosted.Machine.missing()
+    if reason:
+        pytest.skip(reason)
+    one = hosted.Machine("openrc")
+    yield one
+    one.down()
+
+
+def play(machine: hosted.Machine, folder: Path, playbook: str, backend: str) -> str:
+    """Run a playbook of the collection on the host, which must succeed; what it said."""
+    inventory = folder / "hosts.yml"
+    inventory.write_text(machine.tool("inventory"))
+    variables = {"services_definitions": SERVICES, "supervisor_backend": backend}
+    if backend == "s6":
+        # The hosts have it, and no way to a package manager's servers.
+        variables["supervisor_prefix"] = "/usr/bin"
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            f"--inventory={inventory}",
+            f"--extra-vars={json.dumps(variables)}",
+            f"holdfast.supervision.{playbook}",
+        ],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(hosted.CHECKOUT),
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def states(machine: hosted.Machine) -> dict[str, str]:
+    """What rc-status says of all that is ours."""
+    lines = machine.do("rc-status", "--nocolor", "-s").splitlines()
+    words = [line.replace("[", " ").replace("]", " ").split() for line in lines]
+    return {one[0].removeprefix("holdfast."): one[1] for one in words if one and one[0].startswith("holdfast.")}
+
+
+def code(machine: hosted.Machine, *command: str) -> int:
+    return int(machine.do("sh", "-c", '"$@" >/dev/null 2>&1; echo $?', "sh", *command))
+
+
+def services(machine: hosted.Machine) -> dict[str, Any]:
+    found = json.loads(machine.do("holdfast", "status", "--json"))["services"]
+    return {one["name"]: one for one in found}
+
+
+def test_openrc_starts_and_stops_services_and_tells_the_truth(machine: hosted.Machine, tmp_path: Path) -> None:
+    before = machine.do("sh", "-c", "ls /etc/init.d /etc/runlevels/*")
+    play(machine, tmp_path, "site", "openrc")
+    assert states(machine) == {"web": "started", "db": "started", "off": "stopped", "bad": "stopped"}
+    assert "changed=0 " in play(machine, tmp_path, "site", "openrc")
+
+    # Whoever gives the command, both know.
+    assert code(machine, "rc-service", "holdfast.web", "stop") == 0
+    assert (states(machine)["web"], services(machine)["web"]["state"]) == ("stopped", "down")
+    assert code(machine, "rc-service", "holdfast.web", "start") == 0
+    assert (states(machine)["web"], services(machine)["web"]["state"]) == ("started", "ready")
+    assert code(machine, "rc-service", "holdfast.bad", "start") == 1
+    assert code(machine, "rc-service", "holdfast.bad", "stop") == 0 or states(machine)["bad"] == "stopped"
+    pid = services(machine)["db"]["pid"]
+    machine.do("kill", "-9", str(pid))
+    wait_until(lambda: services(machine)["db"]["ready"] and services(machine)["db"]["pid"] != pid, 30)
+    assert code(machine, "rc-service", "holdfast.db", "status") == 0
+    assert states(machine)["db"] == "started"
+
+    machine.power_cycle()
+    wait_until(lambda: states(machine).get("db") == "started" and states(machine)["web"] == "started", 60)
+    assert states(machine)["off"] == "stopped"
+    assert {name for name, one in services(machine).items() if one["ready"]} == {"web", "db"}
+
+    # To a suite, which OpenRC starts at boot too.
+    play(machine, tmp_path, "site", "s6")
+    assert states(machine) == {}
+    machine.power_cycle()
+    up = "s6-svstat -o up /etc/holdfast/services/.s6/$1 2>/dev/null || true"
+    wait_until(lambda: machine.do("sh", "-c", up, "sh", "web").strip() == "true", 60)
+    assert machine.do("sh", "-c", up, "sh", "off").strip() == "false"
+
+    play(machine, tmp_path, "remove", "s6")
+    assert machine.do("sh", "-c", "ls /etc/init.d /etc/runlevels/*") == before
+    assert "holdfast" not in machine.do("ps", "-eo", "args")
