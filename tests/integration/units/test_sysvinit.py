@@ -17,7 +17,12 @@ import hosted
 import pytest
 from waiting import wait_until
 
-SERVICES = {"web": {"command": ["/bin/sleep", "100000"], "needs": ["db"]}, "db": {"command": ["/bin/sleep", "100000"]}}
+SERVICES = {
+    "web": {"command": ["/bin/sleep", "100000"], "needs": ["db"]},
+    "db": {"command": ["/bin/sleep", "100000"]},
+    # Not among those that are ready, neither now nor after a power cut.
+    "off": {"command": ["/bin/sleep", "100000"], "state": "stopped"},
+}
 
 
 @pytest.fixture
