@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import switch
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.host import Wanted
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import holding
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import holding, remains
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
     Backend,
     NotRunning,
@@ -139,6 +139,7 @@ class FakeRoot:
     """Has what `switch` uses of a root."""
 
     installed_before = True
+    engine = ""
 
     def __init__(self, world: World, name: str) -> None:
         self.name = name
@@ -187,6 +188,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(switch, "BACKENDS", {"one": OneFake, "two": TwoFake})
     monkeypatch.setattr(switch, "PATIENCE", 0.0)
     monkeypatch.setattr("os.fsync", lambda _file: None)
+    # There are no processes in this world.
+    monkeypatch.setattr(remains, "_table", dict)
     for function in ("write", "begin", "end"):
         monkeypatch.setattr(holding, function, stepping(made, getattr(holding, function)))
     made.installed.add("one")
