@@ -177,7 +177,7 @@ class SuiteRoot(Root):
         """Remove both. Directories in it that are not ours stay, and it with them."""
         if self.host.systemd is not None and self.host.systemd.installed():
             self.host.systemd.remove()
-        for name in ours(self.folder):
+        for name in ours(self.folder) | self._unfinished():
             shutil.rmtree(os.path.join(self.folder, name))
         for name in (LOGGER, ".s6-svscan"):
             shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
@@ -222,6 +222,18 @@ class SuiteRoot(Root):
         if self.host.systemd is not None:
             return f"systemd starts {self.backend.scanner} at boot, and that the services"
         return self.host.boot()
+
+    def _unfinished(self) -> set[str]:
+        """Give the directories of services that an interrupted run had just begun to make, before their mark."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return set()
+        return {
+            name
+            for name in names
+            if name[0] == "." and name.endswith(".new") and os.path.isdir(f"{self.folder}/{name}")
+        }
 
     def _foreign(self) -> list[str]:
         """Give the services in the suite's directory that somebody else has put there."""
