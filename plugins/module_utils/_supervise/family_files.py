@@ -114,13 +114,30 @@ def supervised(directory: str, form: str) -> bool:
     """Tell whether a supervisor runs for a service directory; its other files are valid then."""
     fifo = "control" if form == "s6" else "ok"
     try:
-        if form == "s6":
-            # It has no `ok`, and makes its status after the control FIFO.
-            os.stat(f"{directory}/supervise/status")
         os.close(os.open(f"{directory}/supervise/{fifo}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        # It has no `ok`, and writes its status after it has opened the control FIFO.
+        return form != "s6" or _written_by_its_supervisor(directory)
     except OSError:
         return False
-    return True
+
+
+def _written_by_its_supervisor(directory: str) -> bool:
+    """Tell a status of the s6-supervise that runs now from the one that a killed predecessor has left.
+
+    A process in the latter may well live on, but as an orphan. Raises OSError when there is no status at all.
+    """
+    with open(f"{directory}/supervise/status", "rb", buffering=0) as file:
+        status = _parse_s6(file.read(64))
+    if status is None or not status.pid:
+        return True
+    try:
+        with open(f"/proc/{status.pid}/stat", "rb", buffering=0) as file:
+            parent = int(file.read(512).rpartition(b") ")[2].split()[1])
+        with open(f"/proc/{parent}/comm", "rb", buffering=0) as file:
+            return file.read(32) == b"s6-supervise\n"
+    except OSError:
+        # Its end is noticed by its supervisor, if not yet: nothing that is said of it can mislead for long.
+        return True
 
 
 def send(fifo: str, commands: bytes) -> None:
