@@ -174,7 +174,7 @@ def test_a_job_whose_keeper_died_with_the_helper_is_lost_too(helper: HelperProce
     helper.kill()
     procs.kill(keeper_of(helper))
     helper.start()
-    assert helper.client().job(ID)["state"] == "lost"
+    assert helper.client().job(ID, wait=True)["state"] == "lost"
     procs.until_dead(pid)
     assert [one["outcome"] for one in helper.audit() if one["audit"] == "job"] == ["accepted", "adopted", "lost"]
 
