@@ -69,6 +69,15 @@ supervisor:
       description: The process that writes the logs.
       type: int
       returned: always
+hooks:
+  description:
+    - The hooks around the start of the supervisor. They are those of C(hooks.d) beside the scan directory.
+    - The keys are V(before_daemon_start) and V(after_daemon_start), each with its hooks in the order in which they run.
+  returned: always
+  type: dict
+  sample:
+    before_daemon_start: [{path: /etc/holdfast/hooks.d/before_daemon_start/10-route, problem: "", sha256: 9f86d081884c7d65}]
+    after_daemon_start: []
 services:
   description: One record for each service.
   returned: always
@@ -102,6 +111,14 @@ services:
     enabled:
       description: Whether the service is started together with its supervisor.
       type: bool
+      returned: always
+    hooks:
+      description:
+        - The hooks around its start and its stop; null when its definition asks for none.
+        - The keys are V(before_start), V(after_start), V(before_stop) and V(after_stop). Each has its hooks in the order in which they
+          run, with C(path), C(sha256) (empty if the file cannot be read) and C(problem), which says why it is refused and is empty
+          otherwise.
+      type: dict
       returned: always
     log_directory:
       description: Where its log files are; null if it has none.

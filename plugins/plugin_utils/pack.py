@@ -15,6 +15,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime impo
 PACKAGES = (
     "_command",
     "_helper",
+    "_hooks",
     "_jobs",
     "_lease",
     "_process_state",

@@ -37,6 +37,10 @@ def main(arguments: list[str]) -> int:
         from .._lease._guard import daemon as guard
 
         return guard.main(arguments[1:])
+    if verb == "hooks":
+        from .._hooks import daemon as around
+
+        return around.main(arguments[1:])
     if verb in ("hold", "register"):
         from .._lease._guard import hold
 

@@ -19,7 +19,7 @@ import signal
 import sys
 
 from . import capabilities, function, passing, paths, seccomp
-from .operations import untrusted
+from .trust import untrusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,10 +26,11 @@ from .._jobs import store
 from .._supervise._embedded import children, files, loop, spawn
 from . import audit, down, journal, operations, pool, schema, seccomp, services
 from .limits import Limit
-from .operations import Operation, untrusted
+from .operations import Operation
 from .resources import Declared
 from .server import Api
 from .services import Services
+from .trust import untrusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import stat
 
 from . import generated, limits, schema, seccomp
 from .capabilities import NUMBERS
@@ -308,22 +307,3 @@ def _overflow() -> dict[str, int]:
         except OSError:
             found[kind] = 65534
     return found
-
-
-def untrusted(path: str) -> str:
-    """Say why root should not run, or heed, the file *path*; "" if he may. Every folder on the way counts."""
-    real = os.path.realpath(path)
-    while True:
-        try:
-            found = os.stat(real)
-        except OSError as error:
-            return f"{path}: {error.strerror}"
-        if found.st_uid not in (0, os.geteuid()):
-            return f"{path}: {real} belongs to uid {found.st_uid}, who may change it"
-        # In a folder like /tmp nobody can take away what is not his.
-        shared = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        if found.st_mode & 0o022 and not shared:
-            return f"{path}: others may write to {real}"
-        if real == "/":
-            return ""
-        real = os.path.dirname(real)

@@ -17,7 +17,7 @@ import os
 from .._lease import handle
 from .._lease.trees import NAMESPACE
 from .._supervise._embedded import identity
-from .operations import untrusted
+from .trust import untrusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

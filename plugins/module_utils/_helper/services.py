@@ -18,7 +18,7 @@ import select
 import socket
 
 from .._supervise._embedded import identity, record
-from .operations import untrusted
+from .trust import untrusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._definition.names import is_name
+from .._hooks.hooks import DAEMON_POINTS, POINTS, describe, directory_of
 from .._supervise.backends import choose
 from .._supervise.interface import Backend, BackendError, Service, Snapshot
 from .directories import Actual
@@ -50,6 +51,7 @@ def information(names: list[str] | None, scan_path: str, backend: Backend) -> di
             scan.close()
     return {
         "changed": False,
+        "hooks": describe(directory_of(scan_path), DAEMON_POINTS),
         "services": records,
         "supervisor": None if snapshot is None else snapshot.supervisor,
         "warnings": warnings,
@@ -77,6 +79,7 @@ def _record(name: str, actual: Actual, status: Service | None) -> dict[str, Any]
         "definition": meta or None,
         "identity": actual.identity if meta else None,
         "enabled": actual.kind != "absent" and "down" not in actual.entries,
+        "hooks": _hooks(meta),
         "log_directory": log.get("directory") if log and log.get("to") == "directory" else None,
         "state": "absent" if actual.kind == "absent" else "unknown",
         "pid": None,
@@ -101,3 +104,11 @@ def _record(name: str, actual: Actual, status: Service | None) -> dict[str, Any]
             restart_needed=bool(meta) and status.definition is not None and status.definition != actual.identity,
         )
     return record
+
+
+def _hooks(meta: dict[str, Any]) -> dict[str, Any] | None:
+    """Give the hooks around a service, by point; None if its definition asks for none."""
+    lease = meta.get("lease")
+    settings = lease.get("hooks") if isinstance(lease, dict) else None
+    directory = settings.get("directory") if isinstance(settings, dict) else None
+    return describe(directory, POINTS) if isinstance(directory, str) else None

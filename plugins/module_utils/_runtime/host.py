@@ -192,7 +192,9 @@ class Host:
     def said(self) -> str:
         """Give the last words of the supervisor, to be added to a message."""
         if self.systemd is not None and self.systemd.main == UNIT:
-            return f"; see journalctl -u {UNIT}"
+            # The supervisor's own, or the one of a suite.
+            unit = UNIT if UNIT in self.systemd.texts else next(iter(self.systemd.texts), UNIT)
+            return f"; see journalctl -u {unit}"
         try:
             with open(os.path.join(self.wanted.run_directory, LOG), "rb") as file:
                 file.seek(max(os.fstat(file.fileno()).st_size - 2000, 0))

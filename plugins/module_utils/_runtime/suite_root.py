@@ -25,7 +25,7 @@ from .._supervise.family_directories import ours
 from .._supervise.family_files import supervised
 from .._supervise.runit import Runit
 from .._supervise.s6 import S6
-from . import detached
+from . import beginning, detached
 from .files import TEMPORARY, read_text, write_text
 from .host import LOG, Failed
 from .roots import Root
@@ -95,8 +95,10 @@ class SuiteRoot(Root):
             steps.append((f"make {self.folder}", "", "directory, mode 0755\n"))
         if self._logger_differs():
             steps.append((f"make {self.folder}/{LOGGER}", "", f"owner {self.wanted.log_user or 'as deployed'}\n"))
-        if read_text(os.path.join(self.folder, STOP)) != STOP_SCRIPT:
-            steps.append((f"write {self.folder}/{STOP}", "", STOP_SCRIPT))
+        for name, text in self._scripts().items():
+            before = read_text(os.path.join(self.folder, name))
+            if before != text:
+                steps.append((f"write {self.folder}/{name}", before or "", text))
         systemd = self.host.systemd
         if systemd is not None:
             steps += [
@@ -117,7 +119,8 @@ class SuiteRoot(Root):
             os.makedirs(logger, 0o755, exist_ok=True)
             uid, gid = self._log_owner()
             os.chown(logger, uid, gid)
-        write_text(os.path.join(self.folder, STOP), STOP_SCRIPT, 0o755)
+        for name, text in self._scripts().items():
+            write_text(os.path.join(self.folder, name), text, 0o755)
         systemd = self.host.systemd
         if systemd is not None:
             if systemd.differing():
@@ -131,11 +134,14 @@ class SuiteRoot(Root):
                 os.kill(pid, signal.SIGKILL)
             systemd.start()
         elif not pid:
-            detached.start(self._command(), os.path.join(self.wanted.run_directory, LOG))
+            begin = [os.path.join(self.folder, beginning.NAME)]
+            detached.start(begin + self._command(), os.path.join(self.wanted.run_directory, LOG))
         deadline = time.monotonic() + self.wanted.timeout
         while self.running() is None:
             if time.monotonic() >= deadline:
-                raise Failed(f"{self.backend.scanner} does not run {self.wanted.timeout:g} s after its start")
+                raise Failed(
+                    f"{self.backend.scanner} does not run {self.wanted.timeout:g} s after its start{self.host.said()}"
+                )
             time.sleep(0.02)
 
     def running(self) -> dict[str, Any] | None:
@@ -181,7 +187,7 @@ class SuiteRoot(Root):
             shutil.rmtree(os.path.join(self.folder, name))
         for name in (LOGGER, ".s6-svscan"):
             shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
-        for name in (STOP, ".forced-rescan"):
+        for name in (STOP, beginning.NAME, ".forced-rescan"):
             # The latter is what Debian's runsvdir makes when it is woken.
             if os.path.exists(os.path.join(self.folder, name)):
                 os.unlink(os.path.join(self.folder, name))
@@ -268,6 +274,10 @@ class SuiteRoot(Root):
     def arguments(self) -> list[str]:
         """Give the options of the root process."""
         return []
+
+    def _scripts(self) -> dict[str, str]:
+        """Give the scripts in the suite's directory that are for the init."""
+        return {STOP: STOP_SCRIPT, beginning.NAME: beginning.script(self.host, self.name)}
 
     def _log_owner(self) -> tuple[int, int]:
         if self.wanted.log_user is None:

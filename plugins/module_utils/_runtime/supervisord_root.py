@@ -18,7 +18,7 @@ from .._supervise._supervisord import program
 from .._supervise._supervisord.program import FOLDER, Place
 from .._supervise._supervisord.rpc import Fault, Rpc
 from .._supervise.interface import BackendError, NotRunning
-from . import detached
+from . import beginning, detached
 from .files import MARKER, read_text, write_text
 from .host import LOG, Failed, Host
 from .roots import Root
@@ -89,7 +89,7 @@ class SupervisordRoot(Root):
         deadline = time.monotonic() + self.wanted.timeout
         while self.running() is None:
             if time.monotonic() >= deadline:
-                raise Failed(f"supervisord does not answer {self.wanted.timeout:g} s after its start")
+                raise Failed(f"supervisord does not answer {self.wanted.timeout:g} s after its start{self.host.said()}")
             time.sleep(0.05)
 
     def running(self) -> dict[str, Any] | None:
@@ -141,12 +141,15 @@ class SupervisordRoot(Root):
         return shutil.which("supervisord", path="/usr/local/bin:/usr/bin:/bin")
 
     def _command(self) -> list[str]:
-        return [self._program() or "/usr/bin/supervisord", "-n", "-c", os.path.join(self.folder, program.CONFIGURATION)]
+        begin = os.path.join(self.folder, beginning.NAME)
+        configuration = os.path.join(self.folder, program.CONFIGURATION)
+        return [begin, self._program() or "/usr/bin/supervisord", "-n", "-c", configuration]
 
     def _files(self) -> list[tuple[str, str, int]]:
         return [
             (os.path.join(self.folder, program.CONFIGURATION), program.configuration(self.place), 0o600),
             (os.path.join(self.folder, program.START), program.START_TEXT, 0o755),
+            (os.path.join(self.folder, beginning.NAME), beginning.script(self.host, self.name), 0o755),
         ]
 
     def _unit(self) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..operations import untrusted
+from ..trust import untrusted
 from .program import Failed
 
 TYPE_CHECKING = False

@@ -12,11 +12,11 @@ import signal
 import sys
 import time
 
+from ..._hooks import hooks
 from ..._supervise._embedded import files
 from .. import trees
 from ..drivers import load
 from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, Hole, LeaseError
-from . import hooks
 from .api import Api
 from .guard import UNUSABLE, Guard
 from .keeping import Keeping

@@ -18,8 +18,9 @@ import signal
 import sys
 import time
 
+from ..._hooks import hooks
 from ..._process_state.apply import StateError, apply
-from . import background, hooks
+from . import background
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,7 +200,8 @@ class Init:
         except hooks.BadHook as error:
             self._say(str(error))
             return str(error)
-        environment = hooks.environment(command.name, point, command.hook_state, self._told)
+        own = {"HOLDFAST_SERVICE": command.name}
+        environment = hooks.environment(own, point, command.hook_state, self._told)
         deadline = time.monotonic() + settings["timeout"]
         for path in found:
             if (enough is not None and enough()) or (self._asked and point == hooks.BEFORE_START):
@@ -228,16 +230,10 @@ class Init:
         finally:
             os.close(complaint)
         said = text.decode("utf-8", "replace").strip()
-        if status is not None and os.WIFEXITED(status) and os.WEXITSTATUS(status) == hooks.WELL:
-            if said:
-                self._say(f"hook {path}: {said}")
-            return "", False
-        how, stop = "took too long and was killed", True
-        if status is not None and os.WIFEXITED(status):
-            how, stop = f"exit code {os.WEXITSTATUS(status)}", os.WEXITSTATUS(status) != hooks.FAILED
-        elif status is not None:
-            how = f"signal {os.WTERMSIG(status)}"
-        return f"hook {path} failed ({how})" + (f": {said}" if said else ""), stop
+        failure, stop = hooks.judge(path, status, said)
+        if said and not failure:
+            self._say(f"hook {path}: {said}")
+        return failure, stop
 
     def _make_state(self) -> str:
         """Make the folder that the hooks of one life of the service share; gives why not."""

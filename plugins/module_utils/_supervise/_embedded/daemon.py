@@ -122,6 +122,7 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
     own = scan + "/.holdfast"
     try:
         files.make_directory(own, 0o755)
+        anew = "HOLDFAST_LOCK_FD" not in os.environ
         lock = _lock(own + "/lock")
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -130,6 +131,9 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
         host.groups_unit = options.get("groups")
         host.openrc = "openrc" in options
         spawn.protect()
+        before = _hooks("before_daemon_start", host) if anew else 0
+        if before and os.waitstatus_to_exitcode(os.waitpid(before, 0)[1]) != 0:
+            raise _Fatal(UNUSABLE, f"{scan}: a hook of before_daemon_start keeps it from being started")
         if host.logs is not None:
             host.logs.open()
         files.replace(own + "/version", f"{host.version}\n".encode())
@@ -151,6 +155,9 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
     gc.collect()
     gc.freeze()
     _tell_manager("READY=1")
+    if anew:
+        # Its end is of no interest, and it is reaped as all children are.
+        _hooks("after_daemon_start", host)
     host.loop.run()
     if host.stopping:
         files.remove(own + "/socket")
@@ -204,6 +211,21 @@ def _holder(path: str) -> str:
     except OSError:
         return ""
     return text if text.isdigit() else ""
+
+
+def _hooks(point: str, host: Host) -> int:
+    """Start whoever runs the hooks of *point*, see docs/hooks.md, and give his pid; 0 if there can be none.
+
+    In a process of its own, so that nothing of it stays with the supervisor, which does not wait for those behind.
+    """
+    scan = host.scan or ""
+    if not os.path.isdir(f"{os.path.dirname(scan)}/hooks.d/{point}"):
+        return 0
+    start = spawn.Start(sys.executable, "/", spawn.base_environment())
+    backend = "openrc" if host.openrc else "embedded"
+    start.arguments = [sys.executable, "-I", "-S", sys.argv[0], "hooks", point, backend, scan]
+    pid, _complaint = spawn.spawn(start)
+    return pid
 
 
 def _version() -> str:

@@ -51,4 +51,5 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
 
 def test_a_bare_host(tmp_path: Path) -> None:
     result = information(None, str(tmp_path / "none"), FakeBackend(running=False))
-    assert result == {"changed": False, "services": [], "supervisor": None, "warnings": []}
+    hooks = {"before_daemon_start": [], "after_daemon_start": []}
+    assert result == {"changed": False, "hooks": hooks, "services": [], "supervisor": None, "warnings": []}
