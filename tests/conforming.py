@@ -152,6 +152,10 @@ class Supervised(Host):
     def share(self, folder: Path) -> None:
         """Let the host see a folder of the machine, if it does not see all of them."""
 
+    def inventory(self) -> str:
+        """Give an inventory of Ansible with this host alone; empty for this machine."""
+        return ""
+
     def number(self, pid: int) -> int:
         """Give the machine's number of a process whose number on this host is *pid*."""
         return pid

@@ -41,6 +41,7 @@ class OpenRcHost(SystemdHost):
             "test_a_killed_supervisor_never_makes_a_second_copy",
             "test_stop_and_start",
             "test_once_is_one_time",
+            "test_ansible_builtin_service_is_redirected",
         )
     )
     lacks: ClassVar[dict[str, str]] = {}

@@ -55,6 +55,9 @@ class SystemdHost(Supervised):
     def share(self, folder: Path) -> None:
         self.machine.share(folder)
 
+    def inventory(self) -> str:
+        return self.machine.tool("inventory")
+
     def kill(self) -> None:
         raise NotImplementedError("process 1 is not killed")
 

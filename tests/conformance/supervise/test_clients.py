@@ -2,18 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The suites' own clients work on the service directories, and so do the modules of community.general that use them."""
+"""The suites' own clients work on the service directories, and so do the modules of others that steer services."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import community
 import procs
 import pytest
 from conforming import Supervised
 from converging import SLEEP
+from playing import Player
 from waiting import wait_until
 
 
@@ -115,3 +117,27 @@ def test_the_module_supervisorctl(host: Supervised) -> None:
     host.until("one", "ready")
     # The module has supervisord update everything first, which is nothing here.
     assert host.service("one").pid not in (before["one"], second) and host.service("two").pid == before["two"]
+
+
+def test_ansible_builtin_service_is_redirected(host: Supervised, tmp_path: Path, collections_path: Path) -> None:
+    host.good({"one": {"command": SLEEP}, "two": {"command": SLEEP}})
+    first, other = host.service("one").pid, host.service("two").pid
+    player = Player(tmp_path, collections_path, host, host.inventory())
+    started, restarted, stopped, again = player.play(
+        {"ansible.builtin.service": {"name": "one", "state": "started", "enabled": True}},
+        {"ansible.builtin.service": {"name": "one", "state": "restarted", "sleep": 1}},
+        {"ansible.builtin.service": {"name": "two", "state": "stopped", "enabled": False}},
+        {"ansible.builtin.service": {"name": "two", "state": "stopped", "enabled": False}},
+        module_defaults={
+            "ansible.builtin.service": {"use": "holdfast.supervision.service"},
+            "holdfast.supervision.service": {"scan_directory": str(host.scan)},
+        },
+    )
+    assert (started["failed"], started["changed"], started["manager"]) == (False, False, host.backend), started
+    assert (restarted["failed"], restarted["changed"], restarted["state"]) == (False, True, "started"), restarted
+    assert (stopped["failed"], stopped["changed"], stopped["state"]) == (False, True, "stopped"), stopped
+    assert (again["failed"], again["changed"], again["enabled"]) == (False, False, False), again
+    assert host.until("one", "ready").pid not in (None, first)
+    assert host.until("two", "down").pid is None
+    assert other
+    procs.until_dead(other)
