@@ -18,7 +18,9 @@ description:
     in time, the previous one is made current again, runs again, and the task fails.
   - With O(backend=systemd) nothing of ours supervises; the directories and the settings are made from which
     M(holdfast.supervision.services) makes units.
-  - Where neither systemd nor OpenRC nor an init of System V is there, or an ordinary user deploys, the supervisor is
+  - Where process 1 is a supervisor of the daemontools family, the one that is asked for becomes a service of it. Where process 1 supervises
+    O(scan_directory) itself, as in a container, it is never stopped nor exchanged for another backend.
+  - Where neither systemd nor OpenRC, nor an init of System V, nor such a supervisor is there, or an ordinary user deploys, the supervisor is
     started detached; the result RV(boot) then says that nothing will start it at boot.
   - Hosts need Linux 5.4 and Python 3.9, and nothing else.
 attributes:
@@ -103,6 +105,9 @@ options:
     description:
       - The scripts for C(/etc/init.d) where OpenRC (key C(openrc)) or an init of System V (key C(sysvinit)) runs the host.
       - With the latter a line of C(/etc/inittab) has process 1 start the supervisor again whenever it ends.
+      - With the key C(below), the script of the service that the supervisor is where process 1 supervises services itself
+        (C(s6-svscan), C(runsvdir), C(runit), C(svscan)). It lies in C(below) beside O(scan_directory), with a link to it in the
+        directory that process 1 scans. Without the key such a host is refused.
     type: dict
     default: {}
   timeout:
@@ -243,16 +248,25 @@ def supervisor(options: dict[str, Any], state: str, backend: str, run: Runner, c
             "backend would be left"
         )
     if isinstance(root, EmbeddedRoot):
-        scripts = OpenRcRoot.beside(options, run)
-        if backend == "embedded" and isinstance(scripts, OpenRcRoot) and scripts.left() and not check_mode:
-            # The same supervisor goes on, without OpenRC's scripts.
+        scripts = _scripts(backend, options, run)
+        if scripts is not None and not check_mode:
             scripts.remove_scripts()
         if state == "stopped":
-            return {**control.stopped(root.host, check_mode), "switched": {}}
-        act = root.started if state == "started" else root.absent
-        return {**act(check_mode), "switched": {}}
+            result = control.stopped(root.host, check_mode)
+        else:
+            result = (root.started if state == "started" else root.absent)(check_mode)
+        if scripts is not None:
+            result["actions"].insert(0, f"remove {scripts.folder}")
+            result["changed"] = True
+        return {**result, "switched": {}}
     of_root = {"started": roots.started, "stopped": roots.stopped, "absent": roots.absent}[state]
     return {**of_root(root, check_mode), "switched": {}}
+
+
+def _scripts(backend: str, options: dict[str, Any], run: Runner) -> OpenRcRoot | None:
+    """Give what has init scripts for the services while the same supervisor is to go on without them."""
+    found = OpenRcRoot.beside(options, run)
+    return found if backend == "embedded" and isinstance(found, OpenRcRoot) and found.left() else None
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from . import cleanup, directories, install
+from . import cleanup, directories, install, roots
 from .host import Failed, Host
 from .talk import Running
 
@@ -104,7 +104,7 @@ def beside(other: str) -> str:
     """Give the message for a host whose process 1 is the supervisor *other*."""
     return (
         f"process 1 of this host is {other}, which supervises services itself: no second supervisor is started "
-        "beside it. Choose the supervisor_backend that it is"
+        "beside it, and it does not tell which directory it scans, so that ours could be one of its services"
     )
 
 
@@ -130,7 +130,8 @@ def _step(host: Host, running: Running | None, version: str | None, unit: bool, 
         return _Step("hand the supervisor over to the init", lambda: host.succeed(running))
     if systemd is not None and unit:
         return _Step("restart the supervisor", lambda: systemd.restart(systemd.main))
-    if host.has_other_program(running):
+    # Process 1 stays what it is, whatever interpreter is wanted.
+    if host.has_other_program(running) and running.pid != 1:
         return _Step(f"restart the supervisor with {host.program}", lambda: host.succeed(running))
     if running.version != version:
         told = f"exchange the supervisor, runtime {running.version}, for runtime {version}"
@@ -147,6 +148,8 @@ def stopped(host: Host, check_mode: bool) -> dict[str, Any]:
     """
     wanted = host.wanted
     running = host.running()
+    if running is not None and running.pid == 1:
+        raise Failed(roots.process_one("embedded"))
     actions = ["stop all services and the supervisor"] if running is not None else []
     result = _result(host, actions, running)
     result["diff"] = [_diff("supervisor", _process(running), "not running\n")]

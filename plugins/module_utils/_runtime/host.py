@@ -13,6 +13,7 @@ import os
 import signal
 
 from . import detached, install
+from .below import Below
 from .directories import Place
 from .files import read_text
 from .initscripts import NAME, OpenRc, SysV
@@ -24,6 +25,8 @@ from .talk import Running, Supervisor
 UNIT = "holdfast.service"
 #: Programs that supervise services as process 1.
 SUPERVISORS = frozenset(("s6-svscan", "runit", "runsvdir", "svscan"))
+#: Seconds that an init gives our root process beyond the stop_timeout, in which it has its services stopped.
+BEYOND = 10.0
 #: In the run directory: what a supervisor says that no init listens to.
 LOG = "supervisor.log"
 
@@ -81,7 +84,7 @@ class Wanted:
         #: None is the one that the runtime directory names.
         self.version = version
         self.units = units or {}
-        #: For an init that is not systemd: openrc and sysvinit, each to its script.
+        #: For an init that is not systemd: openrc, sysvinit and below (a supervisor as process 1), each to its script.
         self.scripts = scripts or {}
         #: The name of that script.
         self.script = script
@@ -132,12 +135,15 @@ class Host:
             candidates.append(OpenRc(scripts["openrc"], scan, self.run, self.wanted.script))
         if "sysvinit" in scripts:
             candidates.append(SysV(scripts["sysvinit"], scan, self.run, self.wanted.script))
+        if "below" in scripts:
+            timeout = self.wanted.stop_timeout + BEYOND
+            candidates.append(Below(scripts["below"], scan, self.run, self.wanted.script, timeout))
         return next((one for one in candidates if one.is_init()), None)
 
     def other_root(self) -> str | None:
-        """Give the name of process 1 if that is a supervisor of its own, below which no second one is started."""
+        """Give the name of process 1 if that is a supervisor, and ours would be beside it instead of below it."""
         name = (read_text("/proc/1/comm") or "").strip()
-        return name if name in SUPERVISORS else None
+        return name if name in SUPERVISORS and not isinstance(self.systemd, Below) else None
 
     def running(self) -> Running | None:
         """Give the supervisor that answers, None if there is none. Raises Failed if there is a mute one."""

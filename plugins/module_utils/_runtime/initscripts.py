@@ -80,7 +80,7 @@ class OpenRc(Systemd):
     def restart(self, name: str) -> None:
         """Have the supervisor replaced, and only it: restarting the service would stop all of ours. Raises OSError."""
         del name
-        _replace(self._scan)
+        replace(self._scan)
 
     def stop(self) -> None:
         """Stop all services, then the supervisor. Raises UnitError."""
@@ -184,7 +184,7 @@ class SysV(Systemd):
         """Have init read its table, and the supervisor replaced without stopping anything. Raises UnitError, OSError."""
         del name
         self._must("telinit", "q")
-        _replace(self._scan)
+        replace(self._scan)
 
     def stop(self) -> None:
         """Stop all services, then take the line away, so that init ends the supervisor. Raises UnitError."""
@@ -229,7 +229,7 @@ class SysV(Systemd):
             raise UnitError(f"{' '.join(command)}: {' '.join(detail)[-1000:]}")
 
 
-def _replace(scan: str) -> None:
+def replace(scan: str) -> None:
     """Have the supervisor end without stopping anything; whoever started it starts the next one."""
     holder = lock_holder(f"{scan}/.holdfast/lock")
     if holder is not None:

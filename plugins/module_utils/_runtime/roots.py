@@ -51,7 +51,7 @@ class Root(ABC):
         """Give the one that may be there from the time when another backend was asked for: to be ended and removed."""
         named: dict[str, Any] = {"units": {}, "scripts": {}, "script": cls.script()}
         if os.geteuid() == 0:
-            named.update(units=dict.fromkeys(cls.units, ""), scripts={"openrc": "", "sysvinit": ""})
+            named.update(units=dict.fromkeys(cls.units, ""), scripts=dict.fromkeys(("openrc", "sysvinit", "below"), ""))
         return cls(Host(Wanted(**{**options, **named}), run))
 
     @classmethod
@@ -90,6 +90,11 @@ class Root(ABC):
     def remove(self) -> None:
         """Remove that. Raises OSError, UnitError."""
 
+    def is_process_one(self) -> bool:
+        """Tell whether it is process 1 of this host: then it cannot be ended. Raises Failed."""
+        running = self.running()
+        return running is not None and running["pid"] == 1
+
     def left(self) -> bool:
         """Tell whether there is anything that keeps another backend from having the services to itself."""
         return bool(self.traces())
@@ -106,6 +111,14 @@ class Root(ABC):
     @abstractmethod
     def boot(self) -> str:
         """Say in one line what starts the services when the host boots."""
+
+
+def process_one(name: str) -> str:
+    """Give the message for a supervisor that cannot be ended, whatever for."""
+    return (
+        f"the supervisor of these services ({name}) is process 1 of this host: the host would end with it. "
+        "Stop services with the module service, or end the host"
+    )
 
 
 def started(root: Root, check_mode: bool, *, switching: bool = False) -> dict[str, Any]:
@@ -158,6 +171,8 @@ def started(root: Root, check_mode: bool, *, switching: bool = False) -> dict[st
 def stopped(root: Root, check_mode: bool) -> dict[str, Any]:
     """Stop all services and what supervises them. Give the module's result. Raises Failed, UnitError, OSError."""
     running = root.running()
+    if running is not None and root.is_process_one():
+        raise Failed(process_one(root.name))
     result = _result(root, ["stop all services"] if running is not None else [])
     result["diff"] = [_diff("services", "supervised\n" if running else "", "")]
     if check_mode or running is None:

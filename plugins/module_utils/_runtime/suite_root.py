@@ -25,7 +25,7 @@ from .._supervise.family_directories import ours
 from .._supervise.family_files import supervised
 from .._supervise.runit import Runit
 from .._supervise.s6 import S6
-from . import beginning, detached
+from . import beginning, control, detached
 from .files import TEMPORARY, read_text, write_text
 from .host import LOG, Failed
 from .roots import Root
@@ -81,6 +81,9 @@ class SuiteRoot(Root):
 
     def check(self) -> None:
         """Raise Failed unless the programs are there."""
+        other = self.host.other_root()
+        if other is not None and os.geteuid() == 0 and not self._is_run_by_process_one():
+            raise Failed(control.beside(other))
         missing = [program for program in self.programs if not self._find(program)]
         if missing:
             where = f"in {self.wanted.prefix}" if self.wanted.prefix else "on this host"
@@ -226,8 +229,13 @@ class SuiteRoot(Root):
     def boot(self) -> str:
         """Say what starts the root process."""
         if self.host.systemd is not None:
-            return f"systemd starts {self.backend.scanner} at boot, and that the services"
+            told = self.host.systemd.boots.replace("starts it", f"starts {self.backend.scanner}")
+            return f"{told}, and that the services"
         return self.host.boot()
+
+    def _is_run_by_process_one(self) -> bool:
+        """Tell whether process 1 is the root process itself, as in a container that was made for this."""
+        return find_root(self.backend.scanner, self.folder) == 1
 
     def _unfinished(self) -> set[str]:
         """Give the directories of services that an interrupted run had just begun to make, before their mark."""

@@ -10,6 +10,7 @@ A supervisord of the distribution is left alone: this one has another configurat
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
 from typing import Any
@@ -18,9 +19,10 @@ from .._supervise._supervisord import program
 from .._supervise._supervisord.program import FOLDER, Place
 from .._supervise._supervisord.rpc import Fault, Rpc
 from .._supervise.interface import BackendError, NotRunning
-from . import beginning, detached
+from . import beginning, control, detached
+from .below import Below
 from .files import MARKER, read_text, write_text
-from .host import LOG, Failed, Host
+from .host import BEYOND, LOG, Failed, Host
 from .roots import Root
 from .systemd import Systemd
 
@@ -40,10 +42,13 @@ class SupervisordRoot(Root):
         self._rpc = Rpc(os.path.join(self.wanted.run_directory, program.SOCKET))
         self._systemd: Systemd | None = Systemd({UNIT: self._unit()}, host.run)
         if os.geteuid() != 0 or not self._systemd.is_init():
-            self._systemd = None
+            self._systemd = self._below()
 
     def check(self) -> None:
         """Raise Failed unless the program is there."""
+        other = self.host.other_root()
+        if other is not None and os.geteuid() == 0 and self._systemd is None:
+            raise Failed(control.beside(other))
         if self._program() is None:
             raise Failed(
                 "supervisor_backend: supervisord: there is no supervisord on this host: install it "
@@ -59,10 +64,9 @@ class SupervisordRoot(Root):
             if before != text:
                 steps.append((f"write {path}", before or "", text))
         if self._systemd is not None:
-            if self._systemd.differing():
-                steps.append((f"write unit {UNIT}", self._systemd.before(UNIT) or "", self._systemd.texts[UNIT]))
-            if self._systemd.disabled():
-                steps.append((f"enable unit {UNIT}", "", f"{UNIT}\n"))
+            for name in self._systemd.differing():
+                steps.append((f"write unit {name}", self._systemd.before(name) or "", self._systemd.texts[name]))
+            steps += [(f"enable unit {name}", "", f"{name}\n") for name in self._systemd.disabled()]
         if self.running() is None:
             steps.append(("start supervisord", "not running\n", "running\n"))
         return steps
@@ -77,9 +81,9 @@ class SupervisordRoot(Root):
                 write_text(path, text, mode)
         if self._systemd is not None:
             if self._systemd.differing():
-                self._systemd.write([UNIT])
+                self._systemd.write(self._systemd.differing())
             if self._systemd.disabled():
-                self._systemd.enable([UNIT])
+                self._systemd.enable(self._systemd.disabled())
         if self.running() is not None:
             return
         if self._systemd is not None:
@@ -134,8 +138,27 @@ class SupervisordRoot(Root):
     def boot(self) -> str:
         """Say what starts it."""
         if self._systemd is not None:
-            return "systemd starts supervisord at boot"
+            return self._systemd.boots.replace("starts it", "starts supervisord")
         return "nothing will start supervisord at boot: systemd is not the init, or an ordinary user deployed"
+
+    def _below(self) -> Systemd | None:
+        """Give the service of process 1 that it is where that is a supervisor, as on the hosts of `below`."""
+        if "below" not in self.wanted.scripts:
+            return None
+        run = self.wanted.run_directory
+        lines = [
+            "#!/bin/sh",
+            MARKER,
+            "# A service of the supervisor that is process 1. TERM: it stops all services in order, then ends.",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "export PATH",
+            f"mkdir -p {shlex.quote(run)} || exit 1",
+            f"exec {shlex.join(self._command())} </dev/null >>{shlex.quote(f'{run}/{LOG}')} 2>&1",
+        ]
+        text = "\n".join(lines) + "\n"
+        timeout = self.wanted.stop_timeout + BEYOND
+        found = Below(text, self.wanted.scan_directory, self.host.run, self.script(), timeout)
+        return found if found.is_init() else None
 
     def _program(self) -> str | None:
         return shutil.which("supervisord", path="/usr/local/bin:/usr/bin:/bin")

@@ -125,6 +125,7 @@ def make(target: Root, others: list[Root]) -> Plan:
     metas = {move.name: move.meta for move in plan.moves}
     plan.problems += plan.target.backend.problems(metas)
     plan.problems += [problem for side in plan.sides for problem in side.root.keeps()]
+    plan.problems += [roots.process_one(side.name) for side in plan.sides if side.root.is_process_one()]
     return plan
 
 

@@ -63,6 +63,10 @@ class SystemdRoot(Root):
             return None
         return {"pid": 1, "version": settings.get("version"), "since": None}
 
+    def is_process_one(self) -> bool:
+        """It is, and goes on without our services."""
+        return False
+
     def stop(self) -> None:
         """Stop the units; systemd keeps their order."""
         units = [name for name in self._units() if name != LOG_WRITER]

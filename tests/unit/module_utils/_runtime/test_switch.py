@@ -157,6 +157,9 @@ class FakeRoot:
     def left(self) -> bool:
         return self.name in self.world.installed
 
+    def is_process_one(self) -> bool:
+        return False
+
     def keeps(self) -> list[str]:
         return []
 
