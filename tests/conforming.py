@@ -160,6 +160,10 @@ class Supervised(Host):
         """Give the machine's number of a process whose number on this host is *pid*."""
         return pid
 
+    def top(self) -> str:
+        """Give where the root directory of this host is on the machine, without the slash at its end."""
+        return ""
+
     def journal(self, name: str) -> str | None:
         """Give what the journal has of a service; None where there is no journal."""
         return None

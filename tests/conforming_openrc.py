@@ -42,6 +42,12 @@ class OpenRcHost(SystemdHost):
             "test_stop_and_start",
             "test_once_is_one_time",
             "test_ansible_builtin_service_is_redirected",
+            "test_a_oneshot_is_done_once_and_up_until_it_is_undone",
+            "test_a_oneshot_that_fails_fails_the_task_and_is_not_undone",
+            "test_a_oneshot_is_done_again_after_a_boot",
+            "test_what_needs_a_oneshot_is_started_when_it_is_done",
+            "test_a_service_waits_for_those_that_it_needs",
+            "test_a_getty_asks_who_is_there_again_and_again",
         )
     )
     lacks: ClassVar[dict[str, str]] = {}

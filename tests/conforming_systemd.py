@@ -75,6 +75,9 @@ class SystemdHost(Supervised):
     def number(self, pid: int) -> int:
         return self.machine.numbers()[pid]
 
+    def top(self) -> str:
+        return f"/proc/{self.machine.process_one()}/root"
+
     def journal(self, name: str) -> str | None:
         return self.machine.do("journalctl", "--quiet", "--identifier", name)
 

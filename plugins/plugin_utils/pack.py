@@ -14,6 +14,8 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime impo
 #: in them, however deep) and single modules. Nothing outside of this list may be imported by anything in it.
 PACKAGES = (
     "_command",
+    "_definition/__init__.py",
+    "_definition/names.py",
     "_helper",
     "_hooks",
     "_jobs",
@@ -25,8 +27,24 @@ PACKAGES = (
     "_supervise/_embedded",
     "_supervise/_logwriter",
     "_supervise/_steps",
+    "_supervise/_supervisord",
+    "_supervise/awaiting.py",
+    "_supervise/daemontools.py",
+    "_supervise/daemontools_encore.py",
+    "_supervise/embedded.py",
+    "_supervise/family.py",
+    "_supervise/family_directories.py",
+    "_supervise/family_files.py",
+    "_supervise/family_scripts.py",
+    "_supervise/family_wait.py",
     "_supervise/holding.py",
+    "_supervise/interface.py",
+    "_supervise/labels.py",
     "_supervise/limits.py",
+    "_supervise/portable.py",
+    "_supervise/runit.py",
+    "_supervise/s6.py",
+    "_supervise/supervisord.py",
     "_varlink",
 )
 

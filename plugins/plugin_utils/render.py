@@ -17,10 +17,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.kinds import MERCY, REPORT_FD, terminal
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.values import UNLIMITED
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import (
     PREFIX,
-    REPORT_FD,
     guarding,
     reports,
 )
@@ -89,6 +89,12 @@ def script(service: Mapping[str, Any], name: str, argv: list[str], state: list[s
         secrets=service["secret_environment"],
         file=name if name == "run" or not guarding(service) else PREFIX + name,
         guard=_guard(service) if guarding(service) and name == "run" else (),
+        kind=service["type"] if name == "run" else "",
+        undo=service["stop_command"],
+        terminal=terminal(service),
+        limit=f"{service['readiness']['timeout']:g}",
+        mercy=MERCY,
+        report=REPORT_FD,
         folders=service["runtime_directories"] if name == "run" else (),
     )
 

@@ -25,6 +25,10 @@ def main(arguments: list[str]) -> int:
         from .._supervise._steps import steps
 
         return steps.main(arguments[1:])
+    if verb == "await":
+        from .._supervise import awaiting
+
+        return awaiting.main(arguments[1:])
     if verb == "helper":
         from .._helper import daemon as helper
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import validate
+from .kinds import as_processes
 from .schema import BY_NAME, KEYS, Key
 
 
@@ -59,6 +60,7 @@ def complete(name: str, given: Mapping[str, Any], context: Mapping[str, Any]) ->
         result["runtime_directories"] = [_runtime_directory(item, result) for item in given["runtime_directories"]]
     if not context.get("command_check", True):
         result["command_check"] = False
+    result.update(as_processes(given, result))
     log_directory = context.get("log_directory")
     if result["log"]["directory"] is None and log_directory:
         result["log"] = {**result["log"], "directory": f"{log_directory}/{name}"}

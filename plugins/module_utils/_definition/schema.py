@@ -42,6 +42,7 @@ KINDS = {
     "services": "list of names of services",
     "signal": "name of a signal",
     "size": "size, such as 64M",
+    "terminal": "name of a terminal",
     "text": "text",
     "umask": "octal text",
 }
@@ -139,7 +140,8 @@ _READINESS = (
     Key(
         "timeout",
         "duration",
-        "How long converging waits for the service to be ready before the task fails.",
+        "How long converging waits for the service to be ready before the task fails. The command of a oneshot that takes "
+        "longer is ended, and has failed.",
         default=30.0,
         above=0,
         example="2m",
@@ -342,8 +344,8 @@ KEYS = (
     Key(
         "command",
         "argv",
-        "The program and its arguments. It has to stay in the foreground. Not a shell line: nothing is "
-        "expanded. Required, unless template is given.",
+        "The program and its arguments. It has to stay in the foreground, but for a oneshot, which runs to its end. Not a "
+        "shell line: nothing is expanded. Required, unless template is given; a getty has agetty as its default.",
         example=["/usr/bin/python3", "/srv/billing/worker.py"],
     ),
     Key(
@@ -425,11 +427,25 @@ KEYS = (
     Key(
         "type",
         "choice",
-        "A service that stays up, a job that is started again and again after interval, or a program that can only go to "
-        "the background: the process that it leaves there is the service. It needs a supervisor that runs as root.",
+        "A service that stays up; a command that runs to its end once, and counts as up until it is stopped; a login on a "
+        "terminal; a job that is started again and again after interval; or a program that can only go to the background: "
+        "the process that it leaves there is the service. forking and getty need a supervisor that runs as root.",
         default="longrun",
-        choices=("longrun", "periodic", "forking"),
+        choices=("longrun", "oneshot", "getty", "periodic", "forking"),
         example="periodic",
+    ),
+    Key(
+        "stop_command",
+        "argv",
+        "What undoes the command of a oneshot. It runs when the service is stopped, if the command had succeeded, as "
+        "the service does; what a changed definition had before is what undoes it.",
+        example=["/sbin/ip", "link", "delete", "br0"],
+    ),
+    Key(
+        "tty",
+        "terminal",
+        "Terminal of a getty, with or without /dev/ in front.",
+        example="ttyS0",
     ),
     Key(
         "pid_file",
@@ -444,7 +460,8 @@ KEYS = (
     Key(
         "restart",
         "choice",
-        "Whether the service is started again after it has ended: always, unless it exited with 0, or never.",
+        "Whether the service is started again after it has ended: always, unless it exited with 0, or never. The default of "
+        "a oneshot without a lease is never.",
         default="always",
         choices=("always", "on_failure", "never"),
         example="on_failure",

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import values
+from . import kinds, values
 from .names import NAME_RULE, is_name
 from .problem import SECRET, Problem, nearest, shown
 from .schema import BY_NAME, FORWARDED, KEYS, LIMITS, Key
@@ -138,7 +138,7 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
 
     if given.get("state") == "absent":
         return
-    if not has("command") and not has("template"):
+    if not has("command") and not has("template") and given.get("type") != "getty":
         wrong(Problem(f"{where}.command", "", "missing", "write a list: ['/usr/bin/x', '-v']"))
     if given.get("type") == "periodic":
         if not has("interval"):
@@ -177,6 +177,7 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
                 "add type: forking",
             )
         )
+    found += kinds.problems(definition, given, where)
     readiness = given.get("readiness", {})
     if "check" in readiness and "notification_fd" in readiness:
         wrong(Problem(f"{where}.readiness", "", "notification_fd and check exclude each other", "keep one of them"))
@@ -203,7 +204,8 @@ def _together(definition: Mapping[str, Any], given: Mapping[str, Any], where: st
     for place, argv in (("command", given.get("command")), ("readiness.check", readiness.get("check"))):
         _relative(argv, given, f"{where}.{place}[0]", found)
     _relative(given.get("health", {}).get("check"), given, f"{where}.health.check[0]", found)
-    _relative(given.get("finish"), given, f"{where}.finish[0]", found)
+    for key in ("finish", "stop_command"):
+        _relative(given.get(key), given, f"{where}.{key}[0]", found)
 
 
 def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
@@ -613,6 +615,7 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "services": _services,
     "signal": _scalar(values.signal),
     "size": _scalar(values.size),
+    "terminal": _scalar(values.terminal),
     "text": _scalar(values.text),
     "umask": _octal,
 }

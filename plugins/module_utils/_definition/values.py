@@ -132,6 +132,17 @@ def path(value: Any) -> str:
     raise Wrong("must be an absolute path without '..' and control characters")
 
 
+def terminal(value: Any) -> str:
+    """Return the device of a terminal: /dev/tty1 from tty1."""
+    try:
+        found = path(value if isinstance(value, str) and value.startswith("/") else f"/dev/{value}")
+    except Wrong:
+        found = ""
+    if isinstance(value, str) and value and found.startswith("/dev/") and " " not in found:
+        return found
+    raise Wrong("must be a terminal below /dev, such as tty1, ttyS0 or /dev/ttyUSB0")
+
+
 def percentage(value: Any) -> float:
     """Return a share of one processor: 1.5 from 150%."""
     if isinstance(value, str):

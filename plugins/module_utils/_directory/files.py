@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .._definition.kinds import PATIENCE
 from .guarding import HEALTH, PREFIX, beside, guarding, stop_timeout, without
 
 FORMAT = 1
@@ -89,7 +90,7 @@ def build(service: Mapping[str, Any], run_text: str, scripts: Mapping[str, str] 
         "files": files,
         "secret_files": {f"env/{secret}": f"{name}/{secret}" for secret in secrets},
         "verify": _verify(inner),
-        "timeout": readiness["timeout"],
+        "timeout": _timeout(service),
     }
 
 
@@ -110,6 +111,10 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
         # The guard reads all of it once, when it is started.
         content["lease"] = [service[key] for key in ("lease", "stop_signal", "stop_timeout")]
         content["beside"] = beside(service)
+    if service["type"] == "oneshot":
+        content["oneshot"] = service["stop_command"]
+    elif service["type"] == "getty":
+        content["getty"] = service["tty"]
     if service["template"]:
         content["run"] = _hash(run_text)
     return _hash(json.dumps(content, sort_keys=True, separators=(",", ":")))
@@ -155,7 +160,7 @@ def _record(
             "check": readiness["check"] is not None,
             "interval": readiness["interval"],
             "grace": readiness["grace"],
-            "timeout": readiness["timeout"],
+            "timeout": _timeout(service),
         },
         "health": None if health is None else {key: health[key] for key in HEALTH},
         "needs": service["needs"],
@@ -168,6 +173,12 @@ def _record(
         process = {**{key: inner[key] for key in _PROCESS_STATE}, "resources": _resources(inner)}
         record["lease"] = {**lease, **beside(inner), "process": process}
     return record
+
+
+def _timeout(service: Mapping[str, Any]) -> float:
+    """Return how long the service may take until it is ready; the command of a oneshot is ended in time to be heard of."""
+    timeout: float = service["readiness"]["timeout"]
+    return timeout + PATIENCE if service["type"] == "oneshot" else timeout
 
 
 def _resources(service: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +196,8 @@ def _verify(service: Mapping[str, Any]) -> dict[str, Any]:
         "check": _program(service, service["readiness"]["check"]) if checked else None,
         "health": _program(service, health["check"] if health else None) if checked else None,
         "finish": _program(service, service["finish"]) if checked else None,
+        "stop_command": _program(service, service["stop_command"]) if checked else None,
+        "tty": service["tty"] if checked else None,
         "path": service["environment"].get("PATH"),
         "users": _accounts(service["user"], *(item["user"] for item in directories)),
         "groups": _accounts(service["group"], *(service["groups"] or ()), *(item["group"] for item in directories)),

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._definition.kinds import REPORT_FD
+
 #: Seconds that a guard needs beyond its service's own end: to kill what is left and to give the leases back.
 GUARD_TIME = 10.0
 #: What the names of scripts begin with that the guard runs: under their plain names the supervisor would.
 PREFIX = "guarded-"
-#: The descriptor by which a guard without a lease tells the supervisor that its service is ready.
-REPORT_FD = 3
 #: What of the health settings the guard has to know.
 HEALTH = ("heartbeat_fd", "interval", "timeout", "failures")
 

@@ -161,7 +161,7 @@ def _wait(plan: Plan, request: Request, backend: Backend, scan: Scan, outcome: O
 def _is_done(item: Item, verdict: Verdict) -> bool:
     """Tell whether a service that need not stay up has done its work."""
     service = verdict.service
-    if item.wish != "ready" or item.wanted is None or service is None:
+    if item.wish != "ready" or item.wanted is None or service is None or item.wanted.meta.get("type") == "oneshot":
         return False
     passing = item.wanted.state == "once" or item.wanted.meta.get("restart") in ("on_failure", "never")
     return passing and service.state == "down" and service.succeeded

@@ -208,7 +208,7 @@ def _plan_rename(plan: Plan, item: Item, wanted: Wanted, request: Request, scan:
 
 def _plan_started(item: Item, wanted: Wanted) -> None:
     status = item.status
-    if status is None or status.want != "up" or status.state == "failed" or _gave_up(status):
+    if status is None or status.want != "up" or status.state == "failed" or _gave_up(status, wanted):
         item.command, item.wish = "start", "ready"
     elif _is_outdated(item):
         on_change = str(wanted.meta.get("on_change") or "restart")
@@ -221,9 +221,12 @@ def _plan_started(item: Item, wanted: Wanted) -> None:
         item.wish = "ready"
 
 
-def _gave_up(status: Service) -> bool:
-    """Tell whether a service that is not restarted has ended badly; one that has done its work stays as it is."""
-    return status.state == "down" and not status.succeeded
+def _gave_up(status: Service, wanted: Wanted) -> bool:
+    """Tell whether a service that is not restarted has ended badly; one that has done its work stays as it is.
+
+    A oneshot is undone when it is down, however it got there.
+    """
+    return status.state == "down" and (not status.succeeded or wanted.meta.get("type") == "oneshot")
 
 
 def _is_outdated(item: Item) -> bool:

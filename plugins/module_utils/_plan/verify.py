@@ -42,7 +42,7 @@ class Host:
     def programs(self, wanted: Wanted) -> list[str]:
         """Give the commands and the working directory of a definition that are not there."""
         missing = []
-        for key in ("command", "check", "health", "finish"):
+        for key in ("command", "check", "health", "finish", "stop_command"):
             path = wanted.verify.get(key)
             reason = self._once("command", _with_search(path, wanted)) if path else ""
             if reason:
@@ -51,6 +51,10 @@ class Host:
         reason = self._once("directory", directory) if directory else ""
         if reason:
             missing.append(f"{wanted.name}: directory: {reason}")
+        terminal = wanted.verify.get("tty")
+        reason = self._once("terminal", terminal) if terminal else ""
+        if reason:
+            missing.append(f"{wanted.name}: tty: {reason}")
         return missing
 
     def _once(self, kind: str, name: str) -> str:
@@ -113,7 +117,16 @@ def _directory(path: str) -> str:
     return "" if stat.S_ISDIR(state.st_mode) else f"{path} is not a directory: {cure}"
 
 
-_LOOK = {"user": _user, "group": _group, "command": _command, "directory": _directory}
+def _terminal(path: str) -> str:
+    cure = "correct the definition, or say command_check: false if it comes later"
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        return f"{path}: {error.strerror}: {cure}"
+    return "" if stat.S_ISCHR(state.st_mode) else f"{path} is not a terminal: {cure}"
+
+
+_LOOK = {"user": _user, "group": _group, "command": _command, "directory": _directory, "terminal": _terminal}
 
 
 def scan_directory(path: str, at: int) -> list[str]:

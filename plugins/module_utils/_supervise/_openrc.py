@@ -85,6 +85,7 @@ def script(service: Portable, scan: str, settings: Mapping[str, str], known: Ite
 def notes(service: Portable, scan: str) -> str | None:
     """Give what says where the pid is; None for a service that may end and be well: OpenRC would call it crashed."""
     meta = service.meta
-    if meta.get("state") == "once" or meta.get("type") == "periodic" or meta.get("restart", "always") != "always":
+    passing = meta.get("restart", "always") != "always" and meta.get("type") != "oneshot"
+    if meta.get("state") == "once" or meta.get("type") == "periodic" or passing:
         return None
     return f"exec=\npidfile={scan}/.holdfast/supervise/{service.name}/pid\n"

@@ -53,6 +53,9 @@ SUPPLIED = frozenset(
         "hooks",
         "reload",
         "kill.group",
+        "needs",
+        "oneshot",
+        "getty",
         "process",
         "security_context",
         "log.syslog",
@@ -238,6 +241,8 @@ class Family(Backend):
         files = {"run": (scripts.run(portable, self.dialect), scripts.EXECUTABLE), **self.extra_files(portable)}
         if self.dialect.finish:
             files["finish"] = scripts.finish(portable, self.dialect), scripts.EXECUTABLE
+        if scripts.attended(portable, self.dialect):
+            files["attend"] = scripts.attend(portable, self.dialect), scripts.EXECUTABLE
         if not portable.enabled:
             files["down"] = "", scripts.PLAIN
         if portable.idle and (meta.get("log") or {}).get("to", "none") != "none":
@@ -276,6 +281,8 @@ class Family(Backend):
             status = self.status(name)
             if status is None or not status.pid or status.finishing or self._noted(name, status.pid):
                 return status
+            if self._waits(name, status.pid):
+                return status
             if time.monotonic() >= deadline:
                 return status
             time.sleep(0.01)
@@ -283,6 +290,11 @@ class Family(Backend):
     def _noted(self, name: str, pid: int) -> bool:
         """Tell whether `run` has come to its end, which is where the service's own program begins."""
         return directories.words(self.directory(name), "started")[:1] == [str(pid)]
+
+    def _waits(self, name: str, pid: int) -> list[str]:
+        """Give the services that `run` waits for before it becomes the service."""
+        waiting = directories.words(self.directory(name), "waiting")
+        return waiting[1:] if waiting[:1] == [str(pid)] else []
 
     def service(self, portable: Portable, status: Status | None = None) -> Service:
         """Give what is known of a service."""
@@ -298,6 +310,9 @@ class Family(Backend):
         state = "finishing" if status.finishing else "ready" if ready else "up" if running else ""
         if not state:
             state = "backoff" if status.want == "up" else "failed" if reason or status.failed else "down"
+        waits = self._waits(portable.name, status.pid) if running else []
+        if waits:
+            state, running, reason = "waiting", False, f"waits for {', '.join(waits)}"
         record.update(
             state=state,
             pid=status.pid if running else None,
@@ -325,7 +340,13 @@ class Family(Backend):
             return bool(directories.size(directory, "ready"))
         if readiness.get("check"):
             return directories.text(directory, "verified") == str(status.pid)
-        return time.time() - status.since >= float(readiness.get("grace") or 0.0)
+        # It may have waited before it was started.
+        since = (
+            max(status.since, directories.changed_at(directory, "started"))
+            if portable.meta.get("needs")
+            else status.since
+        )
+        return time.time() - since >= float(readiness.get("grace") or 0.0)
 
     def ending(self, directory: str) -> dict[str, Any] | None:
         """Give how the last process of a service ended, as `finish` has noted it; None where nobody did."""

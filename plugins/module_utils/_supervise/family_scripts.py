@@ -11,6 +11,7 @@ which applies the process state and becomes the service. Files that are written 
 * `started`: pid, start time (in ticks of 1/100 s since boot), boot and definition of the process, written by `run`;
 * `ended`: exit code (-1 after a signal), signal and pid of the last one; `failed`: why it is not started again. By `finish`;
 * `asked`: not empty when the next end was asked for; written by the backend, so that `finish` counts no death;
+* `waiting`: the pid of a process that is not the service yet, and the services that it waits for; written by `run`;
 * `ready`: where the service writes its newline to, for suites that read none; `verified`: the pid whose check was good.
 """
 
@@ -25,7 +26,7 @@ EXECUTABLE = 0o755
 PLAIN = 0o644
 
 #: Files of a directory that change while the service lives: not part of what it shall be.
-LIVE = ("starting", "started", "ended", "failed", "asked", "ready", "verified", "deaths", "pause")
+LIVE = ("starting", "started", "ended", "failed", "asked", "waiting", "ready", "verified", "deaths", "pause")
 
 #: Variables of the init that are the root process's business.
 _DROPPED = "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC LISTEN_PID LISTEN_FDS LISTEN_FDNAMES INVOCATION_ID JOURNAL_STREAM"
@@ -42,7 +43,7 @@ class Dialect:
     finish gets as exit code after a signal.
     """
 
-    __slots__ = ("asked", "finish", "notification", "session", "signalled", "suite")
+    __slots__ = ("asked", "backend", "finish", "notification", "session", "signalled", "suite")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Dialect:
         signalled: int = -1,
     ) -> None:
         self.suite = suite
+        self.backend = suite.replace("-", "_")
         self.notification = notification
         self.session = session
         self.finish = finish
@@ -74,9 +76,11 @@ def run(service: Portable, dialect: Dialect) -> str:
         "# What the root process has for itself.",
         f"unset {_DROPPED}",
         "{ ulimit -S -n 1024; echo 0 >/proc/self/oom_score_adj; } 2>/dev/null",
+        *(["turn=${1-}"] if service.meta.get("needs") else []),
         *_predecessor(service),
         ": >failed",
         ": >asked",
+        *_needs(service, dialect),
     ]
     if number is not None and not dialect.notification:
         lines += [f"# Ready when there is a line in this file; {dialect.suite} reads no notifications."]
@@ -84,10 +88,76 @@ def run(service: Portable, dialect: Dialect) -> str:
     lines += [
         f'echo "$$ $mine $boot {service.identity}" >started || exit 111',
         ": >starting",
-        f"cd {word(service.path)} || exit 111",
-        f"exec {dialect.session + ' ' if dialect.session else ''}./run",
+    ]
+    session = dialect.session + " " if dialect.session else ""
+    if attended(service, dialect):
+        lines += [f"exec {session}./attend"]
+    else:
+        lines += [f"cd {word(service.path)} || exit 111", f"exec {session}./run"]
+    return "\n".join(lines) + "\n"
+
+
+def attended(service: Portable, dialect: Dialect) -> bool:
+    """Tell whether a service stays down after its end by a parent of ours, since the suite has no `finish`."""
+    return not dialect.finish and service.meta.get("restart") == "never"
+
+
+def attend(service: Portable, dialect: Dialect) -> str:
+    """Give the script `attend`, which does what `finish` does elsewhere for a service that is not started again."""
+    lines = [
+        "#!/bin/sh",
+        f"# {service.name} under {dialect.suite}, which would start it again. Written by Ansible (holdfast.supervision).",
+        "child=''",
+        'trap \'[ -z "$child" ] || kill -s TERM "$child" 2>/dev/null\' TERM',
+        f"( cd {word(service.path)} && exec ./run ) &",
+        "child=$!",
+        "while :; do",
+        '    wait "$child"',
+        "    code=$? signal=0",
+        "    # A signal ends a wait; the child may still be there.",
+        '    kill -0 "$child" 2>/dev/null || break',
+        "done",
+        '[ "$code" -le 128 ] || signal=$((code - 128)) code=-1',
+        'echo "$code $signal $$" >ended',
+        "[ -s asked ] && exit 0",
+        "# Field 4 of proc_pid_stat(5), here the second: another supervisor than ours is told nothing.",
+        'read -r stat <"/proc/$$/stat"; stat=${stat##*) }; set -- $stat; [ "$2" = "$PPID" ] || exit 0',
+        "# Answered by TERM, once it has been read.",
+        "trap 'exit 0' TERM",
+        "printf d >supervise/control",
+        "sleep 10 &",
+        "wait $!",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _needs(service: Portable, dialect: Dialect) -> list[str]:
+    """Give the lines that wait for what the service needs."""
+    needs = service.meta.get("needs") or ()
+    if not needs:
+        return []
+    scan = service.path.rpartition("/")[0]
+    names = " ".join(word(str(name)) for name in needs)
+    return [
+        'if [ "$turn" != go ]; then',
+        f'    echo "$$" {names} >waiting',
+        f"    set -- await {dialect.backend} {word(scan)} {names}",
+        *(f"    {line}" for line in WITH_RUNTIME),
+        "    # The service may be another one by now.",
+        "    exec ./run go",
+        "fi",
+        ": >waiting",
+    ]
+
+
+#: Lines of sh that run our own program with "$@", wherever it is; what has been installed as a rule.
+WITH_RUNTIME = (
+    'if [ -n "${HOLDFAST_RUNTIME-}" ]; then',
+    '    "$HOLDFAST_PYTHON" -I -S "$HOLDFAST_RUNTIME" "$@"',
+    "else",
+    '    holdfast "$@"',
+    "fi || exit 111",
+)
 
 
 def _predecessor(service: Portable) -> list[str]:

@@ -30,6 +30,8 @@ FEATURES = {
     "hooks": "hooks around start and stop",
     "forking": "programs that go to the background",
     "needs": "services that need others",
+    "oneshot": "commands that run once and count as up",
+    "getty": "logins on a terminal",
     "periodic": "periodic services",
     "once": "services that run one time",
     "restart": "a restart policy",
@@ -304,7 +306,11 @@ def needed(meta: Mapping[str, Any]) -> list[str]:
         "needs": bool(meta.get("needs")),
         "periodic": meta.get("type") == "periodic",
         "once": meta.get("state") == "once",
-        "restart": meta.get("restart", "always") != "always",
+        "oneshot": meta.get("type") == "oneshot",
+        "getty": meta.get("type") == "getty",
+        # One that has failed stays down: part of what the type is.
+        "restart": meta.get("restart", "always") != "always"
+        and (meta.get("type"), meta.get("restart")) != ("oneshot", "never"),
         "failure_limit": bool(limit.get("deaths")),
         "backoff": (meta.get("backoff") or BACKOFF) != BACKOFF and meta.get("restart", "always") != "never",
         "finish": "finish" in (meta.get("files") or {}),

@@ -31,9 +31,9 @@ from .labels import obstacle as label_obstacle
 #: Supervisor's states, and ours. What EXITED means depends on the restart policy.
 _STATES = {0: "down", 10: "starting", 20: "up", 30: "backoff", 40: "stopping", 100: "backoff", 200: "failed"}
 STOPPED, STOPPING, EXITED, FATAL = 0, 40, 100, 200
-#: Seconds that one run of a readiness check may take, and between two looks.
+#: Seconds that one run of a readiness check may take, and between two looks, at first and later.
 CHECK_TIMEOUT = 10.0
-PAUSE = 0.05
+PAUSE, LONG_PAUSE = 0.05, 0.25
 #: Programs that are asked for by their names rather than all together.
 FEW = 5
 #: Supervisor looks after what has ended once a second.
@@ -73,6 +73,8 @@ class Supervisord(Backend):
             "hooks",
             "backoff",
             "failure_limit",
+            "needs",
+            "oneshot",
             "process",
             "security_context",
             "identity",
@@ -167,6 +169,7 @@ class Supervisord(Backend):
         self._known = self._directories()
         deadline = time.monotonic() + timeout
         endings: dict[str, Any] = {}
+        pause = PAUSE
         while open_:
             found = self._processes()
             for name, wish in list(open_.items()):
@@ -184,7 +187,9 @@ class Supervisord(Backend):
                     verdicts[name] = Verdict(name, "timeout", service)
                     del open_[name]
             if open_:
-                time.sleep(PAUSE)
+                # Whoever waits long, as a service for another, asks less often: supervisord does one thing at a time.
+                pause = min(pause * 1.2, LONG_PAUSE)
+                time.sleep(pause)
         return verdicts
 
     def close(self) -> None:
@@ -445,7 +450,11 @@ class Supervisord(Backend):
         if state == "up" and not definition:
             # The start script waits, for a former copy or between two lives.
             pausing = self._note(name, "pausing") == str(pid)
-            state, pid = ("backoff", None) if pausing else ("starting", pid)
+            waits = self._note(name, "waiting").split()
+            if waits[:1] == [str(pid)]:
+                state, pid, reason = "waiting", None, f"waits for {', '.join(waits[1:])}"
+            else:
+                state, pid = ("backoff", None) if pausing else ("starting", pid)
         if state == "up" and pid is not None and self._is_ready(name, meta, pid):
             state = "ready"
         births, alive = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0, 1 if definition else 0
@@ -524,7 +533,8 @@ class Supervisord(Backend):
         if service.state == "failed" or service.deaths >= DEATHS:
             return "failed"
         if service.state == "down":
-            return "reached" if info["stop"] and service.succeeded else "failed"
+            kind = self._known[service.name][0].get("type")
+            return "reached" if info["stop"] and service.succeeded and kind != "oneshot" else "failed"
         limit = float((self._known[service.name][0].get("readiness") or {}).get("timeout") or 0)
         if service.state == "up" and limit and service.since and time.time() - service.since > limit + 1.0:
             service.reason = f"not ready within {limit:g} s"

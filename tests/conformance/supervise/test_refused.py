@@ -25,6 +25,8 @@ ASKING: dict[str, dict[str, Any]] = {
     "needs": {"needs": ["other"]},
     "periodic": {"type": "periodic", "interval": "1h"},
     "forking": {"type": "forking", "pid_file": "/run/asks.pid"},
+    "oneshot": {"type": "oneshot"},
+    "getty": {"type": "getty", "tty": "/dev/null"},
     "once": {"state": "once"},
     "restart": {"restart": "on_failure"},
     "failure_limit": {"failure_limit": {"deaths": 3}},

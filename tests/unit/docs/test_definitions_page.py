@@ -57,6 +57,7 @@ def test_the_examples_are_valid(page: str) -> None:
             definitions = {"example": {"command": ["/bin/x"], **block}}
             definitions["example"].update({"type": "periodic"} if "interval" in block else {})
             definitions["example"].update({"interval": 1} if "type" in block else {})
-            definitions["example"].update({"type": "forking"} if "pid_file" in block else {})
+            for key, kind in (("pid_file", "forking"), ("stop_command", "oneshot"), ("tty", "getty")):
+                definitions["example"].update({"type": kind} if key in block else {})
         for name, definition in definitions.items():
             assert not validate.problems(name, definition, "example"), block

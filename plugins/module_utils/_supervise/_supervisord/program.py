@@ -31,7 +31,7 @@ START_TEXT = """\
 #!/bin/sh
 # Made by holdfast.supervision; changes are overwritten.
 # Becomes a service, after whatever a killed supervisord has left of it. PAUSE, LONGEST in ms; DEATHS 0: no limit; FD -: none.
-# start DIRECTORY STATE DEFINITION SIGNAL TENTHS PAUSE LONGEST DEATHS WITHIN FD
+# start DIRECTORY STATE DEFINITION SIGNAL TENTHS PAUSE LONGEST DEATHS WITHIN FD [NEEDED ...]
 directory=$1 definition=$3 signal=$4 tenths=$5 pause=$6 longest=$7 deaths=$8 within=$9
 mkdir -p "$2/starts" && cd "$2" || exit 111
 shift 9
@@ -96,11 +96,26 @@ else
     next=$((next * 2)) waited=$((waited + slept))
     [ "$next" -gt "$longest" ] && next=$longest
 fi
+fd=$1
+shift
+if [ "$#" -gt 0 ]; then
+    echo "$$ $*" >waiting
+    set -- await supervisord "${directory%/*}" "$@"
+    if [ -n "${HOLDFAST_RUNTIME-}" ]; then
+        "$HOLDFAST_PYTHON" -I -S "$HOLDFAST_RUNTIME" "$@"
+    else
+        holdfast "$@"
+    fi || exit 111
+    rm -f waiting
+    # In ticks of 1/100 s, as the others.
+    read -r now _ </proc/uptime
+    waited=$((${now%.*}${now#*.} - mine))
+fi
 # When it really starts, to which no wait of ours counts.
 start=$((mine + waited))
 echo "$next $start $kept $mine" >past.new && mv past.new past || exit 111
 # Ready when there is a line in it.
-[ "$1" = - ] || eval "exec $1>ready" || exit 111
+[ "$fd" = - ] || eval "exec $fd>ready" || exit 111
 echo "$$ $mine $definition $((births + 1)) $start" >process.new && mv process.new process || exit 111
 cd "$directory" || exit 111
 exec ./run
@@ -188,7 +203,13 @@ def _again(meta: Mapping[str, Any]) -> list[str]:
     number = (meta.get("readiness") or {}).get("notification_fd")
     pauses = [str(round(float(backoff[key]) * 1000)) for key in ("initial", "maximum")]
     within = _whole(limit.get("within") or 60.0)
-    return [*pauses, str(int(limit.get("deaths") or 0)), str(within), "-" if number is None else str(number)]
+    return [
+        *pauses,
+        str(int(limit.get("deaths") or 0)),
+        str(within),
+        "-" if number is None else str(number),
+        *(meta.get("needs") or ()),
+    ]
 
 
 def _log(meta: Mapping[str, Any]) -> list[str]:

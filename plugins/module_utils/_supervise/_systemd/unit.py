@@ -283,8 +283,15 @@ def _restart(meta: Mapping[str, Any], place: Place) -> list[str]:
 
 
 def _stop(meta: Mapping[str, Any], leased: bool) -> list[str]:
-    # A guard is asked alone: it stops the service, and then gives the lease back.
-    mode = "mixed" if leased else "process" if meta.get("kill") == "process" else "control-group"
+    # A guard is asked alone: it stops the service, and then gives the lease back. So is a oneshot: systemd signals whoever
+    # comes into the group meanwhile, such as what undoes it.
+    mode = (
+        "mixed"
+        if leased or meta.get("type") == "oneshot"
+        else "process"
+        if meta.get("kill") == "process"
+        else "control-group"
+    )
     timeout = float(meta.get("stop_timeout") or 0.0)
     lines = [
         f"KillMode={mode}",

@@ -99,6 +99,10 @@ def test_every_example_of_the_schema_is_valid() -> None:
         definition = {**base, key.name: key.example}
         if key.name == "pid_file":
             definition["type"] = "forking"
+        if key.name == "stop_command":
+            definition["type"] = "oneshot"
+        if key.name == "tty":
+            definition["type"] = "getty"
         if key.name == "interval":
             definition["type"] = "periodic"
         if key.name == "type":

@@ -193,6 +193,8 @@ def test_what_the_host_verifies() -> None:
         "users": ["app", "root"],
         "groups": ["adm", "web"],
         "directory": "/srv/app",
+        "stop_command": None,
+        "tty": None,
     }
     assert made["timeout"] == 7.0
     unchecked = entry(**keys, command_check=False)["verify"]
