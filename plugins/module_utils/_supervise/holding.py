@@ -58,6 +58,12 @@ def read(scan: str, name: str) -> Mark | None:
     return Mark(words[0], words[1], words[2], words[3], tuple((int(pid), int(start)) for pid, start in pairs))
 
 
+def elsewhere(scan: str, name: str, backend: str) -> bool:
+    """Tell whether another backend has a service: one that was ready there before its turn came. Never raises."""
+    mark = read(scan, name)
+    return mark is not None and mark.holder not in (backend, NOBODY)
+
+
 def write(scan: str, name: str, mark: Mark) -> None:
     """Put a mark into place, on the disk. Raises OSError."""
     path = f"{scan}/{FOLDER}/{name}"

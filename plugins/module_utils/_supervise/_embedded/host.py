@@ -286,9 +286,11 @@ class Host:
             self._launching = False
 
     def ready(self, name: str) -> bool:
-        """Say whether service *name* is ready."""
+        """Say whether service *name* is ready; what another backend has while the host is switched is not waited for."""
         one = self.services.get(name)
-        return one is not None and one.is_ready
+        if one is not None and one.is_ready:
+            return True
+        return self._switching and holding.elsewhere(self.scan, name, "embedded")
 
     def why_not_ready(self, name: str) -> str:
         """Give name and state of a service that others wait for."""
