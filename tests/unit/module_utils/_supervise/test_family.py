@@ -118,7 +118,9 @@ def service(**meta: Any) -> Portable:
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 @pytest.mark.parametrize(
-    "meta", [{}, {"restart": "never", "kill": "process", "stop_timeout": 0.0}], ids=["all", "less"]
+    "meta",
+    [{"needs": ["db", "it's"]}, {"restart": "never", "kill": "process", "stop_timeout": 0.0}],
+    ids=["all", "less"],
 )
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 def test_the_scripts_are_good_sh(suite: type[Family], meta: dict[str, Any]) -> None:
