@@ -290,7 +290,7 @@ class Host:
         one = self.services.get(name)
         if one is not None and one.is_ready:
             return True
-        return self._switching and holding.elsewhere(self.scan, name, "embedded")
+        return self.scan is not None and self._switching and holding.elsewhere(self.scan, name, "embedded")
 
     def why_not_ready(self, name: str) -> str:
         """Give name and state of a service that others wait for."""
