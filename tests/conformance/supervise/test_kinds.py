@@ -78,6 +78,29 @@ def test_a_oneshot_that_takes_too_long_is_ended(host: Supervised) -> None:
     wait_until(lambda: not host.pids(str(marks)))
 
 
+@features("oneshot", "restart")
+def test_a_oneshot_is_tried_again_if_it_is_to_be(host: Supervised) -> None:
+    marks = host.base / "marks"
+    command = sh(f"echo try >>{marks}; [ $(wc -l <{marks}) -ge 2 ]")
+    definition = {"bridge": bridge(marks, command=command, restart="on_failure")}
+    assert host.good(definition)["services"]["bridge"]["state"] == "ready"
+    assert lines(marks) == ["try", "try"]
+    assert not host.good(definition)["changed"]
+    assert host.tell("bridge", "stop", "down").outcome == "reached"
+    assert lines(marks) == ["try", "try", "down"]
+
+
+@features("oneshot")
+def test_a_oneshot_that_is_stopped_in_the_middle_is_ended_and_not_undone(host: Supervised) -> None:
+    marks = host.base / "marks"
+    command = sh(f"echo half >>{marks}; sleep 100000; echo up >>{marks}")
+    assert host.task({"bridge": bridge(marks, command=command)}, timeout=1.0)["failed"]
+    wait_until(lambda: lines(marks) == ["half"])
+    assert host.tell("bridge", "stop", "down").outcome == "reached"
+    assert lines(marks) == ["half"]
+    wait_until(lambda: not host.pids(str(marks)))
+
+
 @features("oneshot", "needs")
 def test_what_needs_a_oneshot_is_started_when_it_is_done(host: Supervised) -> None:
     marks, go = host.base / "marks", host.base / "go"
