@@ -111,6 +111,8 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         *(f"--parameter={name}={value}" for name, value in sorted(lease["parameters"].items())),
         *(f"--resource={resource}" for resource in lease["resources"]),
         *([f"--keep={lease['keep']:g}"] if lease["keep"] else []),
+        *([f"--on-lost={lease['on_lost']}"] if lease["on_lost"] != "kill" else []),
+        *([f"--pause-timeout={lease['pause_timeout']:g}"] if lease["on_lost"] == "pause" else []),
         f"--containment={lease['containment']}",
         f"--safety={lease['safety']}",
         f"--stop-signal={service['stop_signal']}",

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 HEAD = ["NAME", "PHASE", "GUARD", "FOR", "HOLDS", "UNTIL", "OPEN HOLES"]
-_LOOKS = {"active": "good", "standby": "dull", "stopping": "busy", "killing": "busy", "releasing": "busy"}
+_LOOKS = {
+    "active": "good",
+    "standby": "dull",
+    "pausing": "bad",
+    "paused": "bad",
+    "stopping": "busy",
+    "killing": "busy",
+    "releasing": "busy",
+}
 
 
 def lease(options: Namespace) -> int:

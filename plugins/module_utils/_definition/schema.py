@@ -236,6 +236,25 @@ _LEASE = (
         example="10s",
     ),
     Key(
+        "on_lost",
+        "choice",
+        "What is done when the lease could not be renewed in time: kill asks the service to end, and kills it before the lease "
+        "ends. hook runs the hooks of lease_lost first; it needs hooks. pause stops all its processes instead; they go on if the "
+        "store says that nobody else had the lease meanwhile, and are killed otherwise.",
+        default="kill",
+        choices=("kill", "hook", "pause"),
+        example="pause",
+    ),
+    Key(
+        "pause_timeout",
+        "duration",
+        "With on_lost pause: the service is killed after having been paused for so long beyond the end of its lease.",
+        default=300.0,
+        above=0,
+        maximum=86400,
+        example="1h",
+    ),
+    Key(
         "containment",
         "choice",
         "How the service's processes are kept from outliving the guard. process_group does not reach those that leave it.",

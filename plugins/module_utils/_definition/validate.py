@@ -216,6 +216,7 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
             found.append(
                 Problem(f"{where}.lease.{key}", shown(lease[key]), f"means nothing to driver {lease['driver']}")
             )
+    _on_lost(lease, given, where, found)
     if lease.get("containment") == "process_group":
         for key in ("finish", "hooks", "pid_file"):
             if key in given:
@@ -235,6 +236,26 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
                 "not possible together with lease: what is held changes with a new guard only",
                 "write restart or nothing",
             )
+        )
+
+
+def _on_lost(lease: Mapping[str, Any], given: Mapping[str, Any], where: str, found: Problems) -> None:
+    """What has to be there for what is to be done on a loss."""
+    on_lost = lease.get("on_lost", "kill")
+    path = f"{where}.lease.on_lost"
+    if on_lost != "kill" and lease.get("containment") == "process_group":
+        found.append(Problem(path, on_lost, "needs lease.containment pid_namespace", "leave the containment out"))
+    if on_lost != "kill" and lease.get("driver") == "file":
+        found.append(Problem(path, on_lost, "means nothing to driver file: its leases do not run out"))
+    if on_lost == "hook" and "hooks" not in given:
+        found.append(Problem(path, on_lost, "needs hooks", "write hooks: {}"))
+    if on_lost == "pause" and lease.get("driver") == "sanlock":
+        found.append(
+            Problem(path, on_lost, "is not possible with driver sanlock: its daemon kills what it cannot renew")
+        )
+    if "pause_timeout" in lease and on_lost != "pause":
+        found.append(
+            Problem(f"{where}.lease.pause_timeout", shown(lease["pause_timeout"]), "is for on_lost pause only")
         )
 
 

@@ -29,6 +29,7 @@ _NO_LEASE: dict[str, Any] = {
     "parameters": {},
     "resources": [],
     "keep": None,
+    "on_lost": "kill",
     "containment": "pid_namespace",
     "safety": "standard",
 }

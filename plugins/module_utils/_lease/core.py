@@ -14,6 +14,13 @@ With T the time that a grant is good for and V its end:
     V - 0.20 T   its tree is killed
     V - 0.12 T   the kernel kills the guard (ARM), and the tree with it, if neither was awake
 
+With `on_lost` HOOK a hook hears of it first, and has half of what is left until the kill. With PAUSE, V - 0.40 T stops the
+tree instead of asking it. Once it is sure to stand still (STILL), V means nothing any more: what does not run breaks no
+promise. The kernel's timer then is set to the end of the pause. The tree goes on only after a renewal that was answered
+well, and so says that nobody else was granted anything meanwhile; with the timer set back first. Anything else ends in a kill:
+the store's word that the lease is not ours, a stop, the end of the pause. A tree of which nobody could say in time that it
+stands still is killed at V - 0.20 T like any other.
+
 A driver whose grants don't run out (T is None) has none of these. PRIVATE to the collection.
 """
 
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
 # Phases.
 STANDBY = "standby"  # in line; nothing runs
 ACTIVE = "active"  # the service's tree may be alive, and is wanted to be
+PAUSING = "pausing"  # it is being stopped, and may still run
+PAUSED = "paused"  # nothing of it runs, and nothing will before the lease is known to be ours
 STOPPING = "stopping"  # it was asked to end
 KILLING = "killing"  # it was killed and is not gone yet
 RELEASING = "releasing"  # the tree is gone, the leases are being given back
@@ -39,6 +48,8 @@ REFUSED = "refused"  # nothing is held; reason
 RENEWED = "renewed"  # sent
 UNCLEAR = "unclear"  # a renewal of which nobody knows what became
 LOST = "lost"  # the store says that the lease is not ours; reason
+RUNNING_OUT = "running out"  # nobody can renew any more; reason. The deadlines stay
+STILL = "still"  # every process of the tree stands still until RESUME
 STOP = "stop"  # somebody wants the service to end; reason
 GONE = "gone"  # the last process of the tree is gone; reason: how the service ended
 RELEASED = "released"
@@ -47,6 +58,9 @@ TICK = "tick"
 
 # Actions: (name, value).
 START = "start"  # start the service
+WARN = "warn"  # the service is about to be asked to end, since the lease ends; it is killed at this time
+PAUSE = "pause"  # stop the whole tree, and say STILL when it stands
+RESUME = "resume"  # let it go on
 TERMINATE = "terminate"  # ask the service to end
 KILL = "kill"  # kill its whole tree
 ARM = "arm"  # the kernel kills the guard at this time; None: not any more, nothing is left to be killed
@@ -55,25 +69,34 @@ RELEASE = "release"  # give everything back
 LEAVE = "leave"  # leave the line
 END = "end"  # the guard ends; what is not released runs out
 
+# What is done when a lease is not renewed in time.
+ON_LOST_KILL, ON_LOST_HOOK, ON_LOST_PAUSE = "kill", "hook", "pause"
+
 Event = namedtuple("Event", "kind sent reason", defaults=(0.0, ""))
 
 #: ttl: T, None: grants don't run out. grace: seconds from an ordered stop to the kill, 0: none is set.
 #: valid: V. renew_at, kill_at, retry_at: when to renew, kill, release again. lost: never release, the grant is not ours.
-#: pace: the part of T after which a renewal is due.
+#: pace: the part of T after which a renewal is due. on_lost: what is done when there is none in time. patience: seconds
+#: beyond V that a tree may stand still. doomed: when that is over.
 State = namedtuple(
     "State",
-    "phase ttl grace valid renew_at kill_at retry_at lost reason pace",
-    defaults=(None, 10.0, None, None, None, None, False, "", 1 / 3),
+    "phase ttl grace valid renew_at kill_at retry_at lost reason pace on_lost patience doomed",
+    defaults=(None, 10.0, None, None, None, None, False, "", 1 / 3, ON_LOST_KILL, 0.0, None),
 )
+
+#: In these phases something of the service may be alive.
+ALIVE = (ACTIVE, PAUSING, PAUSED, STOPPING, KILLING)
 
 _TERMINATE, _KILL, _DEAD, _RETRY = 0.40, 0.20, 0.12, 0.1
 #: After an unclear renewal the next one is due in this part of T: there may be time for several before the end begins.
 _ONCE_MORE = 0.05
 
 
-def begin(ttl: float | None, grace: float, pace: float = 1 / 3) -> State:
+def begin(
+    ttl: float | None, grace: float, pace: float = 1 / 3, on_lost: str = ON_LOST_KILL, patience: float = 0.0
+) -> State:
     """Give the state of a guard that has not got anything yet."""
-    return State(STANDBY, ttl, grace, pace=pace)
+    return State(STANDBY, ttl, grace, pace=pace, on_lost=on_lost, patience=patience)
 
 
 def step(state: State, event: Event, now: float) -> tuple[State, list[tuple[str, Any]]]:
@@ -94,11 +117,13 @@ def may_start(state: State, now: float) -> bool:
 def wake(state: State) -> float | None:
     """Give the time at which `step` has to be called with TICK if nothing else happens, None for never."""
     times = []
-    if state.phase in (ACTIVE, STOPPING, KILLING) and state.ttl is not None and not state.lost:
+    if state.phase in ALIVE and state.ttl is not None and not state.lost:
         times.append(state.renew_at)
         if state.phase == ACTIVE:
             times.append(state.valid - _TERMINATE * state.ttl)
-        if state.phase != KILLING:
+        if state.phase == PAUSED:
+            times.append(state.doomed)
+        elif state.phase != KILLING:
             times.append(state.valid - _KILL * state.ttl)
         else:
             times.append(state.valid)
@@ -138,9 +163,11 @@ def _refused(state: State, event: Event, _now: float, actions: list[tuple[str, A
 
 def _renewed(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
     ttl = state.ttl
-    if ttl is None or state.lost or state.phase not in (ACTIVE, STOPPING, KILLING):
+    if ttl is None or state.lost or state.phase not in ALIVE:
         return state
     valid = event.sent + ttl
+    if state.phase in (PAUSING, PAUSED):
+        return _go_on(state, valid, now, actions)
     # An answer that comes after the end says what was, not what is: somebody else may have it by now.
     if now >= state.valid or valid <= state.valid:
         return state
@@ -148,8 +175,29 @@ def _renewed(state: State, event: Event, now: float, actions: list[tuple[str, An
     return state._replace(valid=valid)
 
 
+def _go_on(state: State, valid: float, now: float, actions: list[tuple[str, Any]]) -> State:
+    """Let a paused tree go on if there is time enough for it to be asked to end once more."""
+    if state.phase == PAUSING and now >= state.valid:
+        # It was not seen to stand still, so this comes too late, as for any other.
+        return state
+    if valid <= state.valid or now >= valid - _TERMINATE * state.ttl:
+        return state
+    actions.append((ARM, valid - _DEAD * state.ttl))
+    actions.append((RESUME, None))
+    return state._replace(phase=ACTIVE, valid=valid, doomed=None)
+
+
+def _still(state: State, _event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase != PAUSING or now >= state.valid - _KILL * state.ttl:
+        return state
+    doomed = state.valid + state.patience
+    actions.append((ARM, doomed))
+    return state._replace(phase=PAUSED, doomed=doomed)
+
+
 def _unclear(state: State, _event: Event, now: float, _actions: list[tuple[str, Any]]) -> State:
-    if state.ttl is None or state.renew_at is None:
+    if state.ttl is None or state.renew_at is None or state.phase == PAUSED:
+        # Who stands still has time.
         return state
     return state._replace(renew_at=min(state.renew_at, now + _ONCE_MORE * state.ttl))
 
@@ -172,6 +220,10 @@ def _stop(state: State, event: Event, now: float, actions: list[tuple[str, Any]]
         # The answer to leaving is REFUSED, or GRANTED if that was quicker.
         actions.append((LEAVE, None))
         return state._replace(reason=event.reason or "stopped")
+    if state.phase in (PAUSING, PAUSED):
+        # It cannot hear, and must not run in order to.
+        actions.append((KILL, None))
+        return state._replace(phase=KILLING, reason=event.reason or "stopped")
     if state.phase != ACTIVE:
         return state
     actions.append((TERMINATE, None))
@@ -179,8 +231,14 @@ def _stop(state: State, event: Event, now: float, actions: list[tuple[str, Any]]
     return state._replace(phase=STOPPING, kill_at=kill_at, reason=event.reason or "stopped")
 
 
+def _running_out(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
+    if state.phase == ACTIVE and state.ttl is not None and state.on_lost == ON_LOST_HOOK:
+        actions.append((WARN, state.valid - _KILL * state.ttl))
+    return _stop(state, event, now, actions)
+
+
 def _gone(state: State, event: Event, now: float, actions: list[tuple[str, Any]]) -> State:
-    if state.phase not in (ACTIVE, STOPPING, KILLING):
+    if state.phase not in ALIVE:
         return state
     state = state._replace(reason=state.reason or event.reason)
     if state.ttl is not None:
@@ -227,15 +285,24 @@ def _deadlines(state: State, now: float, actions: list[tuple[str, Any]]) -> Stat
     if state.phase == STOPPING and state.kill_at is not None and now >= state.kill_at:
         actions.append((KILL, None))
         state = state._replace(phase=KILLING)
-    if ttl is None or state.lost or state.phase not in (ACTIVE, STOPPING, KILLING):
+    if ttl is None or state.lost or state.phase not in ALIVE:
         return state
-    if now >= state.valid - _KILL * ttl and state.phase != KILLING:
+    if state.phase == PAUSED:
+        if now >= state.doomed:
+            actions.append((KILL, None))
+            state = state._replace(phase=KILLING, reason="not renewed before the end of the pause")
+    elif now >= state.valid - _KILL * ttl and state.phase != KILLING:
         actions.append((KILL, None))
         state = state._replace(phase=KILLING, reason=state.reason or "not renewed in time")
+    elif now >= state.valid - _TERMINATE * ttl and state.phase == ACTIVE and state.on_lost == ON_LOST_PAUSE:
+        actions.append((PAUSE, None))
+        state = state._replace(phase=PAUSING)
     elif now >= state.valid - _TERMINATE * ttl and state.phase == ACTIVE:
+        if state.on_lost == ON_LOST_HOOK:
+            actions.append((WARN, state.valid - _KILL * ttl))
         actions.append((TERMINATE, None))
         state = state._replace(phase=STOPPING, kill_at=None, reason="not renewed in time")
-    if _expired(state, now):
+    if _expired(state, now) and state.phase != PAUSED:
         return state._replace(lost=True)
     if now >= state.renew_at:
         actions.append((RENEW, None))
@@ -253,6 +320,8 @@ _EVENTS = {
     RENEWED: _renewed,
     UNCLEAR: _unclear,
     LOST: _lost,
+    RUNNING_OUT: _running_out,
+    STILL: _still,
     STOP: _stop,
     GONE: _gone,
     RELEASED: _released,

@@ -44,6 +44,7 @@ from .interface import (
     SHARED,
     SHARED_MODE,
     TOKEN,
+    UNBROKEN,
     Driver,
     DriverNotLoaded,
     DriverRefused,
@@ -77,8 +78,10 @@ class Etcd(Driver):
     """Leases of an etcd cluster. Parameters: see _etcd/parameters.py."""
 
     name: ClassVar[str] = "etcd"
-    api: ClassVar[tuple[int, int]] = (1, 1)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE})
+    api: ClassVar[tuple[int, int]] = (1, 3)
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE, UNBROKEN}
+    )
     parameters: ClassVar[frozenset[str]] = NAMES
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:

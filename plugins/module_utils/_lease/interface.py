@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from .handover import Handover
 
 #: The interface's version: drivers of another major are refused, the minor counts added calls.
-CORE_API = (1, 2)
+CORE_API = (1, 3)
 #: What this core can do for a driver; a driver refuses a core that lacks what it relies on.
-CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch", "prepare_tree"})
+CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch", "prepare_tree", "pause"})
 
 # Capabilities that a driver declares.
 SHARED = "shared"  # several holders at a time, if all of them say shared
@@ -44,8 +44,9 @@ RENEWS = "renews"  # grants run out unless they are renewed
 KEPT = "kept"  # grants run out unless a program beside the guard renews them; `renew` looks until when they are good
 REMOTE = "remote"  # holders on several hosts exclude each other
 HANDOVER = "handover"  # what is held can be handed over to a chosen guard, see handover.py
+UNBROKEN = "unbroken"  # a `renew` after the grants' end says yes only if nobody else was granted anything in between
 NOTE = "note"  # a few words of the holder's stand beside what it holds
-CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE})
+CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE, UNBROKEN})
 
 #: What a resource may be called: for every driver the same, so that a service can change from one to another.
 RESOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}", re.ASCII).fullmatch
@@ -283,7 +284,7 @@ class Driver(ABC):
         """Renew all that is held and set `good_from`; only where RENEWS or KEPT is declared.
 
         Raises LeaseError: nobody knows what became of it; the leases are good until the last good renewal runs out, and
-        it may be repeated. Lost: one of them is not ours any more. RunningOut: there will be no further renewal.
+        it may be repeated, with UNBROKEN also after that. Lost: one of them is not ours any more. RunningOut: there will be no further renewal.
         """
         raise LeaseError(f"driver {self.name}: its leases need no renewal")
 

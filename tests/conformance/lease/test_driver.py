@@ -385,6 +385,16 @@ def test_what_is_renewed_is_kept_and_what_is_not_runs_out(renewing: Store, make:
         one.renew()
 
 
+def test_what_somebody_else_has_had_meanwhile_is_lost_for_good(renewing: Store, make: Make) -> None:
+    one, other = make("one", "r"), make("other", "r")
+    one.acquire()
+    renewing.take_away(one)
+    other.acquire()
+    other.release()
+    with pytest.raises(interface.Lost):
+        one.renew()
+
+
 def test_a_late_release_does_not_touch_the_next_holder(renewing: Store, make: Make) -> None:
     one, other = make("one", "r"), make("other", "r")
     one.acquire()

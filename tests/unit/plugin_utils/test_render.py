@@ -341,3 +341,11 @@ def test_the_guard_of_a_lease_is_told_what_its_driver_needs() -> None:
     run = render.scripts(normalise("billing", {"command": ["/bin/x"], "lease": {}}, {}))["run"]
     assert "--directory=/run/holdfast/leases" in run
     assert "--ttl" not in run
+    assert "--on-lost" not in run
+
+
+def test_the_guard_is_told_what_to_do_when_the_lease_is_lost() -> None:
+    lease = {"driver": "etcd", "on_lost": "pause", "pause_timeout": "1h"}
+    run = render.scripts(normalise("billing", {"command": ["/bin/x"], "lease": lease}, {}))["run"]
+    assert "--on-lost=pause" in run
+    assert "--pause-timeout=3600" in run

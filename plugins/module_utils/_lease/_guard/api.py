@@ -32,7 +32,7 @@ interface io.holdfast.Guard
 type Resource (name: string, mode: (exclusive, shared), token: int)
 type Hole (name: string, text: string)
 
-# phase: standby (in line), active, stopping, killing, releasing. since: unix time of the last change of phase.
+# phase: standby (in line), active, pausing, paused, stopping, killing, releasing. since: unix time of the last change of phase.
 # tree: the first process of the service's tree, 0 if there is none.
 # Where grants run out: ttl, the seconds that one is good for; valid_for, the seconds that are left;
 # valid_until, the same on the host's clock CLOCK_BOOTTIME; renewals, with the seconds that the last and the worst took.

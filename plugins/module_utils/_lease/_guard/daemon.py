@@ -14,9 +14,9 @@ import time
 
 from ..._hooks import hooks
 from ..._supervise._embedded import files
-from .. import trees
+from .. import core, trees
 from ..drivers import load
-from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, Hole, LeaseError
+from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, Hole, LeaseError
 from .api import Api
 from .guard import UNUSABLE, Guard
 from .keeping import Keeping
@@ -37,21 +37,26 @@ usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- c
   --safety strict | standard strict (default): refuse to start while a safety hole is open
   --definition FILE          holdfast.json of a leased service: its process state is applied to the command
   --stop-signal NAME, --stop-timeout SECONDS, --kill process|group|tree
+  --on-lost kill|hook|pause  what is done when the leases are not renewed in time (kill)
+  --pause-timeout SECONDS    with pause: how long beyond the end of the leases (300)
   --keep SECONDS             after the service has ended only this host is granted its leases, for so long
   --report-fd NUMBER         a line is written there when the service is ready
 """
 _VALUES = frozenset(
     ("name", "resource", "directory", "driver", "parameter", "state", "containment", "safety", "definition")
-    + ("ttl", "stop-signal", "stop-timeout", "kill", "report-fd", "keep")
+    + ("ttl", "stop-signal", "stop-timeout", "kill", "report-fd", "keep", "on-lost", "pause-timeout")
 )
 #: The program of the service directory that is run after the service.
 FINISH = "./guarded-finish"
 #: Seconds that the tree of a killed guard of this service has to be gone.
 _PATIENCE = 5.0
+#: Seconds that a service may be paused at most.
+_LONGEST_PAUSE = 86400
 _CHOICES = {
     "containment": (trees.NAMESPACE, trees.GROUP),
     "safety": ("strict", "standard"),
     "kill": ("process", "group", "tree"),
+    "on-lost": (core.ON_LOST_KILL, core.ON_LOST_HOOK, core.ON_LOST_PAUSE),
 }
 #: Variables that are the guard's business, not the service's.
 _DROPPED = (
@@ -138,6 +143,9 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
         raise _Wrong(f"--stop-signal: {options['stop-signal']!r} is no signal")
     options["grace"] = float(options["stop-timeout"])
     options["keep"] = float(options.get("keep", 0))
+    options["patience"] = float(options.get("pause-timeout", 300))
+    if not 0 < options["patience"] <= _LONGEST_PAUSE:
+        raise _Wrong(f"--pause-timeout: has to be above 0 and {_LONGEST_PAUSE} at most")
     options["report"] = int(options.get("report-fd", -1))
     if options["report"] >= 0:
         # Not the service's.
@@ -182,6 +190,8 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     guard.keeping = Keeping(options["keep"])
     if options["keep"] and HANDOVER not in driver.capabilities:
         raise LeaseError(f"driver {driver.name} cannot keep leases for a restart: leave keep out")
+    guard.on_lost, guard.patience = options.get("on-lost", core.ON_LOST_KILL), options["patience"]
+    _prepare_loss(guard)
     guard.resources = [resource for resource, _mode in resources]
     Api(guard, f"{folder}/socket")
     try:
@@ -208,6 +218,33 @@ def _beside(command: Command, definition: dict[str, Any], folder: str, containme
                 hooks.find(command.hooks["directory"], point)
         except hooks.BadHook as error:
             raise LeaseError(str(error)) from None
+
+
+def _prepare_loss(guard: Guard) -> None:
+    """See to it that what is to be done on a loss can be done. Raises LeaseError, OSError."""
+    if guard.on_lost == core.ON_LOST_KILL:
+        return
+    if guard.containment != trees.NAMESPACE:
+        raise LeaseError(f"on_lost {guard.on_lost} needs containment pid_namespace, which needs root")
+    if guard.on_lost == core.ON_LOST_HOOK and not guard.command.hooks:
+        raise LeaseError("on_lost hook: the service has no hooks; give it hooks, and put an executable in lease_lost")
+    if guard.on_lost == core.ON_LOST_PAUSE and UNBROKEN not in guard.driver.capabilities:
+        raise LeaseError(
+            f"on_lost pause: driver {guard.driver.name} cannot say after the end of a lease that nobody else had it"
+        )
+    # Only here: most guards have no need for it.
+    from .board import Board
+
+    guard.command.board = Board()
+    user = guard.command.state.get("user")
+    if guard.on_lost == core.ON_LOST_PAUSE and user not in (None, "", "root", "0"):
+        guard.holes.append(
+            Hole(
+                "continuable",
+                f"processes of {user} outside of the service may let it go on (SIGCONT) while it is paused; "
+                "nothing but the service should run as that user",
+            )
+        )
 
 
 def _group() -> str:

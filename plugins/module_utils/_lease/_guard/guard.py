@@ -19,6 +19,7 @@ from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import kernel
 from .handovers import REASON, Handovers
 from .keeping import Keeping
+from .pausing import Pausing
 from .renewals import Renewals
 from .tokens import TokenFile
 from .tree import FORWARDED, Command, Tree
@@ -70,11 +71,15 @@ class Guard:
         self.report = -1
         self.keeping = Keeping(0.0)
         self.wait = True
+        #: What is done when the leases are not renewed in time, and the seconds beyond their end that a pause may last.
+        self.on_lost = core.ON_LOST_KILL
+        self.patience = 0.0
         self.strict = True
         self.loop = Loop()
         self.renewals = Renewals(self)
         self.handovers = Handovers(self)
         self.watching = Watching(self, None, None)
+        self.pausing = Pausing(self)
         #: Children that are neither the tree nor the waiter: who hears of their end.
         self.children: dict[int, Exited] = {}
         self.state = core.begin(None, 10.0)
@@ -91,7 +96,7 @@ class Guard:
 
     def run(self, grace: float) -> int:
         """Guard until the end and give the exit code: that of the service. Raises OSError, LeaseError before it begins."""
-        self.state = core.begin(self.driver.ttl, grace, self.driver.pace)
+        self.state = core.begin(self.driver.ttl, grace, self.driver.pace, self.on_lost, self.patience)
         if self.driver.ttl is not None:
             try:
                 self._worker = Worker(self.loop)
@@ -366,6 +371,16 @@ class Guard:
             self.tree.kill()
         self.publish()
 
+    def _do_warn(self, when: float) -> None:
+        if self.tree:
+            self.tree.warn(when - time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    def _do_pause(self, _value: None) -> None:
+        self.pausing.begin()
+
+    def _do_resume(self, _value: None) -> None:
+        self.pausing.end()
+
     def _do_terminate(self, _value: None) -> None:
         self.watching.end()
         if self.tree:
@@ -409,7 +424,7 @@ class Guard:
     # -- what the kernel tells
 
     def _forward(self, number: int) -> None:
-        if self.tree and self.state.phase in (core.ACTIVE, core.STOPPING):
+        if self.tree and self.state.phase in (core.ACTIVE, core.PAUSING, core.PAUSED, core.STOPPING):
             self.tree.forward(number)
 
     def _reap(self) -> None:

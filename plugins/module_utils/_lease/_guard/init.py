@@ -21,6 +21,7 @@ import time
 from ..._hooks import hooks
 from ..._process_state.apply import StateError, apply
 from . import background
+from .board import LOOK, all_stopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Init:
                 self._hooks(hooks.AFTER_START, lambda: self._asked or self._service in self._ended)
             if self._asked and not stopping:
                 stopping = True
+                self._warn()
                 self._hooks(hooks.BEFORE_STOP, lambda: self._service in self._ended)
                 self._stop()
                 # With nothing to be done afterwards, the guard's own deadline is all that is needed.
@@ -110,6 +112,14 @@ class Init:
                     deadline = None
         service, self._service = self._service, 0
         return self._ended.pop(service)
+
+    def _warn(self) -> None:
+        """Have a hook hear that the lease ends. The service gets the other half of the time that is left."""
+        board = self._command.board
+        seconds = board.warning if board is not None else 0.0
+        if seconds > 0:
+            self._told["HOLDFAST_SECONDS"] = f"{seconds:.1f}"
+            self._hooks(hooks.LEASE_LOST, lambda: self._service in self._ended, seconds / 2)
 
     def _look_at_home(self) -> None:
         """Take the command itself as the service if it says so: some don't fork when their parent is an init, as ours is."""
@@ -164,10 +174,7 @@ class Init:
 
     def _clear(self) -> None:
         """Kill everything in the namespace but ourselves."""
-        try:
-            os.kill(-1, signal.SIGKILL)
-        except OSError:
-            pass
+        self._send_all(signal.SIGKILL)
 
     def _finish(self, status: int) -> None:
         """Run `finish`, as the service's user, when nothing of the service is left."""
@@ -189,8 +196,11 @@ class Init:
 
     # -- hooks
 
-    def _hooks(self, point: str, enough: Callable[[], bool] | None = None) -> str:
-        """Run the hooks of *point* until one says stop, or it is *enough*. Gives why nothing may go on, "" if it may."""
+    def _hooks(self, point: str, enough: Callable[[], bool] | None = None, most: float = float("inf")) -> str:
+        """Run the hooks of *point* until one says stop, or it is *enough*. Gives why nothing may go on, "" if it may.
+
+        most: the seconds that they have, if that is less than what is configured.
+        """
         command = self._command
         settings = command.hooks
         if not settings:
@@ -202,7 +212,7 @@ class Init:
             return str(error)
         own = {"HOLDFAST_SERVICE": command.name}
         environment = hooks.environment(own, point, command.hook_state, self._told)
-        deadline = time.monotonic() + settings["timeout"]
+        deadline = time.monotonic() + min(settings["timeout"], most)
         for path in found:
             if (enough is not None and enough()) or (self._asked and point == hooks.BEFORE_START):
                 break
@@ -283,6 +293,13 @@ class Init:
             if found is None:
                 return False
             asked = found.si_signo
+        if asked == LOOK:
+            self._stand_still()
+        else:
+            self._heed(asked)
+        return True
+
+    def _heed(self, asked: int) -> None:
         if asked == signal.SIGCHLD:
             self._collect()
         elif asked == signal.SIGTERM:
@@ -294,7 +311,32 @@ class Init:
                 os.kill(self._service, asked)
             except OSError:
                 pass
-        return True
+
+    def _stand_still(self) -> None:
+        """Keep everything stopped, and do nothing ourselves, for as long as the guard wants that."""
+        board = self._command.board
+        if board is None:
+            return
+        while True:
+            wanted = board.wanted
+            if wanted % 2 == 0:
+                break
+            if not board.still:
+                # The kernel sees to it that nobody forks out of this: a fork that is interrupted makes no child.
+                self._send_all(signal.SIGSTOP)
+                if all_stopped():
+                    board.reach(wanted)
+            found = signal.sigtimedwait(self._signals, 3600.0 if board.still else _LOOK)
+            if found is not None and found.si_signo != LOOK:
+                self._heed(found.si_signo)
+        self._send_all(signal.SIGCONT)
+        board.reach(wanted)
+
+    def _send_all(self, number: int) -> None:
+        try:
+            os.kill(-1, number)
+        except OSError:
+            pass  # There is nobody.
 
     def _collect(self) -> bool:
         """Collect the dead, orphans of the service too; False when no child is left."""

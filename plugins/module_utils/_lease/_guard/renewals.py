@@ -79,7 +79,7 @@ class Renewals:
     def _running_out(self, error: RunningOut) -> None:
         """End the service in order: its deadlines stay as they are, as there will be no further renewal."""
         self.unwatch()
-        self._guard.event(core.STOP, str(error))
+        self._guard.event(core.RUNNING_OUT, str(error))
 
     def _tell(self, text: str) -> None:
         now = time.monotonic()

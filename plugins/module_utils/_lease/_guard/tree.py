@@ -22,12 +22,15 @@ from ..._process_state.apply import StateError, apply
 from ..._supervise._embedded import identity
 from .. import trees
 from . import kernel
+from .board import LOOK
 from .init import CANNOT_START, READY, SETTLED, Init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from .board import Board
 
 #: Signals that the guard passes on to the service. TERM is an ordered stop, see `Tree.terminate`.
 FORWARDED = (
@@ -39,7 +42,7 @@ FORWARDED = (
     signal.SIGALRM,
     signal.SIGWINCH,
 )
-_OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, READY)
+_OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, READY, LOOK)
 
 
 class Command:
@@ -48,12 +51,14 @@ class Command:
     group: the control group that the service enters, or "". passed: descriptors for the service alone, by the number that
     they get there; token_fd: which of them has the tokens, 0 for none. Only with a pid namespace: finish, the
     program that is run after the service; pid_file, where a service that goes to the background says which process it is;
-    hooks, their directory and the seconds that those of one point have; told: what hooks are told in their environment.
+    hooks, their directory and the seconds that those of one point have; told: what hooks are told in their environment;
+    board, where the guard says that the service is to be paused, or that its lease ends, None if it never does.
     All time-outs in seconds, stop_timeout 0 is none.
     """
 
     __slots__ = (
         "arguments",
+        "board",
         "environment",
         "finish",
         "finish_timeout",
@@ -88,6 +93,7 @@ class Command:
         self.hooks: dict[str, Any] | None = None
         self.hook_state = ""
         self.told: dict[str, str] = {}
+        self.board: Board | None = None
 
     @property
     def grace(self) -> float:
@@ -185,6 +191,29 @@ class Tree:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
                     continue
+
+    def warn(self, seconds: float) -> None:
+        """Say that the service is about to be asked to end, as its lease ends, and is killed in so many seconds."""
+        if self._command.board is not None:
+            self._command.board.warn(seconds)
+
+    def pause(self) -> None:
+        """Have every process of the tree stopped; `still` says when they are."""
+        self._want(True)
+
+    def resume(self) -> None:
+        """Let the processes go on."""
+        self._want(False)
+
+    def _want(self, stopped: bool) -> None:
+        if self._command.board is not None:
+            self._command.board.want(stopped)
+            self._kill(LOOK)
+
+    @property
+    def still(self) -> bool:
+        """Say whether every process of the tree is stopped, and stays so until `resume`."""
+        return self._command.board is not None and self._command.board.still
 
     def heed(self) -> bool:
         """Read what the first process has to tell; False when it is not going to tell any more."""

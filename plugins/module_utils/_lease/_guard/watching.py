@@ -59,7 +59,7 @@ class Watching:
 
     def begin(self) -> None:
         """The service has been started: from now on its readiness and its health count."""
-        loop, settings = self._guard.loop, self._readiness
+        loop = self._guard.loop
         for descriptor in self._theirs:
             os.close(descriptor)
         self._theirs = []
@@ -69,7 +69,12 @@ class Watching:
             loop.watch(tree.report, self._arrive)
         elif self._notified >= 0:
             loop.watch(self._notified, self._notice)
-        elif settings.get("check"):
+        else:
+            self._await_readiness()
+
+    def _await_readiness(self) -> None:
+        loop, settings = self._guard.loop, self._readiness
+        if settings.get("check"):
             self._probe(CHECK, settings["interval"], _CHECK_TIMEOUT, 0.0, self._checked)
         else:
             self._timers.append(loop.later(settings.get("grace") or 0.0, self._reached))
@@ -93,6 +98,21 @@ class Watching:
             os.close(descriptor)
         self._notified = self._beating = -1
         self._theirs = []
+
+    def suspend(self) -> None:
+        """The service is being paused: nothing is asked of it, and its silence counts for nothing."""
+        for probe in self._probes:
+            probe.stop()
+        for timer in self._timers:
+            timer.cancel()
+        self._probes, self._timers = [], []
+
+    def resume(self) -> None:
+        """The service goes on: what was begun begins anew."""
+        if self.ready:
+            self._look_after()
+        elif self._arriving < 0 and self._readiness.get("notification_fd") is None:
+            self._await_readiness()
 
     def watch(self, pid: int, exited: Exited, _dying: Callable[[], None] | None = None) -> None:
         """Have *exited* called when the child *pid* has ended."""
@@ -134,12 +154,16 @@ class Watching:
 
     def _reached(self) -> None:
         self.ready = True
+        self._guard.ready()
+        if self._beating >= 0 and self._health is not None:
+            self._guard.loop.watch(self._beating, self._beat)
+        self._look_after()
+
+    def _look_after(self) -> None:
         guard, health = self._guard, self._health
-        guard.ready()
         if health is None:
             return
         if self._beating >= 0:
-            guard.loop.watch(self._beating, self._beat)
             self._timers.append(guard.loop.later(health["interval"], self._look))
         else:
             self._probe(HEALTH, health["interval"], health["timeout"], health["interval"], self._examined)

@@ -84,6 +84,26 @@ def test_what_a_driver_cannot_be_told(lease: dict[str, Any], text: str) -> None:
     assert text in only({"lease": lease})
 
 
+@pytest.mark.parametrize(
+    ("lease", "text"),
+    [
+        ({"on_lost": "ignore"}, "on_lost"),
+        ({"on_lost": "pause", "driver": "file"}, "do not run out"),
+        ({"on_lost": "pause", "driver": "sanlock"}, "not possible with driver sanlock"),
+        ({"on_lost": "pause", "containment": "process_group"}, "needs lease.containment pid_namespace"),
+        ({"on_lost": "hook"}, "needs hooks"),
+        ({"pause_timeout": "1m"}, "for on_lost pause only"),
+    ],
+)
+def test_what_cannot_be_done_when_a_lease_is_lost(lease: dict[str, Any], text: str) -> None:
+    assert text in only({"lease": lease})
+
+
+def test_what_can_be_done_when_a_lease_is_lost() -> None:
+    assert texts({**COMMAND, "lease": {"on_lost": "hook"}, "hooks": {}}) == []
+    assert texts({**COMMAND, "lease": {"driver": "etcd", "on_lost": "pause", "pause_timeout": "1h"}}) == []
+
+
 def test_a_password_is_refused_unseen_and_its_file_is_not() -> None:
     problem = only({"lease": {"driver": "etcd", "parameters": {"password": "geheim"}}})
     assert "password_file" in problem

@@ -27,6 +27,13 @@ class Store:
         self.ttl = ttl
         self.holder: Guard | None = None
         self.until = 0.0
+        self.silent_until = 0.0
+
+    def falls_silent(self, now: float, seconds: float) -> None:
+        """Hear nothing for a while. What is held then is held longer by it, as in a store that was down."""
+        if self.holder is not None and now < self.until:
+            self.until += seconds
+        self.silent_until = max(self.silent_until, now + seconds)
 
     def hears(self, guard: Guard, request: str, now: float) -> str:
         if self.holder is not None and now >= self.until:
@@ -49,8 +56,10 @@ class Guard:
     def __init__(self, world: World, deaf: bool) -> None:
         self.world = world
         self.deaf = deaf
-        self.state = core.begin(world.ttl, 1.0)
+        self.state = core.begin(world.ttl, 1.0, on_lost=world.on_lost, patience=world.ttl * 2)
+        #: Whether anything of it is left, and whether that stands still.
         self.tree = False
+        self.still = False
         self.armed: float | None = None
         self.asleep_until = 0.0
         self.ended = False
@@ -73,13 +82,26 @@ class Guard:
         if name == core.START:
             assert self.armed is not None, "nothing runs before the kernel's timer is armed"
             assert world.now < self.state.valid - 0.4 * world.ttl
-            self.tree = True
+            self.tree, self.still = True, False
+            world.check()
+        elif name == core.WARN:
+            assert world.now < value < self.state.valid
+            world.warned += 1
+        elif name == core.PAUSE:
+            # Now and then it takes long, or for ever.
+            world.at(world.now + world.chance.choice((0.01, 0.01, world.ttl * 0.15, 1e9)), self.stands)
+        elif name == core.RESUME:
+            assert self.armed is not None and self.armed <= self.state.valid, (
+                "resumed before the kernel's timer was back"
+            )
+            self.still = False
+            world.resumed += 1
             world.check()
         elif name == core.ARM:
             if value is None:
                 assert not self.tree, "disarmed while something of the service lived"
             else:
-                assert value <= self.state.valid
+                assert value <= self.state.valid or self.still, "armed for later than the lease's end, and runs"
                 world.at(value, self.kernel)
             self.armed = value
         elif name == core.TERMINATE and not self.deaf:
@@ -104,6 +126,12 @@ class Guard:
         else:
             self.gets(event)
 
+    def stands(self) -> None:
+        if self.tree and self.state.phase == core.PAUSING:
+            self.still = True
+            self.world.paused += 1
+            self.awake(core.Event(core.STILL))
+
     def tree_ends(self) -> None:
         if self.tree:
             self.tree = False
@@ -118,10 +146,14 @@ class Guard:
 class World:
     """Time, and what happens in it."""
 
-    def __init__(self, seed: int, step: Step = core.step, dead_man: bool = True) -> None:
+    def __init__(
+        self, seed: int, step: Step = core.step, dead_man: bool = True, on_lost: str = core.ON_LOST_KILL
+    ) -> None:
         self.chance = random.Random(seed)
         self.step = step
         self.dead_man = dead_man
+        self.on_lost = on_lost
+        self.warned = self.paused = self.resumed = 0
         self.ttl = self.chance.choice((2.0, 10.0))
         self.now = 0.0
         self.agenda: list[tuple[float, int, Any]] = []
@@ -137,7 +169,7 @@ class World:
 
     def check(self) -> None:
         self.starts += 1
-        self.overlaps += sum(guard.tree for guard in self.guards) > 1
+        self.overlaps += sum(guard.tree and not guard.still for guard in self.guards) > 1
 
     def ask(self, guard: Guard, request: str) -> None:
         """Send a request; it may be lost, and so may its answer."""
@@ -148,10 +180,11 @@ class World:
         arrives = not lost or chance.random() < 0.5
 
         def heard() -> None:
-            answer = self.store.hears(guard, request, self.now) if arrives else "nothing"
-            if not answer:
+            silent = self.now < self.store.silent_until
+            answer = self.store.hears(guard, request, self.now) if arrives and not silent else "nothing"
+            if not answer or (silent and request == "acquire"):
                 self.at(self.now + 0.2, lambda: None if guard.ended else self.ask(guard, request))
-            elif lost:
+            elif lost or silent:
                 kind = core.UNRELEASED if request == core.RELEASE else core.UNCLEAR
                 self.at(self.now + back, lambda: guard.awake(core.Event(kind)))
             else:
@@ -163,6 +196,9 @@ class World:
         self.guards = [Guard(self, self.chance.random() < 0.5) for _unused in range(3)]
         for _unused in range(int(seconds / self.ttl * 2)):
             self.at(self.chance.random() * seconds, self.fault)
+        for _unused in range(4 if self.on_lost == core.ON_LOST_PAUSE else 0):
+            length = self.chance.random() * 3 * self.ttl
+            self.at(self.chance.random() * seconds, lambda length=length: self.store.falls_silent(self.now, length))
         while self.agenda:
             when, _count, what = min(self.agenda)
             self.agenda.remove((when, _count, what))
@@ -196,6 +232,45 @@ def test_no_schedule_lets_two_trees_live(block: int) -> None:
         assert world.overlaps == 0, f"seed {seed}"
         starts += world.starts
     assert starts > 1000
+
+
+@pytest.mark.parametrize("block", range(2))
+@pytest.mark.parametrize("on_lost", [core.ON_LOST_HOOK, core.ON_LOST_PAUSE])
+def test_no_schedule_lets_two_trees_run_whatever_is_done_on_loss(block: int, on_lost: str) -> None:
+    worlds = [World(seed, on_lost=on_lost).run() for seed in range(block * 300, block * 300 + 300)]
+    assert [world.overlaps for world in worlds] == [0] * 300
+    if on_lost == core.ON_LOST_PAUSE:
+        assert sum(world.resumed for world in worlds) > 100
+        assert sum(world.paused for world in worlds) > 200
+    else:
+        assert sum(world.warned for world in worlds) > 100
+
+
+def _paused_unseen(state: core.State, event: core.Event, now: float) -> Any:
+    state, actions = core.step(state, event, now)
+    if (core.PAUSE, None) in actions:
+        state, more = core.step(state, core.Event(core.STILL), now)
+        actions += more
+    return state, actions
+
+
+def _timer_left_at_the_end_of_the_pause(state: core.State, event: core.Event, now: float) -> Any:
+    after, actions = core.step(state, event, now)
+    resumed = (core.RESUME, None) in actions
+    return after, [one for one in actions if not (resumed and one[0] == core.ARM)]
+
+
+@pytest.mark.parametrize(
+    "step", [_paused_unseen, _timer_left_at_the_end_of_the_pause, lambda *of: _unclear_is_yes(*of)]
+)
+def test_a_pause_with_a_known_fault_is_caught(step: Step) -> None:
+    def caught(seed: int) -> bool:
+        try:
+            return World(seed, step, on_lost=core.ON_LOST_PAUSE).run().overlaps > 0
+        except AssertionError:
+            return True
+
+    assert any(map(caught, range(600)))
 
 
 def _valid_from_the_answer(state: core.State, event: core.Event, now: float) -> Any:
@@ -312,3 +387,58 @@ def test_a_driver_may_ask_for_renewals_at_its_own_pace() -> None:
     # A renewal that says nothing new puts off the next one and nothing else.
     state, done = run(state, (core.Event(core.RENEWED, 0.0), 1.1))
     assert (done, core.wake(state), state.valid) == ([], 2.0, 8.0)
+
+
+def pausing(patience: float = 20.0) -> core.State:
+    """A state at V - 0.4 T of a service that is paused then: T is 10, V is 10."""
+    state = core.begin(10.0, 5.0, on_lost=core.ON_LOST_PAUSE, patience=patience)
+    state, done = run(state, (core.Event(core.GRANTED, 0.0), 0.1), (core.Event(core.TICK), 6.0))
+    assert state.phase == core.PAUSING
+    assert core.PAUSE in done
+    return state
+
+
+def test_a_paused_service_goes_on_when_the_store_says_that_the_lease_was_ours_all_along() -> None:
+    state, actions = core.step(pausing(), core.Event(core.STILL), 6.1)
+    assert (state.phase, actions) == (core.PAUSED, [(core.ARM, 30.0)])
+    state, done = run(state, (core.Event(core.TICK), 11.0), (core.Event(core.UNCLEAR), 12.0))
+    assert (state.phase, done) == (core.PAUSED, [core.RENEW])
+    state, actions = core.step(state, core.Event(core.RENEWED, 15.0), 15.5)
+    assert (state.phase, state.valid) == (core.ACTIVE, 25.0)
+    assert actions[:2] == [(core.ARM, 25.0 - 1.2), (core.RESUME, None)]
+
+
+def test_a_service_that_nobody_saw_stand_still_is_killed_in_time() -> None:
+    state, done = run(pausing(), (core.Event(core.TICK), 8.0), (core.Event(core.STILL), 8.1))
+    assert (state.phase, [one for one in done if one != core.RENEW]) == (core.KILLING, [core.KILL])
+
+
+def test_a_pause_ends_in_a_kill_when_its_time_is_over_or_the_lease_is_not_ours() -> None:
+    paused, _done = run(pausing(), (core.Event(core.STILL), 6.1))
+    state, done = run(paused, (core.Event(core.TICK), 30.0), (core.Event(core.GONE), 30.1))
+    assert (state.phase, [one for one in done if one != core.RENEW]) == (core.ENDED, [core.KILL, core.ARM, core.END])
+    for event in (core.Event(core.LOST), core.Event(core.STOP)):
+        state, done = run(paused, (event, 12.0))
+        assert (state.phase, done[0]) == (core.KILLING, core.KILL)
+
+
+def test_an_answer_to_a_renewal_that_is_nearly_over_lets_nothing_go_on() -> None:
+    paused, _done = run(pausing(), (core.Event(core.STILL), 6.1))
+    state, done = run(paused, (core.Event(core.RENEWED, 8.0), 14.5))
+    assert state.phase == core.PAUSED
+    assert core.RESUME not in done
+
+
+def test_a_hook_hears_of_the_end_before_the_service_is_asked() -> None:
+    state = core.begin(10.0, 5.0, on_lost=core.ON_LOST_HOOK)
+    state, _done = run(state, (core.Event(core.GRANTED, 0.0), 0.1))
+    _state, actions = core.step(state, core.Event(core.TICK), 6.0)
+    assert actions[:2] == [(core.WARN, 8.0), (core.TERMINATE, None)]
+
+
+def test_a_hook_hears_of_a_lease_that_nobody_can_renew_any_more() -> None:
+    state = core.begin(10.0, 5.0, on_lost=core.ON_LOST_HOOK)
+    state, _done = run(state, (core.Event(core.GRANTED, 0.0), 0.1))
+    state, actions = core.step(state, core.Event(core.RUNNING_OUT, 0.0, "the daemon is dead"), 1.0)
+    assert actions == [(core.WARN, 8.0), (core.TERMINATE, None)]
+    assert (state.phase, state.reason) == (core.STOPPING, "the daemon is dead")
