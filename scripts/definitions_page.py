@@ -61,7 +61,8 @@ def _meaning(key: Key) -> str:
 
 def _type(key: Key) -> str:
     if key.choices:
-        return "one of " + ", ".join(f"`{choice}`" for choice in key.choices)
+        more = ", or `namespace.collection.driver`" if key.kind == "driver" else ""
+        return "one of " + ", ".join(f"`{choice}`" for choice in key.choices) + more
     text = KINDS[key.kind]
     if key.minimum is not None and key.maximum is not None:
         return f"{text}, from {key.minimum} to {key.maximum}"

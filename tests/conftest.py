@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import compileall
+import os
 import shutil
 import sys
 import tempfile
@@ -18,10 +19,16 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+def _elsewhere() -> list[str]:
+    given = os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")
+    return [os.path.join(path, "ansible_collections") for path in given.split(":") if path]
+
+
 def _make_importable() -> None:
     """Let ``ansible_collections.holdfast.supervision`` mean this checkout, without Ansible's own import machinery."""
     for name, path in (
-        ("ansible_collections", []),
+        # Beside this one there are those that tests bring along, and those of whoever tests a lease driver.
+        ("ansible_collections", [str(CHECKOUT / "tests" / "third" / "ansible_collections"), *_elsewhere()]),
         ("ansible_collections.holdfast", []),
         ("ansible_collections.holdfast.supervision", [str(CHECKOUT)]),
     ):

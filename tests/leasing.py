@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import json
-import os
 import shutil
+import sqlite3
 import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from etcds import ETCD, Cluster
 from sanlocks import SANLOCK, Storage
 
@@ -150,26 +151,64 @@ class SanlockHosts(SanlockStore):
     hosts = 2
 
 
-class ForeignStore(Store):
-    """A driver from elsewhere: HOLDFAST_LEASE_DRIVER=module:Class, HOLDFAST_LEASE_PARAMETERS=JSON for an empty store."""
+class TableStore(Store):
+    """A driver of another collection, which is the example for whoever writes one."""
+
+    name = "example.locks.table"
+    breakable = True
+    patient: dict[str, Any] = {"ttl": 8}  # noqa: RUF012
 
     def __init__(self) -> None:
-        module, _colon, self._class = os.environ["HOLDFAST_LEASE_DRIVER"].partition(":")
-        self._module = importlib.import_module(module)
-        self.name = self.driver().name
+        self._base = Path(tempfile.mkdtemp(prefix="hf-conform-"))
 
-    def driver(self) -> type[interface.Driver]:
-        return drivers.load("it", {"it": lambda: getattr(self._module, self._class)})
+    def fresh(self) -> None:
+        self._path = self._base / uuid.uuid4().hex
 
     def parameters(self) -> dict[str, Any]:
-        return dict(json.loads(os.environ.get("HOLDFAST_LEASE_PARAMETERS", "{}")))
+        return {"path": str(self._path), "ttl": 2}
+
+    def silence(self) -> None:
+        self._blocking = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+        self._blocking.execute("BEGIN EXCLUSIVE")
+
+    def heal(self) -> None:
+        self._blocking.close()
+
+    def take_away(self, driver: interface.Driver) -> None:
+        with contextlib.closing(sqlite3.connect(self._path, timeout=10)) as table, table:
+            table.execute("DELETE FROM held")
+
+    def close(self) -> None:
+        shutil.rmtree(self._base)
+
+
+class ForeignStore(Store):
+    """The store of a driver from elsewhere, of which nothing is known but its parameters."""
+
+    driver_name = ""
+    given = "{}"
+
+    def __init__(self) -> None:
+        self.name = self.driver_name
+
+    def fresh(self) -> None:
+        self._unique = uuid.uuid4().hex
+
+    def parameters(self) -> dict[str, Any]:
+        return dict(json.loads(self.given.replace("{unique}", self._unique)))
+
+    def take_away(self, driver: interface.Driver) -> None:
+        pytest.skip("only a store of the author's own (--lease-store) can take a lease away behind the driver's back")
+
+
+def foreign(driver: str, parameters: str) -> type[Store]:
+    """Give the store of a driver that is known by its name, with its parameters as JSON."""
+    return type("Named", (ForeignStore,), {"driver_name": driver, "given": parameters})
 
 
 def stores() -> dict[str, type[Store]]:
     """The stores that can be had here."""
-    if "HOLDFAST_LEASE_DRIVER" in os.environ:
-        return {"foreign": ForeignStore}
-    found: dict[str, type[Store]] = {"file": FileStore}
+    found: dict[str, type[Store]] = {"file": FileStore, "table": TableStore}
     if ETCD:
         found["etcd"] = EtcdStore
     if SANLOCK:

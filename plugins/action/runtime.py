@@ -11,6 +11,7 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.holdfast.supervision.plugins.plugin_utils.foreign import Unshippable
 from ansible_collections.holdfast.supervision.plugins.plugin_utils.pack import Runtime
 
 MODULE = "holdfast.supervision.runtime"
@@ -27,7 +28,9 @@ class ActionModule(ActionBase):
             if arguments.get(name) is not None:
                 raise AnsibleActionFail(f"{name} is set by this action itself: leave it out")
         try:
-            runtime = Runtime()
+            runtime = Runtime(lease_drivers=self._lease_drivers(arguments))
+        except Unshippable as error:
+            raise AnsibleActionFail(f"lease_drivers: {error}") from error
         except OSError as error:
             raise AnsibleActionFail(f"this collection is incomplete: {error}") from error
         arguments["version"] = runtime.version
@@ -37,6 +40,14 @@ class ActionModule(ActionBase):
             answer = self._run_module(arguments, task_vars)
         result.update(answer)
         return result
+
+    def _lease_drivers(self, arguments: dict[str, t.Any]) -> list[str]:
+        names = arguments.get("lease_drivers") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise AnsibleActionFail(
+                f"lease_drivers: {names!r} is not a list of names such as namespace.collection.driver"
+            )
+        return names if arguments.get("state", "present") == "present" else []
 
     def _run_module(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
         return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)

@@ -85,12 +85,10 @@ options:
       - With V(file) they are locks of the host's kernel. The task has to run on the one host that all who want the lease use,
         by C(delegate_to) if need be.
       - With V(etcd) and V(sanlock) they exclude each other across hosts.
+      - The driver of another collection is named as V(namespace.collection.driver), and has to be in the runtime of the host, see
+        O(holdfast.supervision.runtime#module:lease_drivers).
     type: str
     default: file
-    choices:
-      - file
-      - etcd
-      - sanlock
   parameters:
     description:
       - The parameters of the driver, as in C(lease.parameters) of a service's definition.

@@ -233,7 +233,7 @@ def main() -> None:
             "to": {"type": "str"},
             "id": {"type": "str"},
             "safety": {"type": "str", "choices": ["strict", "standard"], "default": "standard"},
-            "driver": {"type": "str", "default": "file", "choices": ["file", "etcd", "sanlock"]},
+            "driver": {"type": "str", "default": "file"},
             "parameters": {"type": "dict", "default": {}},
             "scan_directory": {"type": "path"},
             "runtime_directory": {"type": "path"},

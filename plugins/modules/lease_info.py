@@ -38,6 +38,11 @@ options:
       - The scan directory of the supervisor that runs the services.
       - Defaults to V(/etc/holdfast/services) for root, and to V(~/.holdfast/services) for other users.
     type: path
+  runtime_directory:
+    description:
+      - Where the runtime is, which has the drivers of other collections.
+      - Defaults to V(/usr/local/lib/holdfast) for root, and to V(~/.holdfast/lib) for other users.
+    type: path
 seealso:
   - module: holdfast.supervision.lease
 """
@@ -255,8 +260,9 @@ probe:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._lease.drivers import use_runtime
 from ..module_utils._lease.information import lease_info
-from ..module_utils._lease.task import guards_of
+from ..module_utils._lease.task import guards_of, runtime_of
 
 
 def main() -> None:
@@ -265,13 +271,15 @@ def main() -> None:
         argument_spec={
             "services": {"type": "list", "elements": "str"},
             "names": {"type": "list", "elements": "str"},
-            "driver": {"type": "str", "default": "file", "choices": ["file", "etcd", "sanlock"]},
+            "driver": {"type": "str", "default": "file"},
             "parameters": {"type": "dict", "default": {}},
             "probe": {"type": "bool", "default": False},
             "scan_directory": {"type": "path"},
+            "runtime_directory": {"type": "path"},
         },
         supports_check_mode=True,
     )
+    use_runtime(runtime_of(module.params["runtime_directory"]))
     module.exit_json(**lease_info(module.params, guards_of(module.params["scan_directory"])))
 
 

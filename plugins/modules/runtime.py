@@ -56,6 +56,15 @@ options:
       - When the module runs as root, every part of its path must belong to root and be writable by nobody else.
     type: path
     default: /usr/bin/python3
+  lease_drivers:
+    description:
+      - Lease drivers of other collections that are to be a part of the runtime, such as V(my_namespace.my_collection.my_driver). These
+        collections are needed on the controller.
+      - A driver that is not there, made for another version of the interface, or not made for hosts, is an error before anything changes.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   version:
     description: Set by the action plugin.
     type: str
@@ -125,6 +134,7 @@ def main() -> None:
             "command": {"type": "path"},
             "scan_directory": {"type": "path"},
             "python": {"type": "path", "default": "/usr/bin/python3"},
+            "lease_drivers": {"type": "list", "elements": "str", "default": []},
             "version": {"type": "str"},
             "payload": {"type": "str"},
         },

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import archive
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import foreign
 
 #: What the long-lived programs and the command line are made of, below module_utils: whole packages (with what is
 #: in them, however deep) and single modules. Nothing outside of this list may be imported by anything in it.
@@ -46,6 +48,7 @@ PACKAGES = (
     "_supervise/s6.py",
     "_supervise/supervisord.py",
     "_varlink",
+    "lease_driver.py",
 )
 
 MODULE_UTILS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "module_utils")
@@ -102,10 +105,14 @@ def _raise(error: OSError) -> None:
 
 
 class Runtime:
-    """The runtime of this collection: its version, and its archive, made only when somebody asks for it."""
+    """The runtime of this collection: its version, and its archive, made only when somebody asks for it.
 
-    def __init__(self, module_utils: str = MODULE_UTILS) -> None:
-        self._files = runtime_files(module_utils)
+    lease_drivers: those of other collections that are to be in it.
+    """
+
+    def __init__(self, module_utils: str = MODULE_UTILS, lease_drivers: Iterable[str] = ()) -> None:
+        """Read the files. Raises OSError, foreign.Unshippable."""
+        self._files = {**runtime_files(module_utils), **foreign.files_of(lease_drivers)}
         self.version = archive.version_of(self._files)
 
     def archive(self) -> str:

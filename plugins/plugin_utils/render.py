@@ -107,7 +107,7 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         "--state=../.holdfast/guards",
         f"--driver={lease['driver']}",
         *([f"--directory={lease['directory']}"] if lease["driver"] == "file" else []),
-        *([f"--ttl={lease['ttl']:g}"] if lease["ttl"] is not None and lease["driver"] == "etcd" else []),
+        *([f"--ttl={lease['ttl']:g}"] if lease["ttl"] is not None and _has_ttl(lease["driver"]) else []),
         *(f"--parameter={name}={value}" for name, value in sorted(lease["parameters"].items())),
         *(f"--resource={resource}" for resource in lease["resources"]),
         *([f"--keep={lease['keep']:g}"] if lease["keep"] else []),
@@ -123,6 +123,11 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         "--",
         "./run",
     ]
+
+
+def _has_ttl(driver: str) -> bool:
+    """Return whether a driver is told the time that is set for all leases. One of another collection may refuse it."""
+    return driver == "etcd" or "." in driver
 
 
 def _process_state(service: Mapping[str, Any]) -> list[str]:

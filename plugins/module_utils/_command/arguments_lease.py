@@ -40,7 +40,7 @@ def add_lease(lease: ArgumentParser, common: ArgumentParser, seconds: Callable[[
     breaking.add_argument("resource", metavar="RESOURCE")
     breaking.add_argument("--reason", required=True, metavar="TEXT", help="why")
     for one in (acquire, release, breaking):
-        one.add_argument("--driver", choices=["file", "etcd", "sanlock"], default="file", help="who keeps it (file)")
+        one.add_argument("--driver", metavar="NAME", default="file", help="who keeps it: file, etcd, sanlock … (file)")
         one.add_argument("--parameter", metavar="NAME=VALUE", action="append", default=[], help="for the driver")
 
     handover = add("handover", "Move what a service holds to another one of this host, which stands by.")

@@ -23,6 +23,7 @@ KINDS = {
     "argv": "list: program, arguments",
     "boolean": "true or false",
     "choice": "choice",
+    "driver": "name of a lease driver",
     "duration": "time, such as 10s",
     "environment": "dictionary: NAME, text",
     "integer": "whole number",
@@ -194,9 +195,9 @@ _LEASE = (
     ),
     Key(
         "driver",
-        "choice",
-        "Who keeps the leases: file for processes of one host, etcd or sanlock for several hosts. The variable leases_driver says "
-        "it for all services.",
+        "driver",
+        "Who keeps the leases: file for processes of one host, etcd or sanlock for several hosts, or the driver of another "
+        "collection, as namespace.collection.driver, see lease-drivers.md. The variable leases_driver says it for all services.",
         default="file",
         choices=("file", "etcd", "sanlock"),
         example="etcd",

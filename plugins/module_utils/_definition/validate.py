@@ -24,6 +24,7 @@ LEASE_VARIABLES = ("leases_driver", "leases_ttl", "leases_parameters")
 
 _BAD = object()
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+_FOREIGN_DRIVER = re.compile(r"(?:[a-z][a-z0-9_]{0,63}\.){2}[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
 _PARAMETER = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII).fullmatch
 _RESERVED = re.compile(r"HOLDFAST_").match
 # A shell that is asked to set one of these refuses, ends, or changes its own behaviour.
@@ -212,7 +213,9 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
     """What a leased service can't have: it would run outside of the time in which the lease is held."""
     lease = given["lease"]
     for key, only in (("ttl", "etcd"), ("directory", "file")):
-        if key in lease and lease.get("driver", only) != only:
+        driver = lease.get("driver", only)
+        # What a driver of another collection is told it judges itself; a ttl is one of its parameters.
+        if key in lease and driver != only and not (key == "ttl" and _FOREIGN_DRIVER(driver)):
             found.append(
                 Problem(f"{where}.lease.{key}", shown(lease[key]), f"means nothing to driver {lease['driver']}")
             )
@@ -344,6 +347,15 @@ def _choice(value: Any, key: Key, path: str, found: Problems) -> Any:
     if isinstance(value, str) and value in key.choices:
         return value
     allowed = "must be one of " + ", ".join(key.choices)
+    found.append(Problem(path, shown(value), allowed, _choice_advice(value, key)))
+    return _BAD
+
+
+def _driver(value: Any, key: Key, path: str, found: Problems) -> Any:
+    """Read a driver of ours, or of another collection. Whether that is there only the controller's runtime can say."""
+    if isinstance(value, str) and (value in key.choices or _FOREIGN_DRIVER(value)):
+        return value
+    allowed = f"must be one of {', '.join(key.choices)}, or namespace.collection.driver"
     found.append(Problem(path, shown(value), allowed, _choice_advice(value, key)))
     return _BAD
 
@@ -617,6 +629,7 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "argv": _argv,
     "boolean": _scalar(values.boolean),
     "choice": _choice,
+    "driver": _driver,
     "duration": _scalar(values.duration),
     "environment": _environment,
     "integer": _scalar(values.integer),

@@ -6,6 +6,11 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import re
+import sys
+
 from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, DriverNotLoaded
 
 TYPE_CHECKING = False
@@ -48,16 +53,40 @@ DRIVERS: dict[str, Callable[[], type[Driver]]] = {
 }
 
 
+#: What a driver of another collection is called: collection and module.
+FOREIGN_NAME = re.compile(r"(?:[a-z][a-z0-9_]{0,63}\.){2}[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
+#: The package of the runtime that has them, and the class that each of them has.
+FOREIGN, FOREIGN_CLASS = "_foreign", "LeaseDriver"
+
+
 def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = None) -> type[Driver]:
     """Give the driver *name* of *drivers* (all that there are), ready for use with this core.
 
     Raises DriverNotFound, DriverNotLoaded. No service that needs it may be started then.
     """
-    drivers = DRIVERS if drivers is None else drivers
-    if name not in drivers:
-        raise DriverNotFound(f"there is no lease driver {name}; there are: {', '.join(sorted(drivers))}")
+    driver = look_at(name, drivers)
     try:
-        driver = drivers[name]()
+        driver.load(CORE_API, CORE_FEATURES)
+    except DriverNotLoaded:
+        raise
+    except Exception as error:
+        raise DriverNotLoaded(f"driver {name}: {type(error).__name__}: {error}") from error
+    return driver
+
+
+def look_at(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = None) -> type[Driver]:
+    """Give the driver *name* if it is made for this core, without asking whether it can work on this host.
+
+    Raises DriverNotFound, DriverNotLoaded.
+    """
+    drivers = DRIVERS if drivers is None else drivers
+    if name not in drivers and not FOREIGN_NAME(name):
+        known = ", ".join(sorted(drivers))
+        raise DriverNotFound(f"there is no lease driver {name}; there are: {known}, and namespace.collection.driver")
+    try:
+        driver = drivers[name]() if name in drivers else _foreign(name)
+    except DriverNotFound:
+        raise
     except Exception as error:
         raise DriverNotLoaded(f"driver {name}: {type(error).__name__}: {error}") from error
     core = ".".join(map(str, CORE_API))
@@ -67,10 +96,55 @@ def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = N
     unknown = sorted(driver.capabilities - CAPABILITIES)
     if unknown:
         raise DriverNotLoaded(f"driver {name} declares what version {core} does not know: {', '.join(unknown)}")
-    try:
-        driver.load(CORE_API, CORE_FEATURES)
-    except DriverNotLoaded:
-        raise
-    except Exception as error:
-        raise DriverNotLoaded(f"driver {name}: {type(error).__name__}: {error}") from error
     return driver
+
+
+def _foreign(name: str) -> type[Driver]:
+    """Import the driver of another collection: from the runtime that we are, or on the controller from the collection."""
+    # Here, so that what a driver imports is there wherever one may be loaded.
+    from .. import lease_driver
+
+    root = __package__.rpartition(".")[0]
+    places = [f"{root}.{FOREIGN}.{name}"]
+    if root.startswith("ansible_collections."):
+        collection, _dot, module = name.rpartition(".")
+        places.append(f"ansible_collections.{collection}.plugins.module_utils.{module}")
+    for place in places:
+        try:
+            module_ = importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+                raise
+            continue
+        found = getattr(module_, FOREIGN_CLASS, None)
+        if not isinstance(found, type) or not issubclass(found, lease_driver.Driver):
+            raise DriverNotLoaded(f"it has no class {FOREIGN_CLASS} that is made from Driver")
+        if found.name != name:
+            raise DriverNotLoaded(f"it calls itself {found.name}")
+        missing = sorted(found.__abstractmethods__)
+        if missing:
+            raise DriverNotLoaded(f"it lacks {', '.join(missing)}")
+        return found
+    raise DriverNotFound(
+        f"there is no lease driver {name} here: install its collection on the controller, name it in "
+        "supervisor_lease_drivers, and run the role supervisor, which ships it"
+    )
+
+
+def use_runtime(directory: str) -> None:
+    """Have drivers of other collections loaded from the runtime that is in use below *directory*.
+
+    For what is not that runtime itself, as modules are. Where there is none, or somebody else could have put one there,
+    nothing happens, and such drivers are not found.
+    """
+    package = f"{__package__.rpartition('.')[0]}.{FOREIGN}"
+    path = os.path.join(os.path.realpath(os.path.join(directory, "current")), "holdfast", FOREIGN)
+    if package in sys.modules or not os.path.isdir(path):
+        return
+    from .._helper.trust import untrusted
+
+    if untrusted(path):
+        return
+    module = type(sys)(package)
+    module.__path__ = [path]
+    sys.modules[package] = module

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from . import moving, mutex, places
+from .drivers import use_runtime
 from .handle import Handle
 from .interface import SHARED_MODE, Busy, LeaseError
 
@@ -46,7 +47,9 @@ def _mutex(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     parameters = dict(options["parameters"] or {})
     if options["driver"] == "file":
         parameters.setdefault("directory", places.leases())
-    program = [options["python"], "-I", "-S", os.path.join(_runtime(options["runtime_directory"]), "current")]
+    runtime = runtime_of(options["runtime_directory"])
+    use_runtime(runtime)
+    program = [options["python"], "-I", "-S", os.path.join(runtime, "current")]
     one = mutex.Mutex(options["name"], options["owner"] or "", options["driver"], parameters, program)
     if options["state"] == "held":
         return _held(one, options, check_mode)
@@ -162,6 +165,7 @@ def guards_of(scan: str | None) -> str:
     return os.path.join(os.path.abspath(scan or default), ".holdfast", "guards")
 
 
-def _runtime(given: str | None) -> str:
+def runtime_of(given: str | None) -> str:
+    """Give the directory of the runtime: the one that is named, or where it is by default."""
     default = "/usr/local/lib/holdfast" if os.geteuid() == 0 else os.path.expanduser("~/.holdfast/lib")
     return os.path.abspath(given or default)
