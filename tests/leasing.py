@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from etcds import ETCD, Cluster
+from plain_imports import plain_imports
 from sanlocks import SANLOCK, Storage
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface
@@ -36,7 +37,8 @@ class Store:
     patient: dict[str, Any] = {"ttl": 20}  # noqa: RUF012
 
     def driver(self) -> type[interface.Driver]:
-        return drivers.load(self.name)
+        with plain_imports():
+            return drivers.load(self.name)
 
     def parameters(self) -> dict[str, Any]:
         """What a driver has to be told in order to share leases with the others of this test."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 from guarded import PYTHON, STUBBORN, Guards, overlaps
+from plain_imports import plain_imports
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import foreign
@@ -33,7 +34,9 @@ def shipped(guards: Guards, runtime: Path) -> Iterator[Guards]:
     """Guards of a runtime that has the driver."""
     tree = Path(tempfile.mkdtemp(prefix="hf-foreign-"))
     shutil.copytree(runtime, tree, dirs_exist_ok=True)
-    for name, content in foreign.files_of([DRIVER]).items():
+    with plain_imports():
+        files = foreign.files_of([DRIVER])
+    for name, content in files.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_bytes(content)
     guards.runtime = tree

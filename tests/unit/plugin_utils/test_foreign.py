@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from plain_imports import plain_imports
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import foreign, pack
@@ -31,6 +32,12 @@ class LeaseDriver(Driver):
 """
 
 Make = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def python_imports() -> Iterator[None]:
+    with plain_imports():
+        yield
 
 
 @pytest.fixture

@@ -113,6 +113,8 @@ def test_every_example_of_the_schema_is_valid() -> None:
                 section = {name.name: name.example for name in key.keys if name.required}
                 if key.name == "health" and inner.name != "heartbeat_fd":
                     section["check"] = ["/bin/h"]
+                if inner.name == "pause_timeout":
+                    section["on_lost"] = "pause"
                 assert not validate.problems(
                     "billing", {**base, key.name: {**section, inner.name: inner.example}}, "x"
                 ), inner.name
