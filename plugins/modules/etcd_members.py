@@ -45,6 +45,14 @@ options:
     description:
       - Its key. Only root may read it.
     type: path
+  user:
+    description:
+      - The user of etcd, who needs the role C(root) if anything is to be changed. An etcd that has no authentication enabled is asked without.
+    type: str
+  password_file:
+    description:
+      - The file with the user's password. Only root may read it.
+    type: path
   members:
     description:
       - All that are to be members, name to peer's address. Others are removed. If omitted, nothing is changed.
@@ -116,12 +124,14 @@ def main() -> None:
             "ca_file": {"type": "path"},
             "cert_file": {"type": "path"},
             "key_file": {"type": "path"},
+            "user": {"type": "str"},
+            "password_file": {"type": "path", "no_log": False},
             "members": {"type": "dict"},
             "join": {"type": "str"},
             "timeout": {"type": "float", "default": 60},
         },
         required_by={"join": ["members"]},
-        required_together=[["cert_file", "key_file"]],
+        required_together=[["cert_file", "key_file"], ["user", "password_file"]],
         supports_check_mode=True,
     )
     result = etcd_members(module.params, module.check_mode)

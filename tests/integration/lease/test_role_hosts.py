@@ -29,6 +29,9 @@ VARIABLES: dict[str, Any] = {
     "leases_ttl": "15s",
     "leases_etcd_members": list(NAMES),
     "leases_etcd_repository": REPOSITORY,
+    "leases_etcd_user": "leases",
+    "leases_etcd_password": "geheim-leases",
+    "leases_etcd_root_password": "geheim-root",
     "services_definitions": {"beat": {"command": ["/bin/sleep", "100000"], "lease": {}, "log": False}},
 }
 
@@ -94,10 +97,12 @@ def test_an_etcd_is_deployed_and_a_member_that_lost_its_disk_is_replaced(site: S
     assert code == 0, output
     assert "versions 3.4.23 have known faults that touch leases: early revoke" in output
     for name in NAMES:
-        assert "PRIVATE KEY" not in output
+        assert "PRIVATE KEY" not in output and "geheim" not in output
         folder = "/etc/holdfast/etcd"
-        modes = site.lab.shell(name, f"cd {folder}; stat -c '%n %a %U' *.key").splitlines()
-        assert modes == ["ca.key 600 root", "client.key 600 root", "member.key 600 etcd"]
+        modes = site.lab.shell(name, f"cd {folder}; stat -c '%n %a %U' *.key *password").splitlines()
+        keys = ["ca.key 600 root", "client.key 600 root", "member.key 600 etcd"]
+        assert modes == [*keys, "password 600 root", "root.password 600 root"]
+        assert not site.lab.shell(name, "grep -rl 'gehei[m]' /proc/[0-9]*/cmdline /etc/holdfast/services || :")
         # Nobody begins a cluster anew under an identity that has voted already.
         assert '"initial-cluster-state": "existing"' in site.lab.shell(name, f"cat {folder}/etcd.json")
     holder = wait_until(site.active)
@@ -133,7 +138,7 @@ def test_an_etcd_is_deployed_and_a_member_that_lost_its_disk_is_replaced(site: S
 
 
 def test_hosts_that_do_not_reach_the_same_store_are_told(site: Site) -> None:
-    apart = {"prefix": "/{{ inventory_hostname }}"}
+    apart = {"prefix": "/holdfast/leases/{{ inventory_hostname }}"}
     code, output = site.play(
         "--tags",
         "bootstrap_preflight,leases_prove",

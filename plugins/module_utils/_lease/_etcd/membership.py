@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 
-from ..interface import LeaseError, StoreUnavailable
+from ..interface import DriverRefused, LeaseError, StoreUnavailable
 from . import http
 from .client import Client, EtcdError
 from .parameters import Parameters
@@ -108,6 +108,13 @@ class Cluster:
             try:
                 self._client.call("/v3/kv/range", {"key": "YQ=="}, http.now() + _QUESTION)
                 return self._members()
+            except DriverRefused as error:
+                if "not enabled" not in str(error) or "user" not in self._given:
+                    raise
+                # It is only about to be secured.
+                del self._given["user"], self._given["password_file"]
+                self._client.close()
+                self._client = Client(Parameters(self._given))
             except (StoreUnavailable, EtcdError) as error:
                 if http.now() > self._until:
                     raise StoreUnavailable(f"etcd does not serve within {self._timeout:g} s: {error}") from None
@@ -171,7 +178,8 @@ class Cluster:
 
 def etcd_members(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do the task of the module etcd_members."""
-    given = {name: options[name] for name in ("endpoints", "ca_file", "cert_file", "key_file") if options[name]}
+    known = ("endpoints", "ca_file", "cert_file", "key_file", "user", "password_file")
+    given = {name: options[name] for name in known if options.get(name)}
     join = options["join"] or ""
     try:
         cluster = Cluster(given, options["timeout"])
