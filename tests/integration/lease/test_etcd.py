@@ -124,6 +124,14 @@ def test_a_deaf_service_is_killed_before_its_lease_is_given_back(remote: Guards)
     assert overlaps(remote.base / "history") == (2, [])
 
 
+def test_a_store_that_takes_its_time_for_each_answer_grants_all_the_same(guards: Guards, proxy: Proxy) -> None:
+    guards.use_etcd(proxy.url, ttl=3)
+    # Three answers for a grant: together more than what one call may take.
+    proxy.delay = 0.3
+    guards.start("a")
+    guards.until("a", "active")
+
+
 def test_status_tells_how_long_the_lease_is_good_and_how_renewing_goes(remote: Guards) -> None:
     remote.start("a")
     remote.until("a", "active")

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 #: The part of T that one call may take, with connecting and all endpoints that are tried.
 _CALL = 1 / 4
+#: The same for the first acquire, which is three calls: nothing is held that would have to be renewed meanwhile, and what is
+#: got too late to be of use is given back.
+_FIRST = 1 / 2
 #: Times that a transaction is tried when others were quicker.
 _TRIES = 20
 
@@ -82,7 +85,7 @@ class Tenure:
         """Get everything that is missing in one transaction. Raises Busy, Overtaken, Lost, LeaseError."""
         wanted = self.wanted()
         more = bool(self.held())
-        deadline = self.deadline()
+        deadline = http.now() + self._parameters.ttl * (_CALL if more else _FIRST)
         try:
             for _unused in range(_TRIES if wanted else 0):
                 views = store.read(self.client, [one.keys for one in wanted], deadline)

@@ -238,6 +238,8 @@ class Guard:
 
         def answered(error: LeaseError | None) -> None:
             self._asking = False
+            if not isinstance(error, StoreUnavailable):
+                self._patience = _PATIENCE[0]
             if self.state.reason and not (error is None and done == self._acquired):
                 self.event(core.REFUSED, self.state.reason)
             else:
