@@ -30,7 +30,7 @@ from ._etcd import handing, http, store
 from ._etcd.client import Client, EtcdError
 from ._etcd.judge import judge
 from ._etcd.parameters import NAMES, Parameters
-from ._etcd.tenure import Resource, Tenure, holder_of
+from ._etcd.tenure import Resource, Tenure, holder_of, preference_of
 from ._etcd.watch import Watch
 from .interface import (
     EXCLUSIVE_MODE,
@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 _LOOK, _AGAIN = 12.0, 2.0
 #: Seconds by which those in line are spread when they all wake at once: for everybody, and for each step of preference.
 _SPREAD, _STEP = 0.01, 0.1
+#: Seconds between two looks of one that wishes for what is held, and for how long it does so at a time.
+_WISHING, _WISHES = 2.0, 30.0
 #: Bytes that a note may have.
 _NOTE_LIMIT = 8192
 
@@ -188,6 +190,10 @@ class Etcd(Driver):
         if self._watch is None or self._watch.fileno() < 0:
             self._begin_watching(revision)
 
+    def preferred(self) -> str:
+        """Name who comes first by the last renewal."""
+        return self._tenure.preferred
+
     def _begin_watching(self, revision: int) -> None:
         """Watch the first key: all of them go with the lease. Only a hint, so that a failure is none."""
         held = self._tenure.held()
@@ -233,6 +239,7 @@ class Etcd(Driver):
         tenure = self._tenure
         tenure.client = Client(self._parameters)
         wanted = tenure.wanted()
+        since = http.now()
         while True:
             try:
                 views = store.read(tenure.client, [one.keys for one in wanted], tenure.deadline())
@@ -240,7 +247,7 @@ class Etcd(Driver):
                 busy = next((pair for pair in pairs if self._in_the_way(*pair)), None)
                 if busy is None:
                     break
-                self._wait_for_a_change(*busy)
+                self._wait_for_a_change(*busy, self._next_look(pairs, since))
             except (EtcdError, LeaseError):
                 time.sleep(_AGAIN * (0.5 + _chance()))
         until = max((tenure.until_trusted(one, view) for one, view in pairs), default=0.0)
@@ -251,12 +258,29 @@ class Etcd(Driver):
         kept = view.mark is not None and not view.mark.allows(self.identity)
         return kept or bool(view.conflicts(one.mode, "-"))
 
-    def _wait_for_a_change(self, one: Resource, view: store.View) -> None:
+    def _next_look(self, pairs: list[tuple[Resource, store.View]], since: float) -> float:
+        """Give the seconds to the next look. If all that is in our way comes after us, wish for it when it is time for that.
+
+        Not without end: a holder that does not heed it is left alone for a while. Raises EtcdError, StoreUnavailable.
+        """
+        look = _LOOK * (0.9 + 0.2 * _chance())
+        patience, ours = self._parameters.fail_back, self._parameters.preference
+        pairs = [(one, view) for one, view in pairs if view.conflicts(one.mode, "-")]
+        tenures = [tenure for one, view in pairs for tenure in view.conflicts(one.mode, "-")]
+        if not patience or not tenures or any(preference_of(tenure) <= ours for tenure in tenures):
+            return look
+        waited = (http.now() - since) % (patience + _WISHES)
+        if waited < patience:
+            return min(look, patience - waited)
+        self._tenure.wish([one for one, _view in pairs], self._tenure.deadline())
+        return _WISHING
+
+    def _wait_for_a_change(self, one: Resource, view: store.View, look: float) -> None:
         """Sleep until something of the resource is deleted, or it is time to look. Raises EtcdError, StoreUnavailable."""
         tenure = self._tenure
         watch = Watch(tenure.client, one.keys.base, one.keys.end, view.revision + 1, tenure.deadline())
         try:
-            watch.until_deleted(http.now() + _LOOK * (0.9 + 0.2 * _chance()))
+            watch.until_deleted(http.now() + look)
         finally:
             watch.close()
 

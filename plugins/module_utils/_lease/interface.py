@@ -288,6 +288,13 @@ class Driver(ABC):
         """
         raise LeaseError(f"driver {self.name}: its leases need no renewal")
 
+    def preferred(self) -> str:
+        """Name somebody who stands in line and is to have what is held rather than we, by the last `renew`; "" if nobody is.
+
+        The guard then ends its service in order, and gives everything back. Asks nobody.
+        """
+        return ""
+
     def lost_fd(self) -> int:
         """Give the descriptor that becomes readable when the store has something to tell, -1 if there is none.
 

@@ -132,6 +132,35 @@ def test_a_store_that_takes_its_time_for_each_answer_grants_all_the_same(guards:
     guards.until("a", "active")
 
 
+def test_who_comes_first_gets_what_is_free(remote: Guards) -> None:
+    first = remote.start("a")
+    remote.until("a", "active")
+    # Two seconds are more than a busy machine makes of no time at all.
+    remote.start("later", "--parameter=preference=20")
+    remote.start("sooner")
+    for name in ("later", "sooner"):
+        remote.until(name, "standby")
+    first.terminate()
+    remote.until("sooner", "active")
+    assert remote.report("later")["phase"] == "standby"
+
+
+def test_who_comes_first_gets_it_back_after_a_while(remote: Guards) -> None:
+    later = stubborn(remote, "later", "--parameter=preference=1", "--stop-timeout=0.2")
+    wait_until(beats(remote, "later"), LONG)
+    stubborn(remote, "sooner", "--parameter=fail_back=0.5")
+    assert later.wait(LONG) == 69
+    assert "makes way for sooner@" in remote.complaints("later")
+    wait_until(beats(remote, "sooner"), LONG)
+    assert overlaps(remote.base / "history") == (2, [])
+    # And there it stays.
+    stubborn(remote, "later", "--parameter=preference=1", "--parameter=fail_back=0.1")
+    remote.until("later", "standby")
+    renewed = remote.call("sooner", "Status")["renewals"]["count"]
+    wait_until(lambda: remote.call("sooner", "Status")["renewals"]["count"] > renewed + 2, LONG)
+    assert remote.report("sooner")["phase"] == "active"
+
+
 def test_status_tells_how_long_the_lease_is_good_and_how_renewing_goes(remote: Guards) -> None:
     remote.start("a")
     remote.until("a", "active")
@@ -439,6 +468,7 @@ def test_a_server_that_the_ca_does_not_know_gets_nothing(guards: Guards, secured
         (("--parameter=ca_file=/x",), "no endpoint begins with https"),
         (("--parameter=ca_file=x",), "not an absolute path"),
         (("--parameter=early_revoke=maybe",), "is none of"),
+        (("--parameter=fail_back=-1",), "not between 0 and 86400"),
     ],
 )
 def test_wrong_parameters_are_refused_with_their_names(remote: Guards, words: tuple[str, ...], text: str) -> None:

@@ -146,10 +146,11 @@ def test_a_leased_service_is_not_paused(pair: tuple[Scan, Scan, Path]) -> None:
 
 def test_the_stop_signal_and_the_time_are_the_definitions(pair: tuple[Scan, Scan, Path]) -> None:
     one, _other, leases = pair
-    heard = leases / "heard"
-    script = f"trap 'echo > {heard}; exit 0' USR1; trap '' TERM; while :; do sleep 0.05; done"
+    heard, listening = leases / "heard", leases / "listening"
+    script = f"trap 'echo > {heard}; exit 0' USR1; trap '' TERM; : >{listening}; while :; do sleep 0.05; done"
     add(one, leases, command=["/bin/sh", "-c", script], stop_signal="USR1", stop_timeout=30)
-    one.until("billing", "ready")
+    # A standby is ready too.
+    wait_until(listening.exists)
     one.control("billing", "stop")
     assert one.until("billing", "down")["exit"]["code"] == 0
     assert heard.exists()

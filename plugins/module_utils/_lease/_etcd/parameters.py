@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = frozenset(
     ("endpoints", "ttl", "prefix", "ca_file", "cert_file", "key_file", "user", "password_file", "preference")
-    + ("early_revoke",)
+    + ("fail_back", "early_revoke")
 )
 #: Seconds. etcd makes at least one and a half election timeouts of it; beneath 2 s the deadlines are too near.
 SHORTEST, LONGEST = 2.0, 3600.0
@@ -63,6 +63,8 @@ class Parameters:
         self.tls = any(endpoint.tls for endpoint in self.endpoints)
         self.ttl = _number(given, "ttl", 10.0, SHORTEST, LONGEST)
         self.preference = _number(given, "preference", 0.0, 0.0, 100.0)
+        #: Seconds after which one in line wishes for what somebody holds who comes after it; 0: never.
+        self.fail_back = _number(given, "fail_back", 0.0, 0.0, 86400.0)
         self.prefix = str(given.get("prefix", "/holdfast/leases")).rstrip("/") + "/"
         if not self.prefix.isprintable() or len(self.prefix) > 200:
             raise DriverRefused("driver etcd: prefix: printable, and 200 characters at most")

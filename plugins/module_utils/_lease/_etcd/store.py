@@ -10,6 +10,7 @@
     PREFIX/RESOURCE/holder/shared/LEASE   the same for each of several
     PREFIX/RESOURCE/handover              the mark of a hand-over, see ../handover.py, and the token that it is about;
                                           belongs to a lease of its own, which is its time
+    PREFIX/RESOURCE/wish                  who would rather have it than its holder, and his preference; for some seconds
     PREFIX/never                          does not exist; deleting it is a write that changes nothing
 
 Every grant changes `epoch` and compares that nobody else has: so grants of one resource are in one order, whatever
@@ -38,7 +39,7 @@ MOST = 40
 class Keys:
     """The keys of one resource."""
 
-    __slots__ = ("base", "end", "epoch", "exclusive", "handover", "holders", "holders_end", "name")
+    __slots__ = ("base", "end", "epoch", "exclusive", "handover", "holders", "holders_end", "name", "wish")
 
     def __init__(self, prefix: str, resource: str) -> None:
         self.name = resource
@@ -49,6 +50,7 @@ class Keys:
         self.holders = self.base + "holder/"
         self.holders_end = self.base + "holder0"
         self.exclusive = self.holders + "exclusive"
+        self.wish = self.base + "wish"
 
     def holder(self, mode: str, lease: str) -> str:
         """Give the key that a holder of this mode has."""
@@ -154,8 +156,21 @@ def transact(
     client: Client, compares: list[dict[str, Any]], changes: list[dict[str, Any]], deadline: float
 ) -> tuple[bool, int]:
     """Make all *changes* if all *compares* hold; give whether, and the revision. Raises EtcdError, StoreUnavailable."""
+    return transact_and_read(client, compares, changes, deadline)[:2]
+
+
+def transact_and_read(
+    client: Client, compares: list[dict[str, Any]], changes: list[dict[str, Any]], deadline: float
+) -> tuple[bool, int, list[dict[str, Any]]]:
+    """Do the same, and give the records that the `get`s among the changes have found too."""
     reply = client.call("/v3/kv/txn", {"compare": compares, "success": changes}, deadline)
-    return bool(reply.get("succeeded")), revision_of(reply)
+    answers = ((answer.get("response_range") or {}).get("kvs") or () for answer in reply.get("responses") or ())
+    return bool(reply.get("succeeded")), revision_of(reply), [_record(one) for found in answers for one in found]
+
+
+def get(key: str) -> dict[str, Any]:
+    """Read one key."""
+    return {"request_range": {"key": text64(key)}}
 
 
 def nobody(key: str, end: str = "") -> dict[str, Any]:

@@ -38,6 +38,8 @@ _CALL = 1 / 4
 #: The same for the first acquire, which is three calls: nothing is held that would have to be renewed meanwhile, and what is
 #: got too late to be of use is given back.
 _FIRST = 1 / 2
+#: Seconds for which a wish is good.
+_WISH = 5
 #: Times that a transaction is tried when others were quicker.
 _TRIES = 20
 
@@ -56,6 +58,8 @@ class Tenure:
         self.ttl = parameters.ttl
         self.good_from = 0.0
         self.distrust = True
+        #: Who comes before us and wishes for what we hold, by the last renewal.
+        self.preferred = ""
         self.note: dict[str, Any] = {}
         self.resources: dict[str, Resource] = {}
         self._parameters = parameters
@@ -190,6 +194,7 @@ class Tenure:
             "lease": self.lease,
             "mode": one.mode,
             "ttl": self.ttl,
+            "preference": self._parameters.preference,
             "tenant": self.tenant,
             "host": os.uname().nodename,
             "boot": identity.boot_id().hex(),
@@ -241,7 +246,9 @@ class Tenure:
                 raise Lost(f"etcd: lease {self.lease} has ended or was revoked")
             same = [store.created(self.key(one), one.revision) for one in self.held()]
             never = [store.delete(f"{self._parameters.prefix}never")]
-            succeeded, revision = store.transact(self.client, same, never, deadline)
+            # Nobody comes before who comes first.
+            wishes = [store.get(one.keys.wish) for one in self.held()] if self._parameters.preference else []
+            succeeded, revision, wished = store.transact_and_read(self.client, same, never + wishes, deadline)
         except EtcdError as error:
             if error.code == NOT_FOUND:
                 raise Lost(f"etcd: {error}") from None
@@ -249,9 +256,21 @@ class Tenure:
         if not succeeded:
             raise Lost("etcd: what was held is not ours any more: it was deleted, or somebody broke the lease")
         self.good_from = sent
+        self.preferred = self._first_of(wished)
         self.ttl = min(self._parameters.ttl, float(result["TTL"]))
         self._tidy(deadline)
         return revision
+
+    def _first_of(self, wished: list[dict[str, Any]]) -> str:
+        """Name one who wishes for what is held and comes before us."""
+        ours = self._parameters.preference
+        return next((str(one.get("tenant", "?")) for one in wished if preference_of(one) < ours), "")
+
+    def wish(self, resources: list[Resource], deadline: float) -> None:
+        """Tell whoever holds *resources* that we would rather have them. Raises EtcdError, StoreUnavailable."""
+        lease = str(self.client.call("/v3/lease/grant", {"TTL": str(_WISH)}, deadline)["ID"])
+        record = {"preference": self._parameters.preference, "tenant": self.known_as}
+        store.transact(self.client, [], [store.put(one.keys.wish, record, lease) for one in resources], deadline)
 
     def _tidy(self, deadline: float) -> None:
         """Take away what a failed acquire may have left under our lease."""
@@ -354,6 +373,12 @@ class Resource:
     def grant(self) -> Grant:
         """Give it in the form of the interface."""
         return Grant(self.name, self.mode, self.token or 0)
+
+
+def preference_of(record: Mapping[str, Any]) -> float:
+    """Give the preference in a record: whoever has none comes first."""
+    value = record.get("preference", 0.0)
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def holder_of(resource: str, tenure: Mapping[str, Any]) -> Holder:

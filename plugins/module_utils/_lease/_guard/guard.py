@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BUSY = 75
 UNUSABLE = 111
-#: The exit code after a service that was ended because it was not healthy.
+#: The exit code after a service that was ended because it was not healthy, or so that somebody else gets its leases.
 UNHEALTHY = 69
 #: Seconds between two attempts after the line was left without a grant.
 _AGAIN = 0.2
@@ -49,7 +49,7 @@ _LOOK = 0.01
 #: The reason of an ordered stop.
 _ASKED = "asked to stop"
 #: Of one after which others are to have their turn.
-_SICK = "unhealthy"
+_SICK, _WAY = "unhealthy", "made way"
 
 
 class Guard:
@@ -182,6 +182,13 @@ class Guard:
         self.code = self.code or UNHEALTHY
         self.event(core.STOP, _SICK)
 
+    def make_way(self, whom: str) -> None:
+        """Have the service end, so that *whom*, who comes first, gets the leases."""
+        if self.state.phase == core.ACTIVE and not self.handovers.report():
+            self.say(f"makes way for {whom}, which comes first")
+            self.code = self.code or UNHEALTHY
+            self.event(core.STOP, _WAY)
+
     def ready(self) -> None:
         """Tell everybody who waits for it that the service is ready."""
         if self.tree is not None:
@@ -208,8 +215,8 @@ class Guard:
 
     @property
     def sick(self) -> bool:
-        """Say whether the service was ended because it was not healthy."""
-        return self.state.reason == _SICK
+        """Say whether the service was ended so that others get their turn."""
+        return self.state.reason in (_SICK, _WAY)
 
     # -- getting in
 

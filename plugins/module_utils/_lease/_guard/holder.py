@@ -71,6 +71,9 @@ class Holder(Guard):
         self._refusal: LeaseError | None = None
         self._kernel: kernel.DeadMan | None = None
 
+    def make_way(self, whom: str) -> None:
+        """Stay: what an owner holds it holds until its time is over."""
+
     def begin(self, wait: float, note: Mapping[str, Any]) -> None:
         """Make ready to `run`. wait: seconds to stand in line, 0 not at all, negative without end. Raises OSError."""
         self.wait = wait != 0

@@ -66,6 +66,8 @@ class Renewals:
                 self._tell(f"a renewal took {self.last:.2f} s of the {guard.driver.ttl:g} s that a grant is good for")
             self.watch()
             guard.event(core.RENEWED, sent=guard.driver.good_from)
+            if guard.driver.preferred():
+                guard.make_way(guard.driver.preferred())
             return
         self.failed += 1
         self._tell(f"not renewed after {self.last:.2f} s: {error}")
