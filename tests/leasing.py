@@ -178,7 +178,7 @@ class TableStore(Store):
         self._blocking.close()
 
     def take_away(self, driver: interface.Driver) -> None:
-        with contextlib.closing(sqlite3.connect(self._path, timeout=10)) as table, table:
+        with contextlib.closing(sqlite3.connect(self._path, timeout=10, isolation_level=None)) as table:
             table.execute("DELETE FROM held")
 
     def close(self) -> None:

@@ -246,6 +246,10 @@ def test_no_schedule_lets_two_trees_run_whatever_is_done_on_loss(block: int, on_
         assert sum(world.warned for world in worlds) > 100
 
 
+def _unclear_is_yes(state: core.State, event: core.Event, now: float) -> Any:
+    return core.step(state, core.Event(core.RENEWED, now) if event.kind == core.UNCLEAR else event, now)
+
+
 def _paused_unseen(state: core.State, event: core.Event, now: float) -> Any:
     state, actions = core.step(state, event, now)
     if (core.PAUSE, None) in actions:
@@ -260,9 +264,7 @@ def _timer_left_at_the_end_of_the_pause(state: core.State, event: core.Event, no
     return after, [one for one in actions if not (resumed and one[0] == core.ARM)]
 
 
-@pytest.mark.parametrize(
-    "step", [_paused_unseen, _timer_left_at_the_end_of_the_pause, lambda *of: _unclear_is_yes(*of)]
-)
+@pytest.mark.parametrize("step", [_paused_unseen, _timer_left_at_the_end_of_the_pause, _unclear_is_yes])
 def test_a_pause_with_a_known_fault_is_caught(step: Step) -> None:
     def caught(seed: int) -> bool:
         try:
@@ -275,10 +277,6 @@ def test_a_pause_with_a_known_fault_is_caught(step: Step) -> None:
 
 def _valid_from_the_answer(state: core.State, event: core.Event, now: float) -> Any:
     return core.step(state, event._replace(sent=now) if event.kind in (core.GRANTED, core.RENEWED) else event, now)
-
-
-def _unclear_is_yes(state: core.State, event: core.Event, now: float) -> Any:
-    return core.step(state, core.Event(core.RENEWED, now) if event.kind == core.UNCLEAR else event, now)
 
 
 @pytest.mark.parametrize(
