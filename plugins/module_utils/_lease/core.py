@@ -16,7 +16,7 @@ With T the time that a grant is good for and V its end:
 
 With `on_lost` HOOK a hook hears of it first, and has half of what is left until the kill. With PAUSE, V - 0.40 T stops the
 tree instead of asking it. Once it is sure to stand still (STILL), V means nothing any more: what does not run breaks no
-promise. The kernel's timer then is set to the end of the pause. The tree goes on only after a renewal that was answered
+promise. The kernel's timer then is set to the end of the pause, and 0.08 T. The tree goes on only after a renewal that was answered
 well, and so says that nobody else was granted anything meanwhile; with the timer set back first. Anything else ends in a kill:
 the store's word that the lease is not ours, a stop, the end of the pause. A tree of which nobody could say in time that it
 stands still is killed at V - 0.20 T like any other.
@@ -191,7 +191,8 @@ def _still(state: State, _event: Event, now: float, actions: list[tuple[str, Any
     if state.phase != PAUSING or now >= state.valid - _KILL * state.ttl:
         return state
     doomed = state.valid + state.patience
-    actions.append((ARM, doomed))
+    # As much later than the kill as ever.
+    actions.append((ARM, doomed + (_KILL - _DEAD) * state.ttl))
     return state._replace(phase=PAUSED, doomed=doomed)
 
 

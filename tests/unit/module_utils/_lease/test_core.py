@@ -398,7 +398,7 @@ def pausing(patience: float = 20.0) -> core.State:
 
 def test_a_paused_service_goes_on_when_the_store_says_that_the_lease_was_ours_all_along() -> None:
     state, actions = core.step(pausing(), core.Event(core.STILL), 6.1)
-    assert (state.phase, actions) == (core.PAUSED, [(core.ARM, 30.0)])
+    assert (state.phase, actions) == (core.PAUSED, [(core.ARM, pytest.approx(30.8))])
     state, done = run(state, (core.Event(core.TICK), 11.0), (core.Event(core.UNCLEAR), 12.0))
     assert (state.phase, done) == (core.PAUSED, [core.RENEW])
     state, actions = core.step(state, core.Event(core.RENEWED, 15.0), 15.5)
