@@ -134,7 +134,8 @@ def test_a_pause_has_an_end(guards: Guards, proxy: Proxy) -> None:
     tree = guards.report("a")["tree"]
     proxy.mode = "hang"
     guard.wait(LONG)
-    assert not procs.alive(tree)
+    # On a busy machine it may be the kernel that has done it, and the tree follows.
+    wait_until(lambda: not procs.alive(tree), LONG)
 
 
 def test_a_guard_that_dies_takes_a_paused_service_along(guards: Guards, proxy: Proxy) -> None:
