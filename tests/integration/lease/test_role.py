@@ -135,6 +135,23 @@ def test_a_lease_of_etcd_is_tried_out(play: Play, etcd: Cluster) -> None:
     assert "systemd-machine-id-setup" in output
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (
+            {"leases_etcd_user": "leases", "leases_etcd_password": "geheim"},
+            "and leases_etcd_root_password are needed too",
+        ),
+        ({"leases_etcd_user": "root"}, "root may do everything; the leases need a user of their own"),
+    ],
+)
+def test_a_user_of_etcd_has_to_be_one_and_to_have_a_password(play: Play, given: dict[str, str], text: str) -> None:
+    code, output = play.run(hosts="a,", leases_driver="etcd", leases_etcd_members=["a"], **given)
+    assert code != 0
+    assert text in output
+    assert "geheim" not in output
+
+
 def test_a_store_that_is_not_there_is_told_of_in_check_mode_and_an_error_otherwise(play: Play) -> None:
     [port] = free_ports(1)
     leases = {"leases_driver": "etcd", "leases_parameters": {"endpoints": [f"http://127.0.0.1:{port}"]}}
