@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -101,7 +100,9 @@ def look_at(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None 
 
 def _foreign(name: str) -> type[Driver]:
     """Import the driver of another collection: from the runtime that we are, or on the controller from the collection."""
-    # Here, so that what a driver imports is there wherever one may be loaded.
+    # Here, as most guards need neither; and so that what a driver imports is there wherever one may be loaded.
+    import importlib
+
     from .. import lease_driver
 
     root = __package__.rpartition(".")[0]
