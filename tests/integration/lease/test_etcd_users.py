@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from etcds import ETCD, Cluster, certificates
+from etcds import ETCD, Cluster, certificates, free_ports
 from guarded import Guards
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd.membership import etcd_members
@@ -162,9 +162,13 @@ def test_an_interrupted_beginning_is_finished(secured: Secured) -> None:
     assert secured.users()["changed"] is False
 
 
-def test_members_are_asked_by_root_before_and_after(secured: Secured) -> None:
+def test_members_are_asked_and_changed_by_root_before_and_after(secured: Secured) -> None:
     given = {**secured.reached(), "user": "root", "password_file": str(secured.folder / "root.password")}
-    given.update(members=None, join=None, timeout=10)
+    given.update(members=None, join=None, timeout=30)
     assert [one["name"] for one in etcd_members(given, False)["members"]] == ["m0"]
     secured.users()
     assert [one["name"] for one in etcd_members(given, False)["members"]] == ["m0"]
+    (port,) = free_ports(1)
+    peers = {"m0": secured.cluster.members[0].peer_url, "m1": f"http://127.0.0.1:{port}"}
+    done = etcd_members({**given, "members": peers, "join": "m1"}, False)
+    assert done.get("added") == peers["m1"], done
