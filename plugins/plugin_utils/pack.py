@@ -51,6 +51,9 @@ PACKAGES = (
     "lease_driver.py",
 )
 
+#: What of them only modules need: every task brings that along by itself.
+OF_MODULES = ("_lease/_etcd/membership.py", "_lease/_etcd/users.py", "_lease/task.py")
+
 MODULE_UTILS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "module_utils")
 
 # What Python runs when it is given the runtime's directory. Lazy imports of a long-lived process must come from the
@@ -89,9 +92,9 @@ def runtime_files(module_utils: str = MODULE_UTILS) -> dict[str, bytes]:
         for folder, folders, names in os.walk(path, onerror=_raise):
             folders[:] = sorted(name for name in folders if name != "__pycache__")
             for name in names:
-                if name.endswith(".py"):
-                    relative = os.path.relpath(os.path.join(folder, name), module_utils)
-                    files[f"holdfast/{relative.replace(os.sep, '/')}"] = _read(os.path.join(folder, name))
+                relative = os.path.relpath(os.path.join(folder, name), module_utils).replace(os.sep, "/")
+                if name.endswith(".py") and relative not in OF_MODULES:
+                    files[f"holdfast/{relative}"] = _read(os.path.join(folder, name))
     return files
 
 
