@@ -44,7 +44,7 @@ class OpenRcHost(SystemdHost):
             "test_ansible_builtin_service_is_redirected",
             "test_a_oneshot_is_done_once_and_up_until_it_is_undone",
             "test_a_oneshot_that_fails_fails_the_task_and_is_not_undone",
-            "test_a_oneshot_is_done_again_after_a_boot",
+            "test_a_oneshot_is_done_again_after_a_boot_before_what_needs_it",
             "test_a_oneshot_that_is_stopped_in_the_middle_is_ended_and_not_undone",
             "test_what_needs_a_oneshot_is_started_when_it_is_done",
             "test_a_service_waits_for_those_that_it_needs",
