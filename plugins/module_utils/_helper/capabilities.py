@@ -97,6 +97,8 @@ def _last() -> int:
 
 
 _LAST = _last()
+#: What may still be in the bounding set: a process that was forked takes over what its parent has taken out.
+_bounding = set(range(_LAST + 1))
 
 
 def rehearse() -> None:
@@ -107,9 +109,9 @@ def rehearse() -> None:
 
 def bound(kept: list[int]) -> None:
     """Take all but *kept* out of the bounding set. Needs CAP_SETPCAP. Raises OSError."""
-    for number in range(_LAST + 1):
-        if number not in kept:
-            _prctl(f"capability {number}", _PR_CAPBSET_DROP, number)
+    for number in sorted(_bounding.difference(kept)):
+        _prctl(f"capability {number}", _PR_CAPBSET_DROP, number)
+        _bounding.discard(number)
     _prctl("ambient set", _PR_CAP_AMBIENT, _AMBIENT_CLEAR)
 
 

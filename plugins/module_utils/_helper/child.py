@@ -96,6 +96,10 @@ def settle(out: int, err: int, control: int, *passed: int) -> None:
 
 def fresh(operations: dict[str, Operation], parent: int, more: dict[str, str] | None = None) -> None:
     """Wait for one piece of work and do it, with *more* in its environment."""
+    os.environ.clear()
+    if os.geteuid() == 0:
+        # What no operation declares can go at once: that is most of it, and the call need not wait for it.
+        capabilities.bound([number for operation in operations.values() for number in operation.capabilities])
     _rehearse(operations)
     work = os.read(CONTROL, _LONGEST)
     if not work:
