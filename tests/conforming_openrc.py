@@ -16,6 +16,7 @@ import hosted
 import jinja2
 from conforming_systemd import SystemdHost
 from converging import PYTHON
+from waiting import wait_until
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "roles" / "supervisor" / "templates"
 
@@ -91,6 +92,15 @@ class OpenRcHost(SystemdHost):
         super().start()
         self.machine.do("cp", str(self.base / "script"), "/etc/init.d/holdfast")
         self.machine.do("rc-service", "--quiet", "holdfast", "start")
+        # After a kill that is nothing to OpenRC, which has it started already: supervise-daemon is about to.
+        wait_until(self._answers, 30)
+
+    def _answers(self) -> bool:
+        try:
+            self.snapshot()
+        except AssertionError:
+            return False
+        return True
 
     def kill(self) -> None:
         """supervise-daemon starts it again."""

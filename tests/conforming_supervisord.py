@@ -50,7 +50,12 @@ class SupervisordHost(Supervised):
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
-                env={**os.environ, "HOLDFAST_PYTHON": PYTHON, "HOLDFAST_RUNTIME": str(self.runtime)},
+                env={
+                    **os.environ,
+                    "HOLDFAST_PYTHON": PYTHON,
+                    "HOLDFAST_RUNTIME": str(self.runtime),
+                    "HOLDFAST_TEST": str(self.base),
+                },
             )
         wait_until(self._answers, 30)
 

@@ -112,9 +112,8 @@ def test_waiting_for_a_service_whose_need_has_failed_is_bounded(scan: Scan) -> N
 
 
 def test_a_periodic_service_meets_a_need_once_it_has_run_well(scan: Scan) -> None:
-    directory = scan.add(
-        "job", "#!/bin/sh\ntest -e good\n", type="periodic", interval=0.05
-    )  # fmt: skip
+    # It takes longer than the time after which another service counts as ready.
+    directory = scan.add("job", "#!/bin/sh\nsleep 0.1\ntest -e good\n", type="periodic", interval=0.2)
     scan.add("app", needs=["job"])
     scan.start()
     scan.until("app", "waiting")

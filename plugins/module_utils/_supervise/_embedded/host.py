@@ -286,9 +286,9 @@ class Host:
             self._launching = False
 
     def ready(self, name: str) -> bool:
-        """Say whether service *name* is ready; what another backend has while the host is switched is not waited for."""
+        """Say whether what needs service *name* may start; what another backend has while the host is switched is not waited for."""
         one = self.services.get(name)
-        if one is not None and one.is_ready:
+        if one is not None and one.is_met:
             return True
         return self.scan is not None and self._switching and holding.elsewhere(self.scan, name, "embedded")
 
@@ -404,7 +404,7 @@ class Host:
             dependent = self.services.get(name)
             if dependent is None or dependent.state != service.WAITING:
                 continue
-            if one.is_ready:
+            if one.is_met:
                 dependent.begin()
             elif dependent.explain_waiting() and self.api is not None:
                 self.api.changed(dependent)

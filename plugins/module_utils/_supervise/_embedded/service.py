@@ -210,8 +210,15 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Say whether those that need this service may start."""
+        """Say whether it does what it is there for."""
         return self.state == READY or (self.state == SCHEDULED and self.exit is not None and self.exit.success)
+
+    @property
+    def is_met(self) -> bool:
+        """Say whether those that need this service may start: a periodic one, as soon as its last run went well."""
+        if self.set.interval is None:
+            return self.is_ready
+        return self.exit is not None and self.exit.success and self.state not in (DOWN, FAILED)
 
     @property
     def lived(self) -> float:
