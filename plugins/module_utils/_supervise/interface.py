@@ -15,10 +15,11 @@ section of a file) makes that from them in `rescan`, which brings everything int
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 #: Every feature that a definition can ask for, with the words for people.
@@ -330,3 +331,9 @@ def needed(meta: Mapping[str, Any]) -> list[str]:
         for form in ("iso", "tai64n", "none"):
             asked[f"log.{form}"] = log.get("format") == form
     return [feature for feature, wanted in asked.items() if wanted]
+
+
+def runs(commands: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Give action and names of all commands of the same kind that follow one another, in their order."""
+    for action, run in itertools.groupby(commands, lambda command: command[1]):
+        yield action, [name for name, _action in run]

@@ -25,7 +25,7 @@ from ._supervisord import program
 from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
 from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, Fault, Rpc
 from .embedded import lock_holder
-from .interface import DEATHS, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict
+from .interface import DEATHS, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
 
 #: Supervisor's states, and ours. What EXITED means depends on the restart policy.
@@ -151,15 +151,8 @@ class Supervisord(Backend):
         """Give the commands, those of the same kind together."""
         refused: dict[str, str] = {}
         self._known = self._directories()
-        batch: list[str] = []
-        previous = ""
-        for name, action in [*commands, ("", "")]:
-            if action != previous and batch:
-                refused.update(self._command(previous, batch))
-                batch = []
-            if name:
-                batch.append(name)
-            previous = action
+        for action, names in runs(commands):
+            refused.update(self._command(action, names))
         return refused
 
     def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:

@@ -23,7 +23,7 @@ from ._systemd import files, state
 from ._systemd.manager import Manager
 from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, Place, unit_name
 from .embedded import lock_holder
-from .interface import BACKOFF, DEATHS, FEATURES, Backend, BackendError, Service, Snapshot, Unanswered, Verdict
+from .interface import BACKOFF, DEATHS, FEATURES, Backend, BackendError, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
 
 #: Where an administrator's units are; a package's would be below /usr.
@@ -128,15 +128,8 @@ class Systemd(Backend):
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         """Queue jobs: each run of commands of the same kind is one call. systemd keeps their order."""
         refused: dict[str, str] = {}
-        batch: list[str] = []
-        previous = ""
-        for name, action in [*commands, ("", "")]:
-            if action != previous and batch:
-                refused.update(self._command(previous, batch))
-                batch = []
-            if name:
-                batch.append(name)
-            previous = action
+        for action, names in runs(commands):
+            refused.update(self._command(action, names))
         return refused
 
     def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
