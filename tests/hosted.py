@@ -19,6 +19,7 @@ import uuid
 from pathlib import Path
 from typing import Any, ClassVar
 
+import ansible
 import procs
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
@@ -31,12 +32,20 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.in
 TOOL = Path(__file__).resolve().parent / "hosts" / "hosts.py"
 #: The folder that has `ansible_collections` in it.
 CHECKOUT = Path(__file__).resolve().parents[4]
+#: What the class of modules is taken from, by what is run there as a module.
+ANSIBLE = Path(ansible.__file__).parent
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 #: What the resident process does; a line of JSON is a call, a line is its answer.
 AGENT = """
-import json, os, sys
+import json, os, subprocess, sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
+ANSIBLE = sys.argv[2]
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan import tasks
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import BackendError
@@ -45,6 +54,11 @@ def service(one):
     return None if one is None else {key: getattr(one, key) for key in one.__slots__ if hasattr(one, key)}
 
 def do(verb, arguments):
+    if verb == "supervisor":
+        options, state, backend, check = arguments
+        sys.path.append(ANSIBLE)
+        from ansible_collections.holdfast.supervision.plugins.modules import supervisor
+        return supervisor.supervisor(options, state, backend, run, check)
     if verb == "task":
         parameters, check, diff = arguments
         return tasks.services(parameters, check_mode=check, with_diff=diff)
@@ -120,8 +134,9 @@ class Machine:
         """Have the resident process do something. Raises AssertionError with what it answered to an impossible call."""
         if self._agent is None:
             self.share(PLUGINS)
+            self.share(ANSIBLE)
             self._agent = subprocess.Popen(
-                self._words("exec", "one", "--", "python3", "-c", AGENT, str(CHECKOUT)),
+                self._words("exec", "one", "--", "python3", "-c", AGENT, str(CHECKOUT), str(ANSIBLE.parent)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

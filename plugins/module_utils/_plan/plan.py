@@ -13,7 +13,7 @@ import json
 import os
 from typing import Any
 
-from .._supervise import holding
+from .._supervise import holding, personal
 from .._supervise.backends import unsupported
 from .._supervise.interface import Backend, BackendError, NotRunning, Service, Snapshot, needed
 from . import logdirs, verify
@@ -109,7 +109,8 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
         plan.problems += verify.space(scan.path, scan.at, _sizes(plan))
     _check_host(plan, request)
     _check_features(plan, request, backend)
-    plan.problems += backend.problems({wanted.name: wanted.meta for wanted in request.services.values()})
+    metas = {wanted.name: wanted.meta for wanted in request.services.values()}
+    plan.problems += backend.problems(metas) + personal.problems(metas)
     _check_logs(plan, request, backend)
     if scan.exists:
         _check_supervisors(plan, scan, backend)

@@ -133,7 +133,7 @@ class Below(Systemd):
         self._tell(b"u")
 
     def restart(self, name: str) -> None:
-        """Have the supervisor replaced, and only it: restarting the service would stop all of ours. Raises OSError."""
+        """Have the supervisor replaced, and only it: restarting the service would stop all of ours. Raises UnitError, OSError."""
         del name
         replace(self._scan)
 

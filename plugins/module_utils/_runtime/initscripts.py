@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 
 from .._supervise.embedded import lock_holder
 from .files import MARKER, read_text, write_text
@@ -21,6 +22,8 @@ from .systemd import Systemd, UnitError
 
 SCRIPTS = "/etc/init.d"
 INITTAB = "/etc/inittab"
+#: Seconds in which a supervisor that makes way for another has ended.
+ENDED = 10.0
 #: The script of the embedded supervisor, and for each script the id of its line in inittab (at most four characters).
 NAME = "holdfast"
 IDS = {
@@ -78,7 +81,7 @@ class OpenRc(Systemd):
         self._must("rc-service", self._script, "start")
 
     def restart(self, name: str) -> None:
-        """Have the supervisor replaced, and only it: restarting the service would stop all of ours. Raises OSError."""
+        """Have the supervisor replaced, and only it: restarting the service would stop all of ours. Raises UnitError, OSError."""
         del name
         replace(self._scan)
 
@@ -230,10 +233,20 @@ class SysV(Systemd):
 
 
 def replace(scan: str) -> None:
-    """Have the supervisor end without stopping anything; whoever started it starts the next one."""
-    holder = lock_holder(f"{scan}/.holdfast/lock")
-    if holder is not None:
-        os.kill(holder, signal.SIGQUIT)
+    """Have the supervisor end without stopping anything; whoever started it starts the next one.
+
+    It has ended when this returns: whoever waits for an answer gets none of his any more. Raises UnitError, OSError.
+    """
+    path = f"{scan}/.holdfast/lock"
+    holder = lock_holder(path)
+    if holder is None:
+        return
+    os.kill(holder, signal.SIGQUIT)
+    deadline = time.monotonic() + ENDED
+    while lock_holder(path) == holder:
+        if time.monotonic() > deadline:
+            raise UnitError(f"the supervisor (process {holder}) does not make way for another")
+        time.sleep(0.02)
 
 
 def _names(path: str) -> list[str]:

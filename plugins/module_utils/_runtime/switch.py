@@ -28,6 +28,7 @@ from . import logs_of, roots
 from .embedded_root import EmbeddedRoot
 from .host import Failed
 from .roots import Root
+from .systemd_root import SystemdRoot
 
 #: Seconds for a service to become ready beyond what its definition says.
 PATIENCE = 30.0
@@ -125,8 +126,22 @@ def make(target: Root, others: list[Root]) -> Plan:
     metas = {move.name: move.meta for move in plan.moves}
     plan.problems += plan.target.backend.problems(metas)
     plan.problems += [problem for side in plan.sides for problem in side.root.keeps()]
+    plan.problems += _logged_at_once(plan)
     plan.problems += [roots.process_one(side.name) for side in plan.sides if side.root.is_process_one()]
     return plan
+
+
+def _logged_at_once(plan: Plan) -> list[str]:
+    """Say so when both sides have log writers of ours: those would be at the same files."""
+    names = [side.name for side in (plan.target, *plan.sides)]
+    logged = [move.name for move in plan.moves if (move.meta.get("log") or {}).get("to", "none") != "none"]
+    if not logged or not {SystemdRoot.name, EmbeddedRoot.engine} <= set(names):
+        return []
+    text = (
+        f"{SystemdRoot.name} and {EmbeddedRoot.engine} write logs ({', '.join(sorted(logged))}) with the same files, and cannot "
+        "be there at the same time: switch to a suite first (supervisor_backend: s6, say), and from there"
+    )
+    return [text]
 
 
 def run(plan: Plan, check_mode: bool) -> dict[str, Any]:

@@ -4,10 +4,11 @@
 
 """`holdfast supervise`: the embedded supervisor as a program. PRIVATE to the collection.
 
-    holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] [--groups UNIT] [--openrc] SCANDIR
+    holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] [--groups UNIT] SCANDIR
     holdfast supervise --service DIR
 
---openrc: OpenRC says what is started at boot, and is told the pids (supervise/pid).
+With SCANDIR/.openrc, OpenRC says what is started at boot, and is told the pids (supervise/pid). It is no option, since
+supervise-daemon starts us again with those that it began with; --openrc, of former scripts, is accepted and means nothing.
 It stays in the foreground. TERM and INT: stop all services in order, then end. QUIT: end and leave them running, for
 the next supervisor to adopt. HUP: look at the scan directory. As process 1 it also reaps orphans.
 Exit codes: 0 ended as asked (or the code of the service named by --exit-with), 100 another supervisor has the
@@ -29,7 +30,7 @@ from .host import Host
 from .service import Service
 
 USAGE = (
-    "usage: holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] [--groups UNIT] [--openrc] SCANDIR\n"
+    "usage: holdfast supervise [--layout runit|encore] [--log-user USER] [--exit-with NAME] [--groups UNIT] SCANDIR\n"
     "       holdfast supervise [--layout runit|encore] --service DIR\n"
 )
 LOCKED, UNUSABLE, WRONG_USAGE = 100, 111, 2
@@ -76,7 +77,7 @@ def _parse(arguments: list[str]) -> tuple[dict[str, str], str]:
                 value = rest.pop(0)
             options[name[2:]] = value
         elif word == "--openrc":
-            options["openrc"] = "yes"
+            continue
         elif word.startswith("-"):
             raise ValueError(f"there is no option {word}")
         else:
@@ -129,7 +130,7 @@ def _supervise_all(options: dict[str, str], directory: str) -> int:
         host = Host(scan, options.get("layout", status.RUNIT), options.get("log-user"), _version())
         host.exit_with = options.get("exit-with")
         host.groups_unit = options.get("groups")
-        host.openrc = "openrc" in options
+        host.openrc = os.path.isdir(scan + "/.openrc")
         spawn.protect()
         before = _hooks("before_daemon_start", host) if anew else 0
         if before and os.waitstatus_to_exitcode(os.waitpid(before, 0)[1]) != 0:

@@ -823,7 +823,8 @@ class Service:
             self._watch()
         self.note("adopted", f"pid {self.pid}")
         if left.phase == record.RUNNING and self.endpoint.has_status():
-            # Record and status say this already.
+            # Record and status say this already; the pid is there only if OpenRC had the services then too.
+            self._tell_pid()
             self.host.changed(self)
         else:
             self._keep()
@@ -897,9 +898,12 @@ class Service:
         self.endpoint.write_status(
             self.since, self.pid, self.want, _STATUS.get(self.state, status.DOWN), self.paused, terminated
         )
+        self._tell_pid()
+        self.host.changed(self)
+
+    def _tell_pid(self) -> None:
         if self.host.openrc and self.parent is None:
             self.endpoint.write_pid(self.pid if self.state in (UP, READY, STOPPING) else 0)
-        self.host.changed(self)
 
     def _record(self, phase: int) -> None:
         kept = record.Record()
