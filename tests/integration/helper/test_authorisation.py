@@ -285,8 +285,11 @@ def test_refused_calls_do_not_fill_the_log(helper: HelperProcess) -> None:
             while not part.endswith(b"\0"):
                 part += peer.recv(65536)
             answers += part
-    assert answers.count(b"NotAllowed") == 200 and answers.count(b"Busy") == 800
-    assert len(helper.calls("not allowed")) == 200 and len(helper.calls("too many refused calls")) == 1
+    told = answers.count(b"NotAllowed")
+    # Two hundred, and one more for each 0.3 s that all this has taken.
+    assert 200 <= told < 400 and answers.count(b"Busy") == 1000 - told
+    assert len(helper.calls("not allowed")) == told
+    assert 1 <= len(helper.calls("too many refused calls")) <= told - 199
     assert helper.call("works")["exit"] == 0
 
 
