@@ -33,9 +33,10 @@ def run(function: Callable[[], int]) -> int:
     adopt_orphans()
     child = os.fork()
     if child == 0:
-        # A shell starts background jobs with these ignored; what the tests start expects the default.
+        # A shell starts background jobs with these ignored, nohup the last; what the tests start expects the default.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         code = 1
         try:
             code = function()

@@ -40,6 +40,8 @@ USAGE = "usage: holdfast helper [--check] [--notify-fd N] FILE\n"
 #: Descriptors that it may have: those of its connections, and some for each worker.
 DESCRIPTORS = 4096
 WRONG, WRONG_USAGE, LOCKED, UNUSABLE = 1, 2, 100, 111
+#: Seconds that the children of a killed helper have to let go of its lock.
+ORPHANED_LOCK = 10.0
 
 
 class _Fatal(Exception):
@@ -106,7 +108,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
         _make(folder)
     # Held for life; nobody else is the helper of this directory.
     try:
-        lock = files.lock(state + "/lock")
+        lock = files.lock_after(state + "/lock", ORPHANED_LOCK)
     except files.Busy:
         raise _Fatal(LOCKED, f"{state}: another helper runs here") from None
     # What the last one left does not hold any more: whoever looks for a helper may wait for this one.

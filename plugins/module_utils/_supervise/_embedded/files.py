@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 
 
 class Busy(Exception):
@@ -69,6 +70,34 @@ def lock(path: str, mode: int = 0o600) -> int:
             raise Busy(path) from None
         raise
     return descriptor
+
+
+def lock_after(path: str, patience: float, mode: int = 0o600) -> int:
+    """Lock *path* as `lock` does; wait up to *patience* seconds for the children of a holder that was killed.
+
+    Those that it had forked have the lock of flock until they close what they have inherited; the other one went with it.
+    Raises Busy, at once if the holder lives, and OSError.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return lock(path, mode)
+        except Busy:
+            if time.monotonic() > deadline or _is_held(path):
+                raise
+            time.sleep(0.005)
+
+
+def _is_held(path: str) -> bool:
+    """Tell whether a process that lives has taken *path* by `lock`. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX leaves the choice
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def replace(path: str, data: bytes, mode: int = 0o644) -> None:

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: The FIFO of a service's readiness, in its own folder of the run directory.
+#: The file of a service's readiness, in its own folder of the run directory.
 READY = "ready"
 OK, FAILED, USAGE = 0, 1, 100
 
@@ -60,7 +60,7 @@ def definition(directory: str) -> dict[str, Any]:
 
 
 def prepare(directory: str, state: str) -> int:
-    """Make what the service needs before it starts; as root. A FIFO of an earlier start is replaced."""
+    """Make what the service needs before it starts; as root. The file of an earlier start is replaced."""
     from ..._process_state.apply import StateError, account_of, make_directories
 
     meta = definition(directory)
@@ -77,19 +77,22 @@ def prepare(directory: str, state: str) -> int:
             os.unlink(path)
         except FileNotFoundError:
             pass
-        os.mkfifo(path, 0o600)
-        if os.geteuid() == 0:
-            os.chown(path, *account)
+        # No FIFO: what is in one is gone when the last who has it open closes it, maybe before anybody listens.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            if os.geteuid() == 0:
+                os.fchown(descriptor, *account)
+        finally:
+            os.close(descriptor)
     return OK
 
 
 def run(directory: str, state: str) -> int:
     """Become the service, with its readiness descriptor open. Raises OSError, StepError."""
     number = int((definition(directory).get("readiness") or {})["notification_fd"])
-    # For both, so that a service that writes again, when nobody listens any more, is not killed by it.
-    descriptor = os.open(f"{state}/{READY}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-        raise StepError(f"{state}/{READY} is not a FIFO")
+    descriptor = os.open(f"{state}/{READY}", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise StepError(f"{state}/{READY} is no regular file")
     if descriptor == number:
         os.set_inheritable(descriptor, True)
     else:

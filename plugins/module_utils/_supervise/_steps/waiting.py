@@ -17,24 +17,25 @@ if TYPE_CHECKING:
 
 #: How long one run of `check` may take, in seconds; what the embedded supervisor gives it.
 CHECK_TIMEOUT = 10.0
+#: Seconds between two looks at the file of readiness: at first, and at most.
+_LOOK, _LONG_LOOK = 0.01, 0.25
 
 
 def notified(path: str, process: int) -> bool:
-    """Wait for a newline on the FIFO *path*; False when the process of the pidfd *process* ends first."""
-    fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Wait for a newline in the file *path*; False when the process of the pidfd *process* ends first."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        poller = select.poll()
-        poller.register(process, select.POLLIN)
-        poller.register(fifo, select.POLLIN)
-        while True:
-            events = dict(poller.poll())
-            # What it said before it ended still counts for the descriptor, not for the service.
-            if process in events:
-                return False
-            if fifo in events and b"\n" in os.read(fifo, 4096):
+        pause = _LOOK
+        # What it said before it ended counts no more.
+        while not ended(process, pause):
+            said = os.read(file, 4096)
+            if b"\n" in said:
                 return True
+            if not said:
+                pause = min(pause * 1.2, _LONG_LOOK)
+        return False
     finally:
-        os.close(fifo)
+        os.close(file)
 
 
 def checked(program: str, interval: float, process: int) -> bool:
