@@ -76,8 +76,14 @@ class FamilyHost(Supervised):
 
     def kill(self) -> None:
         """Kill the root process and every supervisor below it, as the kernel's out-of-memory killer might."""
+        assert self.supervisor is not None
+        root = self.supervisor.pid
+        procs.kill(root, signal.SIGSTOP)
+        wait_until(lambda: procs.state(root) == "T")
+        # One that was only just forked is not to be told from the root yet.
+        young = procs.children(root)
         super().kill()
-        for pid in self.supervisors():
+        for pid in {*young, *self.supervisors()}:
             procs.kill(pid)
             procs.until_dead(pid)
 

@@ -65,12 +65,13 @@ def log_writer(scan: Scan) -> int:
 
 def complete(scan: Scan, directory: Path, name: str) -> bool:
     """Whether every line that the service has written is in its log once, in order."""
-    if not (directory / "written").exists():
-        return False
-    number = int((directory / "written").read_text() or -1)
+    written = directory / "written"
+    # The service makes the file first, and then writes into it.
+    said = written.read_text() if written.exists() else ""
     lines = logged(scan.base / "log" / name)
-    if len(lines) < number:
+    if not said or len(lines) < int(said):
         return False
+    number = int(said)
     assert lines == [f"line {at}" for at in range(number)]
     return True
 

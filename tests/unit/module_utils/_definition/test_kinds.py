@@ -13,8 +13,6 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition i
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.kinds import REPORT_FD, terminal
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.normalise import normalise
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory.files import definition_hash
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import needed
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 
 ONESHOT: dict[str, Any] = {"type": "oneshot", "command": ["/sbin/ip", "link", "add", "br0", "type", "bridge"]}
 GETTY: dict[str, Any] = {"type": "getty", "tty": "tty1"}
@@ -28,12 +26,6 @@ def only(definition: dict[str, Any]) -> str:
 
 def full(definition: dict[str, Any]) -> dict[str, Any]:
     return normalise("net", definition, {"log_directory": "/var/log/holdfast"})
-
-
-def entry(definition: dict[str, Any]) -> dict[str, Any]:
-    made = payload.make({"net": definition}, {"net": "services_definitions"}, {}, {}, lambda service: "")
-    assert not made.problems
-    return dict(made.content["services"]["net"])
 
 
 @pytest.mark.parametrize(
@@ -102,19 +94,6 @@ def test_a_oneshot_says_itself_that_it_is_ready_and_stays_down_once_it_has_faile
     assert full({**ONESHOT, "lease": {}})["restart"] == "always"
 
 
-def test_staying_down_is_no_restart_policy_that_a_backend_must_have() -> None:
-    asked = needed(entry({**ONESHOT, "log": False})["holdfast"])
-    assert "oneshot" in asked and "restart" not in asked
-    assert "restart" in needed(entry({**ONESHOT, "restart": "on_failure"})["holdfast"])
-    assert "getty" in needed(entry(GETTY)["holdfast"])
-
-
-def test_the_wait_is_longer_than_the_command_may_take() -> None:
-    made = entry({**ONESHOT, "readiness": {"timeout": 60}})
-    assert made["timeout"] == made["holdfast"]["readiness"]["timeout"] == 70
-    assert " -k 5 60 " in made["files"]["run"]["content"]
-
-
 def test_what_undoes_it_is_part_of_it_and_its_time_is_not() -> None:
     def identity(**keys: Any) -> str:
         return definition_hash(full({**ONESHOT, **keys}), "")
@@ -137,10 +116,3 @@ def test_a_getty_is_that_of_the_host(tty: str, arguments: list[str]) -> None:
     assert service["command"] == ["/sbin/agetty", "--noclear", *arguments]
     assert service["log"]["to"] == "none"
     assert terminal(service) == ""
-
-
-def test_other_programs_have_their_terminal_opened() -> None:
-    made = entry({**GETTY, "command": ["/bin/login", "-f", "guest"]})
-    assert "exec <>/dev/tty1 >&0 2>&1\nexec /bin/login -f guest\n" in made["files"]["run"]["content"]
-    assert made["verify"]["tty"] == "/dev/tty1"
-    assert entry({**GETTY, "command_check": False, "tty": "ttyUSB0"})["verify"]["tty"] is None
