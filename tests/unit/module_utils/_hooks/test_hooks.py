@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from pathlib import Path
 
+import procs
 import pytest
-from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._hooks import daemon, hooks
 
@@ -101,7 +100,7 @@ def test_one_that_takes_too_long_is_killed_with_what_it_has_started(tmp_path: Pa
     path = hook(tmp_path, "10-slow", f"sleep 1000 & echo $! >{tmp_path}/pid; wait")
     assert run(tmp_path, 1.0) == f"hook {path} failed (took too long and was killed)"
     pid = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or " Z " in Path(f"/proc/{pid}/stat").read_text())
+    procs.until_dead(pid)
 
 
 def test_the_program_makes_a_folder_that_both_points_share(tmp_path: Path) -> None:
