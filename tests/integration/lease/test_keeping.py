@@ -45,7 +45,7 @@ def line(guards: Guards, *words: str) -> subprocess.Popen[str]:
 
 def end_service(guards: Guards, guard: subprocess.Popen[str]) -> None:
     """Have the service end without anybody having asked for it."""
-    (service,) = procs.children(guards.report("a")["tree"])
+    (service,) = wait_until(lambda: procs.children(guards.report("a")["tree"]))
     procs.kill(service)
     guard.wait(20)
 
