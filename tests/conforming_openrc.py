@@ -49,6 +49,7 @@ class OpenRcHost(SystemdHost):
             "test_a_oneshot_that_is_stopped_in_the_middle_is_ended_and_not_undone",
             "test_what_needs_a_oneshot_is_started_when_it_is_done",
             "test_a_service_waits_for_those_that_it_needs",
+            "test_what_needs_the_active_copy_runs_where_that_is",
             "test_a_getty_asks_who_is_there_again_and_again",
         )
     )

@@ -30,6 +30,7 @@ PACKAGES = (
     "_supervise/_logwriter",
     "_supervise/_steps",
     "_supervise/_supervisord",
+    "_supervise/active.py",
     "_supervise/awaiting.py",
     "_supervise/daemontools.py",
     "_supervise/daemontools_encore.py",

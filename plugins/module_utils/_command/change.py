@@ -90,7 +90,8 @@ def _tell(scan: str, verb: str, result: dict[str, Any]) -> bool:
         return True
     if outcome == "reached":
         running = f", pid {service['pid']}" if service.get("pid") else ""
-        write(f"{name}: {service['state']}{running}")
+        because = f": {reason(service)}" if service["state"] == "waiting" else ""
+        write(harmless(f"{name}: {service['state']}{running}{because}"))
         return True
     told = "not in time" if outcome == "timeout" else "failed"
     because = reason(service)

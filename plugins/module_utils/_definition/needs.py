@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .problem import Problem, nearest
+from .schema import ACTIVE
 
 
 def order(
@@ -24,8 +25,8 @@ def order(
     needs: dict[str, list[str]] = {}
     for name, definition in present.items():
         needs[name] = []
-        for index, needed in enumerate(definition.get("needs") or ()):
-            problem = _problem(name, definition, needed, definitions)
+        for index, (needed, wanted) in enumerate((definition.get("needs") or {}).items()):
+            problem = _problem(name, definition, needed, definitions) or _inactive(needed, wanted, definitions)
             if problem is None:
                 needs[name].append(needed)
             else:
@@ -58,6 +59,16 @@ def _problem(
     if other.get("type") == "periodic":
         return "this service is periodic, so it is never ready for long", ""
     return None
+
+
+def _inactive(needed: str, wanted: str, definitions: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Say why a service that has to be active never is."""
+    if wanted != ACTIVE or definitions[needed].get("lease") is not None:
+        return None
+    return (
+        "this service has no lease, so it is never active",
+        f"give it one (lease: {{}}), or need it ready: [{needed}]",
+    )
 
 
 def _sorted(needs: Mapping[str, list[str]]) -> tuple[list[str], list[list[str]]]:

@@ -32,6 +32,7 @@ KINDS = {
     "line": "text, one line",
     "log": "dictionary, destination or false",
     "mode": "octal text",
+    "needs": "list of names of services, or dictionary: name, ready or active",
     "parameters": "dictionary: name, text, number or list",
     "path": "absolute path",
     "leased": "list of resources",
@@ -40,7 +41,6 @@ KINDS = {
     "section": "dictionary",
     "sections": "list of dictionaries or paths",
     "service": "name of a service",
-    "services": "list of names of services",
     "signal": "name of a signal",
     "size": "size, such as 64M",
     "terminal": "name of a terminal",
@@ -88,6 +88,9 @@ LIMITS = (
     "sigpending",
     "stack",
 )
+
+#: What a service that is needed has to be: ready, as every need asks for, or active, which only a leased one can be.
+READY, ACTIVE = NEEDS = ("ready", "active")
 
 SIGNALS = {
     "ABRT": 6,
@@ -587,7 +590,14 @@ KEYS = (
         keys=_LEASE,
         example={"resources": ["billing-database"]},
     ),
-    Key("needs", "services", "Services that have to be ready before this one is started.", default=[], example=["db"]),
+    Key(
+        "needs",
+        "needs",
+        "Services that have to be ready before this one is started. A leased one is ready while it stands by, too; with "
+        "active it has to hold its lease, and to be ready behind it.",
+        default={},
+        example=["db", {"billing": "active"}],
+    ),
     Key(
         "runtime_directories",
         "sections",

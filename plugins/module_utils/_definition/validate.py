@@ -10,13 +10,13 @@ given; a key set to null counts as not given. PRIVATE to the collection.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import kinds, values
 from .names import NAME_RULE, is_name
 from .problem import SECRET, Problem, nearest, shown
-from .schema import BY_NAME, FORWARDED, KEYS, LIMITS, Key
+from .schema import ACTIVE, BY_NAME, FORWARDED, KEYS, LIMITS, NEEDS, READY, Key
 from .values import Wrong
 
 #: Variables of the inventory that say for all services what their leases don't say.
@@ -347,7 +347,7 @@ def _choice(value: Any, key: Key, path: str, found: Problems) -> Any:
     if isinstance(value, str) and value in key.choices:
         return value
     allowed = "must be one of " + ", ".join(key.choices)
-    found.append(Problem(path, shown(value), allowed, _choice_advice(value, key)))
+    found.append(Problem(path, shown(value), allowed, _choice_advice(value, key.choices)))
     return _BAD
 
 
@@ -356,14 +356,14 @@ def _driver(value: Any, key: Key, path: str, found: Problems) -> Any:
     if isinstance(value, str) and (value in key.choices or _FOREIGN_DRIVER(value)):
         return value
     allowed = f"must be one of {', '.join(key.choices)}, or namespace.collection.driver"
-    found.append(Problem(path, shown(value), allowed, _choice_advice(value, key)))
+    found.append(Problem(path, shown(value), allowed, _choice_advice(value, key.choices)))
     return _BAD
 
 
-def _choice_advice(value: Any, key: Key) -> str:
+def _choice_advice(value: Any, choices: Sequence[str]) -> str:
     if isinstance(value, bool):
         return "YAML reads yes, no, on and off as truth values"
-    advice = nearest(str(value), key.choices)
+    advice = nearest(str(value), choices)
     return "" if advice.startswith("known") else advice
 
 
@@ -562,15 +562,27 @@ def _service(value: Any, key: Key, path: str, found: Problems) -> Any:
     return _BAD
 
 
-def _services(value: Any, key: Key, path: str, found: Problems) -> Any:
+def _needs(value: Any, key: Key, path: str, found: Problems) -> Any:
+    """Read names of services, each alone or with what it has to be. What is named twice has to be both."""
     advice = f"write a list: [{value}]" if isinstance(value, str) else ""
-    if not _list(value, path, "must be a list of services", advice, found):
+    if isinstance(value, Mapping):
+        places = {path: value}
+    elif _list(value, path, "must be a list of services", advice, found):
+        places = {f"{path}[{index}]": item for index, item in enumerate(value)}
+    else:
         return _BAD
     before = len(found)
-    for index, item in enumerate(value):
-        if not is_name(item):
-            found.append(Problem(f"{path}[{index}]", shown(item), f"must be a name of a service: {NAME_RULE}"))
-    return list(dict.fromkeys(value)) if len(found) == before else _BAD
+    result: dict[str, str] = {}
+    for place, item in places.items():
+        for name, wanted in item.items() if isinstance(item, Mapping) else ((item, READY),):
+            if not is_name(name):
+                found.append(Problem(place, shown(name), f"must be a name of a service: {NAME_RULE}"))
+            elif wanted not in NEEDS:
+                advice = _choice_advice(wanted, NEEDS)
+                found.append(Problem(f"{place}.{name}", shown(wanted), f"must be {READY} or {ACTIVE}", advice))
+            elif result.get(name) != ACTIVE:
+                result[name] = wanted
+    return result if len(found) == before else _BAD
 
 
 def _leased(value: Any, key: Key, path: str, found: Problems) -> Any:
@@ -639,6 +651,7 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "line": _scalar(values.line),
     "log": _log,
     "mode": _octal,
+    "needs": _needs,
     "parameters": _parameters,
     "path": _scalar(values.path),
     "percentage": _scalar(values.percentage),
@@ -646,7 +659,6 @@ READERS: dict[str, Callable[[Any, Key, str, Problems], Any]] = {
     "section": _inner,
     "sections": _inner_list,
     "service": _service,
-    "services": _services,
     "signal": _scalar(values.signal),
     "size": _scalar(values.size),
     "terminal": _scalar(values.terminal),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._definition.kinds import PATIENCE
+from .._definition.schema import ACTIVE
 from .guarding import HEALTH, PREFIX, beside, guarding, stop_timeout, without
 
 FORMAT = 1
@@ -163,9 +164,12 @@ def _record(
             "timeout": _timeout(service),
         },
         "health": None if health is None else {key: health[key] for key in HEALTH},
-        "needs": service["needs"],
+        "needs": list(service["needs"]),
         "log": service["log"],
     }
+    active = [name for name, wanted in service["needs"].items() if wanted == ACTIVE]
+    if active:
+        record["needs_active"] = active
     for key in _SUPERVISION:
         record[key] = service[key]
     lease = guarding(inner)

@@ -23,13 +23,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import select
 import struct
 
 from .._supervise._embedded import identity
 from .._varlink.client import Connection, ConnectionLost, NoAnswer, VarlinkError
+from . import reports
 from .handover import Handover, Overtaken
 from .interface import EXCLUSIVE_MODE, Busy, LeaseError, NotHeld
 
@@ -265,12 +265,9 @@ def living(base: str) -> list[dict[str, Any]]:
     """Give what the living guards below *base* have written about themselves, and as `folder` where that was."""
     found = []
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else ():
-        try:
-            record = {**_record(os.path.join(base, name), name), "folder": name}
-        except LeaseError:
-            continue
-        if identity.alive(record["pid"], record["started"]):
-            found.append(record)
+        record = reports.of_living(os.path.join(base, name))
+        if record:
+            found.append({**record, "folder": name})
     return found
 
 
@@ -293,15 +290,11 @@ def _ended(pid: int, started: int) -> bool:
 def _record(folder: str, name: str) -> dict[str, Any]:
     """Read a guard's account of itself. Raises GuardGone if there is none, LeaseError."""
     try:
-        with open(f"{folder}/state.json", encoding="utf-8") as file:
-            record = json.load(file)
+        return reports.read(folder)
     except FileNotFoundError:
         raise GuardGone(f"{name}: no guard runs ({folder})") from None
     except (OSError, ValueError) as error:
-        raise LeaseError(f"{folder}/state.json: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), int) for key in ("pid", "started")):
-        raise LeaseError(f"{folder}/state.json: is damaged")
-    return record
+        raise LeaseError(f"{folder}/{reports.REPORT}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _lock_holder(path: str) -> int:

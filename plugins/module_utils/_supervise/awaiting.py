@@ -10,12 +10,12 @@ import os
 import sys
 import time
 
-from . import holding
+from . import active, holding
 from .interface import BackendError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .interface import Backend
+    from .interface import Backend, Verdict
 
 #: Seconds of one look, within which a check of readiness may end; and between two looks.
 LOOK, PAUSE = 5.0, 0.2
@@ -23,33 +23,46 @@ OK, LEFT, USAGE = 0, 1, 100
 
 
 def main(argv: list[str]) -> int:
-    """Wait until the services `argv[2:]` of the backend `argv[0]` on the scan directory `argv[1]` are ready.
+    """Wait until services of the backend `argv[0]` on the scan directory `argv[1]` are ready, and active; see `active.words`.
 
-    There is no time limit: who waits is told to stop, and then its parent has gone. Returns 0 when all are ready, 1 when
-    there is nobody any more to wait for, 100 for wrong arguments.
+    There is no time limit: who waits is told to stop, and then its parent has gone. Returns 0 when all are as they have to
+    be, 1 when there is nobody any more to wait for, 100 for wrong arguments.
     """
-    backend = _backend(argv[0], argv[1]) if len(argv) > 2 else None
-    if backend is None:
-        sys.stderr.write("holdfast: usage: await BACKEND SCAN NAME...\n")
+    left, awaited = active.parted(argv[2:])
+    backend = _backend(argv[0], argv[1]) if left else None
+    if backend is None and (left or not awaited):
+        sys.stderr.write("holdfast: usage: await BACKEND SCAN NAME... [--active NAME...]\n")
         return USAGE
     parent = os.getppid()
-    left = argv[2:]
     try:
         while os.getppid() == parent:
-            try:
-                verdicts = backend.wait([(name, "ready") for name in left], LOOK)
-            except BackendError:
-                # It is being started itself, or stopped.
-                verdicts = {}
-            left = [name for name in left if name not in verdicts or verdicts[name].outcome != "reached"]
-            # While the host is switched, some are with another supervisor, whom nobody asks here.
-            left = [name for name in left if not holding.elsewhere(argv[1], name, argv[0])]
-            if not left:
+            if left and backend is not None:
+                left = _still_missing(backend, argv[1], left)
+            # Last, and all of them: one that is active now need not be in a moment.
+            if not left and all(active.is_active(argv[1], name) for name in awaited):
                 return OK
             time.sleep(PAUSE)
     finally:
-        backend.close()
+        if backend is not None:
+            backend.close()
     return LEFT
+
+
+def _still_missing(backend: Backend, scan: str, names: list[str]) -> list[str]:
+    """Wait a while for services to be ready, and give those that are not."""
+    try:
+        verdicts = backend.wait([(name, "ready") for name in names], LOOK)
+    except BackendError:
+        # It is being started itself, or stopped.
+        verdicts = {}
+    # Standing by, as one that waits for a lease itself, is not ready.
+    names = [name for name in names if name not in verdicts or not _is_ready(verdicts[name])]
+    # While the host is switched, some are with another supervisor, whom nobody asks here.
+    return [name for name in names if not holding.elsewhere(scan, name, backend.name)]
+
+
+def _is_ready(verdict: Verdict) -> bool:
+    return verdict.outcome == "reached" and not (verdict.service is not None and verdict.service.state == "waiting")
 
 
 def _backend(name: str, scan: str) -> Backend | None:

@@ -19,9 +19,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from . import active, holding
 from . import family_directories as directories
 from . import family_scripts as scripts
-from . import holding
 from .family_files import NoSupervisor, Status, read, send, supervised
 from .family_wait import Waiting
 from .interface import (
@@ -54,6 +54,7 @@ SUPPLIED = frozenset(
         "reload",
         "kill.group",
         "needs",
+        "needs.active",
         "oneshot",
         "getty",
         "process",
@@ -292,9 +293,21 @@ class Family(Backend):
         return directories.words(self.directory(name), "started")[:1] == [str(pid)]
 
     def _waits(self, name: str, pid: int) -> list[str]:
-        """Give the services that `run` waits for before it becomes the service."""
+        """Give what `run` waits for before it becomes the service, as `active.words`."""
         waiting = directories.words(self.directory(name), "waiting")
         return waiting[1:] if waiting[:1] == [str(pid)] else []
+
+    def stands_by(self, name: str) -> bool:
+        """Tell whether all that a service waits for are leases that others hold."""
+        return active.stands_by(self.scan, name, self._look_at)
+
+    def _look_at(self, name: str) -> tuple[bool, list[str] | None, list[str]]:
+        """Give whether a service is ready, what it needs if it waits for that, and which of those have to be active."""
+        portable = read_portable(self.scan, name)
+        service = None if portable is None else self.service(portable)
+        if portable is None or service is None or service.state != "waiting":
+            return service is not None and service.ready, None, []
+        return False, portable.meta.get("needs") or [], portable.meta.get("needs_active") or []
 
     def service(self, portable: Portable, status: Status | None = None) -> Service:
         """Give what is known of a service."""
@@ -312,7 +325,7 @@ class Family(Backend):
             state = "backoff" if status.want == "up" else "failed" if reason or status.failed else "down"
         waits = self._waits(portable.name, status.pid) if running else []
         if waits:
-            state, running, reason = "waiting", False, f"waits for {', '.join(waits)}"
+            state, running, reason = "waiting", False, f"waits for {active.wished(waits)}"
         record.update(
             state=state,
             pid=status.pid if running else None,

@@ -11,7 +11,7 @@ which applies the process state and becomes the service. Files that are written 
 * `started`: pid, start time (in ticks of 1/100 s since boot), boot and definition of the process, written by `run`;
 * `ended`: exit code (-1 after a signal), signal and pid of the last one; `failed`: why it is not started again. By `finish`;
 * `asked`: not empty when the next end was asked for; written by the backend, so that `finish` counts no death;
-* `waiting`: the pid of a process that is not the service yet, and the services that it waits for; written by `run`;
+* `waiting`: the pid of a process that is not the service yet, and what it waits for, as `active.words`; written by `run`;
 * `ready`: where the service writes its newline to, for suites that read none; `verified`: the pid whose check was good.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import active
 from .interface import BACKOFF
 from .portable import Portable, word
 
@@ -133,7 +134,7 @@ def attend(service: Portable, dialect: Dialect) -> str:
 
 def _needs(service: Portable, dialect: Dialect) -> list[str]:
     """Give the lines that wait for what the service needs."""
-    needs = service.meta.get("needs") or ()
+    needs = active.words(service.meta)
     if not needs:
         return []
     scan = service.path.rpartition("/")[0]

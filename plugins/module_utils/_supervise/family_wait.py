@@ -164,7 +164,9 @@ class Waiting:
         if (portable.meta.get("readiness") or {}).get("check"):
             self._advance_check(wish, portable, status)
         service = self._service(wish, status)
-        if service is None or not service.ready:
+        if service is None:
+            return None
+        if not service.ready and not (service.state == "waiting" and self._backend.stands_by(wish.name)):
             return None
         return Verdict(wish.name, "reached", service)
 

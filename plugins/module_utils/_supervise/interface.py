@@ -31,6 +31,7 @@ FEATURES = {
     "hooks": "hooks around start and stop",
     "forking": "programs that go to the background",
     "needs": "services that need others",
+    "needs.active": "services that need the active copy of a leased one",
     "oneshot": "commands that run once and count as up",
     "getty": "logins on a terminal",
     "periodic": "periodic services",
@@ -112,6 +113,7 @@ class Service:
         "reason",
         "since",
         "stale",
+        "standby",
         "state",
         "want",
     )
@@ -132,6 +134,8 @@ class Service:
         self.adopted: bool = bool(get("adopted"))
         self.reason: str = str(get("reason") or "")
         self.paused: bool = bool(get("paused"))
+        #: All that it waits for are leases that others hold. For converging it is where it should be then.
+        self.standby: bool = bool(get("standby"))
         #: What the supervisor has been told of it (a unit file, say) is not what its directory says.
         self.stale = False
 
@@ -305,6 +309,7 @@ def needed(meta: Mapping[str, Any]) -> list[str]:
         "hooks": bool((meta.get("lease") or {}).get("hooks")),
         "forking": meta.get("type") == "forking",
         "needs": bool(meta.get("needs")),
+        "needs.active": bool(meta.get("needs_active")),
         "periodic": meta.get("type") == "periodic",
         "once": meta.get("state") == "once",
         "oneshot": meta.get("type") == "oneshot",

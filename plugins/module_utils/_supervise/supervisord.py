@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import holding
+from . import active, holding
 from ._supervisord import program
 from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
 from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, Fault, Rpc
@@ -74,6 +74,7 @@ class Supervisord(Backend):
             "backoff",
             "failure_limit",
             "needs",
+            "needs.active",
             "oneshot",
             "process",
             "security_context",
@@ -445,7 +446,7 @@ class Supervisord(Backend):
             pausing = self._note(name, "pausing") == str(pid)
             waits = self._note(name, "waiting").split()
             if waits[:1] == [str(pid)]:
-                state, pid, reason = "waiting", None, f"waits for {', '.join(waits[1:])}"
+                state, pid, reason = "waiting", None, f"waits for {active.wished(waits[1:])}"
             else:
                 state, pid = ("backoff", None) if pausing else ("starting", pid)
         if state == "up" and pid is not None and self._is_ready(name, meta, pid):
@@ -473,6 +474,15 @@ class Supervisord(Backend):
                 "reason": reason or (str(info["spawnerr"]) if state in ("failed", "backoff") else ""),
             }
         )
+
+    def _look_at(self, name: str) -> tuple[bool, list[str] | None, list[str]]:
+        """Give whether a service is ready, what it needs if it waits for that, and which of those have to be active."""
+        found = self._processes([name]).get(name)
+        service = None if found is None else self._service(name, found)
+        if service is None or service.state != "waiting":
+            return service is not None and service.ready, None, []
+        meta = self._known[name][0]
+        return False, meta.get("needs") or [], meta.get("needs_active") or []
 
     def _note(self, name: str, file: str) -> str:
         """Give what the start script of a service has noted in a file, "" if nothing."""
@@ -525,6 +535,8 @@ class Supervisord(Backend):
             return "reached"
         if service.state == "failed" or service.deaths >= DEATHS:
             return "failed"
+        if service.state == "waiting":
+            return "reached" if active.stands_by(self.scan, service.name, self._look_at) else ""
         if service.state == "down":
             kind = self._known[service.name][0].get("type")
             return "reached" if info["stop"] and service.succeeded and kind != "oneshot" else "failed"

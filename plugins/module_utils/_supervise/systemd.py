@@ -18,10 +18,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import holding
+from . import active, holding
 from ._systemd import files, state
 from ._systemd.manager import Manager
-from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, Place, unit_name
+from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, SYSTEM, Place, unit_name
 from .embedded import lock_holder
 from .interface import BACKOFF, DEATHS, FEATURES, Backend, BackendError, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
@@ -226,7 +226,7 @@ class Systemd(Backend):
     # -- our files -------------------------------------------------------------------------------------------------
 
     def _files(self, settings: Mapping[str, str]) -> files.Units:
-        target = "default.target" if self._manager.user else "multi-user.target"
+        target = "default.target" if self._manager.user else SYSTEM
         try:
             version = self._manager.version()
         except BackendError:
@@ -331,7 +331,10 @@ class Systemd(Backend):
         begun = first.setdefault(service.name, service.deaths)
         if unit.get("Job"):
             # What the last command asked for has not been done yet. One that fails takes its job along.
-            hopeless = wish == "ready" and service.state == "waiting" and self._is_hopeless(service.name)
+            waiting = wish == "ready" and service.state == "waiting"
+            hopeless = waiting and self._is_hopeless(service.name)
+            if waiting and not hopeless and active.stands_by(self.scan, service.name, self._look_at):
+                return "reached"
             return "failed" if hopeless or (wish == "ready" and self._is_late(service, unit)) else ""
         if wish == "down":
             return "reached" if service.state in ("down", "failed") and not service.pid else ""
@@ -345,6 +348,16 @@ class Systemd(Backend):
                 service.reason = f"systemd did not start it; see systemctl status {unit_name(service.name)}"
             return "reached" if started and service.succeeded and service.state == "down" else "failed"
         return ""
+
+    def _look_at(self, name: str) -> tuple[bool, list[str] | None, list[str]]:
+        """Give whether a service is ready, what it needs if it waits for that, and which of those have to be active."""
+        if name not in self._known:
+            return False, None, []
+        meta = self._known[name][0]
+        service = self._service(name, self._show({name: self._known[name]}))
+        if service.state != "waiting":
+            return service.ready, None, []
+        return False, meta.get("needs") or [], meta.get("needs_active") or []
 
     def _is_late(self, service: Service, unit: Mapping[str, str]) -> bool:
         """Tell whether a running service has not become ready in its own time."""

@@ -54,3 +54,39 @@ def test_one_of_two_runs_and_the_other_follows(host: Supervised) -> None:
 
     assert host.tell("first", "stop", "down").outcome == "reached"
     wait_until(lambda: report(host, "second").get("phase") == "active", 30)
+
+
+@features("lease", "needs.active")
+def test_what_needs_the_active_copy_runs_where_that_is(host: Supervised) -> None:
+    definitions = {
+        "first": leased(host),
+        "second": leased(host),
+        "front": {"command": SLEEP, "needs": {"second": "active"}},
+        "behind": {"command": SLEEP, "needs": ["front"]},
+        "beside": {"command": SLEEP, "needs": ["second"]},
+    }
+    host.good({"first": definitions["first"]})
+    wait_until(lambda: report(host, "first").get("phase") == "active", 30)
+
+    # A host whose copy stands by is as it should be.
+    host.good(definitions)
+    host.until("beside", "ready")
+    waiting = host.until("front", "waiting")
+    assert waiting.pid is None
+    assert "second to be active" in waiting.reason
+    host.until("behind", "waiting")
+    assert not host.good(definitions)["changed"]
+
+    assert host.tell("first", "stop", "down").outcome == "reached"
+    front = host.until("front", "ready").pid
+    host.until("behind", "ready")
+    assert report(host, "second")["phase"] == "active"
+
+    # As with any need: what runs goes on, and its next start waits again.
+    host.good({**definitions, "first": leased(host, state="stopped")})
+    assert host.tell("second", "stop", "down").outcome == "reached"
+    assert host.service("front").pid == front
+    host.control(("front", "restart"))
+    host.until("front", "waiting")
+    assert host.tell("second", "start").outcome == "reached"
+    host.until("front", "ready")

@@ -23,6 +23,7 @@ ASKING: dict[str, dict[str, Any]] = {
     "health": {"health": {"check": ["/bin/true"]}},
     "lease": {"lease": {"safety": "standard"}},
     "needs": {"needs": ["other"]},
+    "needs.active": {"needs": {"other": "active"}},
     "periodic": {"type": "periodic", "interval": "1h"},
     "forking": {"type": "forking", "pid_file": "/run/asks.pid"},
     "oneshot": {"type": "oneshot"},

@@ -82,6 +82,39 @@ def test_a_stopped_service_hands_over_and_stands_by_when_started_again(pair: tup
     assert phase(other)() == "active"
 
 
+def test_what_needs_the_active_copy_follows_it_though_nobody_is_awake(pair: tuple[Scan, Scan, Path]) -> None:
+    one, other, leases = pair
+    add(one, leases)
+    wait_until(lambda: phase(one)() == "active", 30)
+    add(other, leases)
+    # In a circle with itself, by hand: it waits, and does no harm.
+    other.add("circle", needs=["circle", "billing"], needs_active=["billing"])
+    other.add("front", needs=["billing"], needs_active=["billing"])
+    wait_until(lambda: {"circle", "front"} <= set(other.services()))
+    wait_until(lambda: other.service("front")["reason"] == "needs billing to be active (standby)")
+    assert other.service("front")["standby"]
+    assert not other.service("circle")["standby"]
+    started = other.run("start", "front")
+    assert (started.returncode, started.stdout) == (0, "front: waiting: needs billing to be active (standby)\n")
+
+    # The guard becomes active while no supervisor lives.
+    other.kill_supervisor()
+    one.control("billing", "stop")
+    wait_until(lambda: phase(other)() == "active", 30)
+    other.start()
+    front = other.until("front", "ready")["pid"]
+
+    # What runs goes on, and waits again at its next start; a guard that was killed is not active any more.
+    guard = other.service("billing")["pid"]
+    one.control("billing", "start")
+    wait_until(lambda: phase(one)() == "standby", 30)
+    procs.kill(guard)
+    wait_until(lambda: phase(one)() == "active", 30)
+    assert other.service("front")["pid"] == front
+    other.control("front", "restart")
+    other.until("front", "waiting")
+
+
 def test_the_other_takes_over_when_supervisor_and_guard_are_killed(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases)

@@ -91,6 +91,7 @@ class Guard:
         self._asking = False
         self._patience = _PATIENCE[0]
         self._waiter = 0
+        self._in_line = False
         self._timer: Timer | None = None
         self._status = 0
 
@@ -136,6 +137,7 @@ class Guard:
             **self.told(),
             "name": self.name,
             "phase": self.state.phase,
+            "in_line": self._in_line,
             "ready": self.watching.ready,
             "since": self.since,
             "pid": os.getpid(),
@@ -308,6 +310,7 @@ class Guard:
         """Let a child wait in line for us: what it locks is ours, and nothing has to be polled."""
         if self._waiter:
             return
+        self._in_line = True
         self.publish()
         try:
             self.driver.prepare_line()

@@ -34,11 +34,12 @@ type Exit (kind: (exit, signal, unknown), code: int, at: float)
 
 # state: down, waiting (for what it needs), starting, up, ready, stopping, finishing, backoff, scheduled, failed.
 # deaths counts the ends that nobody asked for. definition is what the running process was started with, loaded what its
-# directory says now. group is the directory of the control group of a running service with resources.
+# directory says now. group is the directory of the control group of a running service with resources. standby: all that it
+# waits for are leases that others hold.
 type Service (
   name: string, state: string, pid: int, since: float, uptime: float, ready: bool, want: (up, down, once),
   enabled: bool, deaths: int, exit: ?Exit, definition: ?string, loaded: ?string, adopted: bool, paused: bool,
-  reason: string, group: ?string
+  reason: string, group: ?string, standby: ?bool
 )
 
 # Where the control groups of services with resources are, and which controllers they can have; problem: why there is no
@@ -65,7 +66,7 @@ method Rescan() -> (added: []string, removed: []string, changed: []string)
 method Control(commands: []Command) -> (errors: []Failure)
 
 # Answers when every wish is reached or has failed, at the latest after timeout. A wish for ready fails when the service
-# has failed for good, can't start, or has died `deaths` times (3) since the call.
+# has failed for good, can't start, or has died `deaths` times (3) since the call; standby is as good as ready.
 method Wait(wishes: []Wish, timeout: float, deaths: ?int) -> (results: []Outcome)
 
 # The last entries of the service's journal, the oldest first.
@@ -392,6 +393,7 @@ def _describe(one: Service) -> dict[str, Any]:
         "paused": one.paused,
         "reason": one.reason,
         "group": one.group.path if one.group is not None and runs else None,
+        "standby": one.host.stands_by(one),
     }
 
 
@@ -432,7 +434,7 @@ def _verdict(host: Host, one: Service | None, wish: str, start: tuple[int, int],
         return "failed"
     if one.state == service.WAITING and any(_hopeless(host, need) for need in one.set.needs):
         return "failed"
-    return ""
+    return "reached" if host.stands_by(one) else ""
 
 
 def _hopeless(host: Host, name: str) -> bool:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     from .api import Api
     from .groups import Groups
+    from .guards import Guards
 
 #: Starts in one turn of the loop: commands and deaths are heard in between.
 BATCH = 8
 #: Seconds after which a service directory that is not there any more counts as removed.
 VANISHED = 0.2
+#: The phase of a guard that holds its leases while its service is ready, see guards.py.
+ACTIVE = "active"
 #: Seconds that a logger gets to see the end of its input before it is stopped.
 LOGGER_DRAIN = 5.0
 
@@ -57,6 +60,7 @@ class Host:
         self.api: Api | None = None
         self.logs = logs.Logs(self, scan + "/.holdfast", log_user) if scan is not None else None
         self._groups: Groups | None = None
+        self._guards: Guards | None = None
         self._base = spawn.base_environment()
         self._queue: collections.deque[Service] = collections.deque()
         self._launching = False
@@ -242,6 +246,8 @@ class Host:
         self._lost.discard(one.name)
         for need in one.set.needs:
             self.needed_by.get(need, set()).discard(one.name)
+        if self._guards is not None:
+            self._guards.keep({need for other in self.services.values() for need in other.set.needs_active})
         if one.logger is not None:
             self._end_logger(one.logger)
         elif self.logs is not None and one.parent is None:
@@ -285,17 +291,33 @@ class Host:
         else:
             self._launching = False
 
-    def ready(self, name: str) -> bool:
-        """Say whether what needs service *name* may start; what another backend has while the host is switched is not waited for."""
+    def _ready(self, name: str) -> bool:
+        """Say whether a service that others need is ready; what another backend has while the host is switched counts as such."""
         one = self.services.get(name)
         if one is not None and one.is_met:
             return True
         return self.scan is not None and self._switching and holding.elsewhere(self.scan, name, "embedded")
 
-    def why_not_ready(self, name: str) -> str:
-        """Give name and state of a service that others wait for."""
+    def why_not_met(self, one: Service, need: str) -> str:
+        """Say what *one*, which needs service *need*, still waits for; "" if it may start as far as that goes."""
+        needed = self.services.get(need)
+        ready = self._ready(need)
+        state = needed.state if needed is not None else "no such service"
+        if need not in one.set.needs_active:
+            return "" if ready else f"{need} ({state})"
+        phase = self.guards.phase(need) if ready else state
+        return f"{need} to be active ({phase or state})" if phase != ACTIVE else ""
+
+    def stands_by(self, one: Service) -> bool:
+        """Say whether all that *one* waits for are leases that others hold."""
+        return self._guards is not None and self._guards.stands_by(one.name, self._look_at)
+
+    def _look_at(self, name: str) -> tuple[bool, tuple[str, ...] | None, tuple[str, ...]]:
+        """Give whether a service is ready, what it needs if it waits for that, and which of those have to be active."""
         one = self.services.get(name)
-        return f"{name} ({one.state})" if one is not None else f"{name} (no such service)"
+        if one is None or one.state != service.WAITING:
+            return self._ready(name), None, ()
+        return False, one.set.needs, one.set.needs_active
 
     def loaded(self, one: Service) -> None:
         """Hear that the settings of *one* were read: its needs and its log may have changed."""
@@ -303,6 +325,8 @@ class Host:
             names.discard(one.name)
         for need in one.set.needs:
             self.needed_by.setdefault(need, set()).add(one.name)
+        for need in one.set.needs_active:
+            self.guards.watch(need)
         if self.logs is None or one.parent is not None:
             return
         log = one.set.log
@@ -362,6 +386,15 @@ class Host:
             self._groups = Groups(self.scan or next(iter(self.services.values())).directory, self.groups_unit)
         return self._groups
 
+    @property
+    def guards(self) -> Guards:
+        """The guards of leased services that others need to be active."""
+        if self._guards is None:
+            from .guards import Guards
+
+            self._guards = Guards(self)
+        return self._guards
+
     def output(self, one: Service) -> str | None:
         """Give the path that stdout and stderr of *one* go to; None: where the supervisor's go."""
         if self.logs is None or one.parent is not None:
@@ -419,6 +452,15 @@ class Host:
             if one.exit is not None:
                 self.exit_code = one.exit.code if one.exit.kind == EXITED else 128 + one.exit.code
             self.loop.soon(self.stop)
+
+    def guards_changed(self) -> None:
+        """Hear that a guard has written its report anew: those that wait may go on, or have another reason now."""
+        for one in list(self.services.values()):
+            if one.state == service.WAITING:
+                if one.set.needs_active:
+                    one.begin()
+                elif self.api is not None:
+                    self.api.changed(one)
 
     def event(self, one: Service, entry: dict[str, Any]) -> None:
         """Pass on what a service wrote into its journal."""

@@ -377,8 +377,8 @@ class Service:
         self.host.queue(self)
 
     def _missing(self) -> str:
-        """Say which needs are not ready, and why; "" if all are."""
-        missing = [self.host.why_not_ready(need) for need in self.set.needs if not self.host.ready(need)]
+        """Say which needs are not met, and why; "" if all are."""
+        missing = [why for why in (self.host.why_not_met(self, need) for need in self.set.needs) if why]
         return "needs " + ", ".join(missing) if missing else ""
 
     def explain_waiting(self) -> bool:

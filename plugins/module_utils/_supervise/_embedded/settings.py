@@ -58,6 +58,7 @@ class Settings:
         "managed",
         "names",
         "needs",
+        "needs_active",
         "notification_fd",
         "process",
         "ready_check",
@@ -100,6 +101,7 @@ class Settings:
         self.health: dict[str, float] | None = None
         self.heartbeat_fd: int | None = None
         self.needs: tuple[str, ...] = ()
+        self.needs_active: tuple[str, ...] = ()
         self.log: str | None = None
         self.log_to = ""
 
@@ -173,10 +175,7 @@ def _managed(settings: Settings, directory: str) -> None:
             "timeout": _number(health, "timeout", 5.0) or 5.0,
             "failures": _number(health, "failures", 3) or 1,
         }
-    needs = data.get("needs") or []
-    if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
-        raise BadSettings("holdfast.json: needs: not a list of names")
-    settings.needs = tuple(needs)
+    settings.needs, settings.needs_active = _names(data, "needs"), _names(data, "needs_active")
     log = _object(data, "log")
     if log is not None:
         settings.log = json.dumps(log, sort_keys=True)
@@ -221,6 +220,13 @@ def _object(data: dict[str, Any], key: str) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise BadSettings(f"holdfast.json: {key}: not an object")
     return value
+
+
+def _names(data: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = data.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise BadSettings(f"holdfast.json: {key}: not a list of names")
+    return tuple(value)
 
 
 def _number(data: dict[str, Any], key: str, default: float | None) -> float | None:

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from .. import active
 from ..interface import BACKOFF
 
 #: Below the scan directory: configuration, and the script that starts each service. Only root looks into it.
@@ -31,7 +32,7 @@ START_TEXT = """\
 #!/bin/sh
 # Made by holdfast.supervision; changes are overwritten.
 # Becomes a service, after whatever a killed supervisord has left of it. PAUSE, LONGEST in ms; DEATHS 0: no limit; FD -: none.
-# start DIRECTORY STATE DEFINITION SIGNAL TENTHS PAUSE LONGEST DEATHS WITHIN FD [NEEDED ...]
+# start DIRECTORY STATE DEFINITION SIGNAL TENTHS PAUSE LONGEST DEATHS WITHIN FD [NEEDED ... [--active NEEDED ...]]
 directory=$1 definition=$3 signal=$4 tenths=$5 pause=$6 longest=$7 deaths=$8 within=$9
 mkdir -p "$2/starts" && cd "$2" || exit 111
 shift 9
@@ -208,7 +209,7 @@ def _again(meta: Mapping[str, Any]) -> list[str]:
         str(int(limit.get("deaths") or 0)),
         str(within),
         "-" if number is None else str(number),
-        *(meta.get("needs") or ()),
+        *active.words(meta),
     ]
 
 

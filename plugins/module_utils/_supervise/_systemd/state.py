@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from .. import active
 from ..interface import ending_text
 from .unit import GIVES_UP
 
@@ -139,7 +140,7 @@ def _noted_ending(path: str) -> dict[str, Any] | None:
 def _reason(meta: Mapping[str, Any], unit: Mapping[str, str], state: str, notes: Notes) -> str:
     result = unit.get("Result") or "success"
     if state == "waiting":
-        return f"needs {', '.join(meta.get('needs') or ())}"
+        return f"needs {active.wished(active.words(meta))}"
     limit = meta.get("failure_limit") or {}
     gives_up = (unit.get("ExecMainCode"), unit.get("ExecMainStatus")) == (_EXITED, str(GIVES_UP))
     if state == "failed" and limit.get("deaths") and not gives_up:

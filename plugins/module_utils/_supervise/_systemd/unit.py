@@ -17,10 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..._definition.values import UNLIMITED
+from .. import active
 
 #: Since this version a pause between restarts can grow.
 GROWING_PAUSE = 254
 LOG_WRITER = "holdfast.logwriter.service"
+#: The target that starts the services of root at boot.
+SYSTEM = "multi-user.target"
 #: The exit code of run that gives up, and the time that a guard has for itself (see _directory/files.py).
 GIVES_UP = 100
 
@@ -62,6 +65,10 @@ class Place:
         """Give the FIFO that the log writer reads the output of a service from."""
         return f"{self.run}/fifo/{name}"
 
+    def waiting(self, names: Sequence[str]) -> str:
+        """Give the command that waits until services are active."""
+        return words(self.python, "-I", "-S", self.runtime, "await", "systemd", self.scan, active.FLAG, *names)
+
     def step(self, verb: str, name: str) -> str:
         """Give the command that does a step beside a service."""
         return words(self.python, "-I", "-S", self.runtime, "step", verb, self.directory(name), self.state(name))
@@ -101,14 +108,14 @@ def is_native(meta: Mapping[str, Any]) -> bool:
     return native and not meta.get("secrets")
 
 
-def service_unit(meta: Mapping[str, Any], identity: str, place: Place) -> str:
-    """Give the text of the service unit for a directory with this holdfast.json."""
+def service_unit(meta: Mapping[str, Any], identity: str, place: Place, patient: bool = False) -> str:
+    """Give the text of the service unit for a directory with this holdfast.json. patient: it may wait without end for others."""
     name = str(meta["name"])
     leased = bool(meta.get("lease"))
     process = meta.get("process") or {}
     applied = not leased and is_native(meta)
     sections = [
-        [heading(place.directory(name)), *_unit(meta, place)],
+        [heading(place.directory(name)), *_unit(meta, place), *(_beside_the_boot(place) if patient else [])],
         [
             "[Service]",
             # A job's start is over when the job is; that of a service when it is ready.
@@ -166,6 +173,19 @@ def _unit(meta: Mapping[str, Any], place: Place) -> list[str]:
     return lines
 
 
+def _beside_the_boot(place: Place) -> list[str]:
+    """Give what systemd adds by itself, but for one thing: no target waits for the unit, so that the host's boot comes to an end."""
+    base = "sysinit.target" if place.target == SYSTEM else "basic.target"
+    return [
+        "# It may wait for as long as another host has the lease: nothing but what needs it waits for it.",
+        "DefaultDependencies=no",
+        f"Requires={base}",
+        f"After={base} basic.target",
+        "Conflicts=shutdown.target",
+        "Before=shutdown.target",
+    ]
+
+
 def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) -> list[str]:
     name = str(meta["name"])
     state, directory = place.state(name), place.directory(name)
@@ -180,6 +200,9 @@ def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) 
             "# Started once what it needs is ready; After= has nothing to say of what is started later.",
             f"ExecStartPre=+{words('/bin/sh', '-c', f'until {asked}; do sleep 0.1; done')}",
         ]
+    awaited = meta.get("needs_active") or ()
+    if awaited:
+        lines.append(f"ExecStartPre=+{place.waiting(awaited)}")
     lines += [
         "# Which definition the running process is of.",
         f"ExecStartPre=+{words('/bin/sh', '-c', fifo + note)}",
@@ -324,9 +347,20 @@ def _limit(value: int) -> str:
 def units(metas: Sequence[tuple[Mapping[str, Any], str]], place: Place) -> dict[str, str]:
     """Give all units (name to text) of these directories, each with the identity of its definition."""
     texts = {}
+    patient = _patient([meta for meta, _identity in metas])
     for meta, identity in metas:
         name = str(meta["name"])
-        texts[unit_name(name)] = service_unit(meta, identity, place)
+        texts[unit_name(name)] = service_unit(meta, identity, place, name in patient)
         if meta.get("type") == "periodic":
             texts[unit_name(name, "timer")] = timer_unit(meta, place)
     return texts
+
+
+def _patient(metas: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Give the services that need one to be active, and those that need them."""
+    found = {str(meta["name"]) for meta in metas if meta.get("needs_active")}
+    while True:
+        more = {str(meta["name"]) for meta in metas if found & set(meta.get("needs") or ())} - found
+        if not more:
+            return found
+        found |= more

@@ -13,7 +13,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition.n
 
 
 def graph(**needs: str) -> dict[str, dict[str, Any]]:
-    return {name: {"needs": text.split()} for name, text in needs.items()}
+    return {name: {"needs": dict.fromkeys(text.split(), "ready")} for name, text in needs.items()}
 
 
 def test_what_is_needed_comes_first() -> None:
@@ -54,23 +54,32 @@ def test_unknown() -> None:
     [({"state": "absent"}, "absent"), ({"state": "stopped"}, "stopped"), ({"type": "periodic"}, "periodic")],
 )
 def test_what_never_becomes_ready(other: dict[str, Any], word: str) -> None:
-    [problem] = order({"web": {"needs": ["db"]}, "db": other})[1]
+    [problem] = order({"web": {"needs": {"db": "ready"}}, "db": other})[1]
     assert word in problem.allowed
 
 
+def test_only_what_has_a_lease_can_have_to_be_active() -> None:
+    leased = {"web": {"needs": {"db": "active"}}, "db": {"lease": {}}}
+    assert order(leased) == (["db", "web"], [])
+    [problem] = order({**leased, "db": {}})[1]
+    assert (problem.path, problem.value) == ("services_definitions.web.needs[0]", "db")
+    assert "no lease" in problem.allowed
+    assert "lease: {}" in problem.advice
+
+
 def test_stopped_together() -> None:
-    result, problems = order({"web": {"needs": ["db"], "state": "stopped"}, "db": {"state": "stopped"}})
+    result, problems = order({"web": {"needs": {"db": "ready"}, "state": "stopped"}, "db": {"state": "stopped"}})
     assert (result, problems) == (["db", "web"], [])
 
 
 def test_the_absent_have_no_order() -> None:
-    assert order({"a": {"state": "absent", "needs": ["nobody"]}}) == ([], [])
+    assert order({"a": {"state": "absent", "needs": {"nobody": "ready"}}}) == ([], [])
 
 
 def test_a_long_chain() -> None:
     names = [f"s{number}" for number in range(5000)]
     result, problems = order(
-        {name: {"needs": [other]} if other else {} for name, other in zip(names, [*names[1:], ""])}
+        {name: {"needs": {other: "ready"}} if other else {} for name, other in zip(names, [*names[1:], ""])}
     )
     assert not problems
     assert result == names[::-1]

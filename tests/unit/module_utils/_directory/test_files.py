@@ -128,6 +128,11 @@ def test_secrets_are_only_named() -> None:
     assert made["holdfast"]["secrets"] == ["A", "B"]
 
 
+def test_what_has_to_be_active_is_told_beside_what_is_needed() -> None:
+    record = entry(needs=["db", {"bank": "active"}])["holdfast"]
+    assert (record["needs"], record["needs_active"]) == (["db", "bank"], ["bank"])
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -32,6 +32,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.in
         ({"readiness": {"check": True}}, ["readiness.check"]),
         ({"health": {"interval": 1}}, ["health"]),
         ({"needs": ["db"]}, ["needs"]),
+        ({"needs": ["db"], "needs_active": ["db"]}, ["needs", "needs.active"]),
         ({"type": "periodic"}, ["periodic"]),
         ({"state": "once"}, ["once"]),
         ({"restart": "never"}, ["restart"]),

@@ -88,6 +88,25 @@ def test_what_systemd_cannot_apply_the_run_script_does() -> None:
     assert "User=" not in text and "EnvironmentFile" not in text and "hidden-words" not in text
 
 
+def test_no_boot_waits_for_what_waits_for_another_host() -> None:
+    place = unit.Place("/etc/services", "/run/holdfast", "/usr/bin/python3", "/lib/rt", 252, unit.SYSTEM)
+    definitions: dict[str, dict[str, Any]] = {
+        "billing": {"lease": {}},
+        "web": {"needs": {"billing": "active"}},
+        "proxy": {"needs": ["web"]},
+        "other": {"needs": ["billing"]},
+    }
+    metas = []
+    for name, definition in definitions.items():
+        service = normalise(name, {"command": ["/bin/true"], **definition}, {"log_directory": "/var/log/holdfast"})
+        metas.append((build(service, "#!/bin/sh\n")["holdfast"], "abc.1"))
+    texts = unit.units(metas, place)
+    patient = {name for name in definitions if "DefaultDependencies=no" in texts[unit.unit_name(name)]}
+    assert patient == {"web", "proxy"}
+    assert "await systemd /etc/services --active billing" in texts["holdfast-web.service"]
+    assert "--active" not in texts["holdfast-other.service"]
+
+
 def shown(active: str, sub: str = "", **properties: str) -> dict[str, str]:
     return {"ActiveState": active, "SubState": sub, "Result": "success", "LoadState": "loaded", **properties}
 

@@ -59,6 +59,7 @@ def test_signals_by_name_or_number(tmp_path: Path, text: str, number: int) -> No
         ({"stop_signal": "0"}, "stop_signal"),
         ({"needs": "db"}, "needs"),
         ({"needs": [1]}, "needs"),
+        ({"needs_active": "db"}, "needs_active"),
         ({"log": "yes"}, "log"),
     ],
 )
