@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+#: Those are run by ansible-test.
+collect_ignore = ["integration/targets"]
 
 
 def _elsewhere() -> list[str]:

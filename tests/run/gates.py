@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,15 +165,25 @@ def sanity(place: Place) -> None:
     home = machine.cache() / "ansible-test"
     bootstrap_pip(place, home / ".ansible" / "test" / "cache")
     pythons = machine.host_pythons()
-    folders = list(dict.fromkeys(str(Path(path).parent) for path in pythons.values()))
-    search = os.pathsep.join([os.path.dirname(sys.executable), *folders, os.environ["PATH"]])
-    run(place, "ansible-test", "sanity", "--venv", "--color", "no", HOME=str(home), PATH=search)
+    run(place, "ansible-test", "sanity", "--venv", "--color", "no", HOME=str(home), PATH=search_path(pythons))
     core = run(place, "ansible-test", "--version").split()[-1]
     print(f"{NOTE}ansible-core {core}, modules on Python {', '.join(pythons)}")
     controller = sys.version.split()[0]
     print(f"{FACT}ansible-core {core}, controller Python {controller}: all gates but those named here")
     for version in pythons:
         print(f"{FACT}Python {version}: sanity tests of modules and module_utils")
+
+
+def search_path(pythons: Mapping[str, str]) -> str:
+    """A PATH on which ansible-test finds the controller's Python, and these, by their versions."""
+    folders = dict.fromkeys(os.path.dirname(path) for path in (sys.executable, *pythons.values()))
+    return os.pathsep.join([*folders, os.environ["PATH"]])
+
+
+def outermost() -> dict[str, str]:
+    """The oldest and the newest Python of this machine on which the modules must work, version to path."""
+    found = list(machine.host_pythons().items())
+    return dict([found[0], found[-1]])
 
 
 def bootstrap_pip(place: Place, folder: Path) -> None:
@@ -212,6 +222,25 @@ def emulation(place: Place) -> None:
     pytest(place, *folders)
 
 
+@gate("ansible-test integration: the modules, on the oldest and the newest Python of this machine as a host's", 900)
+def targets(place: Place) -> None:
+    if not existing(place, "tests/integration/targets"):
+        raise Skip("there is no tests/integration/targets")
+    controller = ".".join(map(str, sys.version_info[:2]))
+    pythons = outermost()
+    for version in pythons:
+        output = run(
+            place,
+            *("ansible-test", "integration", "--color", "no", "--continue-on-error"),
+            *("--controller", f"origin:python={controller}", "--target", f"controller:python={version}"),
+            HOME=str(place.work / "home"),
+            PATH=search_path(pythons),
+        )
+        played = re.findall(r"^Running (\w+) integration test role$", output, re.MULTILINE)
+        print(f"{NOTE}Python {version}: {len(played)} targets")
+        print(f"{FACT}Python {version}: integration targets ({', '.join(played)})")
+
+
 @gate("unit tests", 300)
 def unit(place: Place) -> None:
     pytest(place, "--numprocesses=2", "tests/unit")
@@ -219,9 +248,8 @@ def unit(place: Place) -> None:
 
 @gate("unit tests of what runs on hosts, on the oldest and the newest Python of this machine", 600)
 def pythons(place: Place) -> None:
-    found = machine.host_pythons()
-    for version in dict.fromkeys([next(iter(found)), list(found)[-1]]):
-        venv = machine.virtualenv(found[version], place.tree / "tests" / "requirements-hosts.txt")
+    for version, python in outermost().items():
+        venv = machine.virtualenv(python, place.tree / "tests" / "requirements-hosts.txt")
         folders = existing(place, "tests/unit/module_utils")
         pytest(place, "--numprocesses=2", *folders, program=venv / "bin" / "pytest", label=f"Python {version}: ")
         print(f"{FACT}Python {version}: unit tests of module_utils")
