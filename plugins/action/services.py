@@ -22,6 +22,7 @@ from ansible_collections.holdfast.supervision.plugins.plugin_utils.resolve impor
 
 MODULE = "holdfast.supervision.services"
 DEFAULTS = "services_defaults"
+SHIPPED = "supervisor_lease_drivers"
 INTERNAL = ("payload", "secrets")
 
 
@@ -53,6 +54,7 @@ class ActionModule(ActionBase):
                 "lease": leases,
                 "command_check": boolean(arguments.get("command_check", True)),
                 "log_directory": _absolute(arguments.get("log_directory")),
+                "lease_drivers": self._shipped(task_vars),
             }
         except TypeError:
             context = {}
@@ -123,6 +125,12 @@ class ActionModule(ActionBase):
         }
         usable, found = validate.read_lease_defaults(given)
         return usable, problems + found
+
+    def _shipped(self, task_vars: dict[str, Any]) -> list[str] | None:
+        """Return the lease drivers that the role supervisor ships; None if this play does not say."""
+        problems: list[Problem] = []
+        names = plain(resolve(self._templar, task_vars.get(SHIPPED), SHIPPED, problems))
+        return [str(name) for name in names] if isinstance(names, list) and not problems else None
 
     def _from_template(self, service: dict[str, Any], task_vars: dict[str, Any]) -> str:
         """Render the user's own template of a run script as ansible.builtin.template would."""

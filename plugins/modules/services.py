@@ -58,6 +58,11 @@ options:
       - The directory with one directory of log files for each service.
       - Defaults to V(/var/log/holdfast) for root, and to V(~/.holdfast/log) for other users.
     type: path
+  runtime_directory:
+    description:
+      - Where the runtime is, which has to have the lease drivers of other collections that definitions name.
+      - Defaults to V(/usr/local/lib/holdfast) for root, and to V(~/.holdfast/lib) for other users.
+    type: path
   timeout:
     description:
       - How long to wait, in seconds, for all services together, after the supervisor was told.
@@ -226,6 +231,7 @@ def main() -> None:
             "defaults": {"type": "dict"},
             "prune": {"type": "bool", "default": False},
             "log_directory": {"type": "path"},
+            "runtime_directory": {"type": "path"},
             "timeout": {"type": "float", "default": 60},
             "command_check": {"type": "bool", "default": True},
             "offline": {"type": "bool", "default": False},

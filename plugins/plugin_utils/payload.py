@@ -45,7 +45,8 @@ def make(
 ) -> Payload:
     """Make the payload of one host, or find all that is wrong with its definitions.
 
-    origins maps a service to the variable that its definition came from. context is that of normalise. from_template
+    origins maps a service to the variable that its definition came from. context is that of normalise; lease_drivers in it
+    are those of other collections that the role supervisor ships, if that is known. from_template
     renders the run script of a service that has a template of the user; it raises ValueError with what went wrong.
     With problems the content is incomplete and not to be used.
     """
@@ -72,6 +73,12 @@ def make(
                 problems.append(Problem(f"{origins[name]}.{name}.template", service["template"], str(error)))
                 continue
         services[name] = files.build(service, scripts.pop("run"), scripts)
+        if service["lease"] and "." in service["lease"]["driver"]:
+            services[name]["verify"]["lease_driver"] = {
+                "name": service["lease"]["driver"],
+                "variable": _named_in(f"{origins[name]}.{name}", definitions[name], defaults),
+                "shipped": context.get("lease_drivers"),
+            }
         if service["was"]:
             # Not in holdfast.json: it means something once, and may be removed from the inventory afterwards.
             services[name]["was"] = service["was"]
@@ -79,6 +86,15 @@ def make(
             secrets[f"{name}/{secret}"] = value
     content = {"format": FORMAT, "services": services, "absent": absent, "order": order}
     return Payload(content, secrets, problems)
+
+
+def _named_in(where: str, definition: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return the variable in which the driver of a lease is named."""
+    for section, path in ((definition, where), (defaults, "services_defaults")):
+        lease = section.get("lease")
+        if isinstance(lease, Mapping) and lease.get("driver") is not None:
+            return f"{path}.lease.driver"
+    return "leases_driver"
 
 
 def encode(content: Mapping[str, Any]) -> str:

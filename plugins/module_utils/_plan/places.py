@@ -27,5 +27,10 @@ def log_directory(given: str | None) -> str:
     return os.path.abspath(given) if given else _default("/var/log/holdfast", "log")
 
 
+def runtime_directory(given: str | None) -> str:
+    """Give the directory that the runtime is in."""
+    return os.path.abspath(given) if given else _default("/usr/local/lib/holdfast", "lib")
+
+
 def _default(system: str, personal: str) -> str:
     return system if os.geteuid() == 0 else os.path.expanduser(f"~/.holdfast/{personal}")

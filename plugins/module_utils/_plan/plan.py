@@ -343,10 +343,14 @@ def _sizes(plan: Plan) -> list[tuple[int, int]]:
 
 
 def _check_host(plan: Plan, request: Request) -> None:
-    host = verify.Host()
+    host = verify.Host(request.runtime)
     found = plan.unverified if request.check_mode else plan.problems
     for wanted in request.services.values():
         found += host.accounts(wanted)
+        driver, may_come = host.lease_driver(wanted)
+        if driver:
+            # What no role is going to ship is missing in the real run, too.
+            (plan.unverified if may_come and request.check_mode else plan.problems).append(driver)
         (found if request.command_check else plan.unverified).extend(host.programs(wanted))
         if "command" in wanted.verify and wanted.verify["command"] is None:
             plan.unverified.append(f"{wanted.name}: whether its command is there (command_check: false, or a template)")

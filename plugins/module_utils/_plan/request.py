@@ -31,7 +31,7 @@ class Request:
 
     prune: remove what is ours and not listed. timeout: seconds for the whole wait. command_check: whether programs and
     directories have to exist. offline: no supervisor is asked. check_mode: nothing is changed. with_diff: contents are
-    collected for a diff. mask: covers the secrets in what is shown.
+    collected for a diff. mask: covers the secrets in what is shown. runtime: the directory that the runtime is in.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class Request:
         "mask",
         "offline",
         "prune",
+        "runtime",
         "scan",
         "services",
         "timeout",
@@ -60,6 +61,7 @@ class Request:
         check_mode: bool = False,
         with_diff: bool = False,
         mask: Mask | None = None,
+        runtime: str = "",
     ) -> None:
         self.scan = scan
         self.services = services
@@ -71,6 +73,7 @@ class Request:
         self.check_mode = check_mode
         self.with_diff = with_diff
         self.mask = mask or Mask()
+        self.runtime = runtime
 
 
 def read(payload: str, secrets: Mapping[str, Any], log_directory: str) -> tuple[dict[str, Wanted], list[str]]:

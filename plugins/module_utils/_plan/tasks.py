@@ -12,7 +12,7 @@ from typing import Any
 from .._supervise.backends import choose
 from .converge import converge
 from .mask import Mask
-from .places import log_directory, scan_directory
+from .places import log_directory, runtime_directory, scan_directory
 from .request import BadPayload, Request, read
 
 
@@ -51,6 +51,7 @@ def _services(parameters: dict[str, Any], *, check_mode: bool, with_diff: bool) 
         check_mode=check_mode,
         with_diff=with_diff,
         mask=Mask(str(value) for value in secrets.values()),
+        runtime=runtime_directory(parameters.get("runtime_directory")),
     )
     result = converge(request, choose(parameters["backend"], scan))
     # Otherwise Ansible would send all arguments back, the payload among them.

@@ -24,9 +24,10 @@ _CURE_COMMAND = "install it first, correct the definition, or say command_check:
 
 
 class Host:
-    """Looks things up on the host, each once."""
+    """Looks things up on the host, each once. runtime: the directory that the runtime is in."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: str = "") -> None:
+        self._runtime = runtime
         self._known: dict[tuple[str, str], str] = {}
 
     def accounts(self, wanted: Wanted) -> list[str]:
@@ -56,6 +57,28 @@ class Host:
         if reason:
             missing.append(f"{wanted.name}: tty: {reason}")
         return missing
+
+    def lease_driver(self, wanted: Wanted) -> tuple[str, bool]:
+        """Give what is wrong with a lease driver of another collection, "" if nothing is, and whether it may yet come.
+
+        The guard would refuse to start without it; the service would be there then, and not run.
+        """
+        driver = wanted.verify.get("lease_driver")
+        if not driver:
+            return "", False
+        name, shipped = driver["name"], driver.get("shipped")
+        package = f"{self._runtime}/current/holdfast/_foreign/{name.replace('.', '/')}"
+        if os.path.exists(f"{package}.py") or os.path.exists(f"{package}/__init__.py"):
+            return "", False
+        missing = f"{wanted.name}: {driver['variable']}: the lease driver {name} is not in the runtime of this host"
+        if shipped is not None and name in shipped:
+            return (
+                f"{missing} ({self._runtime}) yet: apply the role holdfast.supervision.supervisor, which ships it",
+                True,
+            )
+        cure = "install its collection on the controller, name it in supervisor_lease_drivers, and apply the role"
+        text = f"{missing} ({self._runtime}): {cure} holdfast.supervision.supervisor, which ships it"
+        return text, shipped is None and not os.path.exists(f"{self._runtime}/current")
 
     def _once(self, kind: str, name: str) -> str:
         key = (kind, name)

@@ -132,3 +132,37 @@ def test_one_that_is_not_there_is_an_error_before_the_host_has_changed(base: Pat
     assert done.returncode != 0
     assert "there is no lease driver no.such.driver here" in done.stdout
     assert not (base / "lib").exists()
+
+
+def test_a_service_that_names_one_the_runtime_lacks_is_refused_before_anything_changes(
+    base: Path, collections_path: Path
+) -> None:
+    lease = {"driver": DRIVER, "parameters": {"path": str(base / "table")}}
+    (base / "services").mkdir(0o755)
+    services = {
+        "holdfast.supervision.services": {
+            "services": {"billing": {"command": ["/bin/sleep", "100000"], "lease": lease}},
+            "scan_directory": str(base / "services"),
+            "runtime_directory": str(base / "lib"),
+            "log_directory": str(base / "log"),
+            "offline": True,
+        },
+        "register": "result",
+    }
+    told = {"ansible.builtin.debug": {"msg": "{{ result.unverified | default([]) }}"}}
+    play = {"hosts": "all", "gather_facts": False, "tasks": [_install(base), services, told]}
+    refused = _play(base, collections_path, play)
+    assert refused.returncode != 0
+    assert f"billing: services.billing.lease.driver: the lease driver {DRIVER} is not in the runtime" in refused.stdout
+    assert "name it in supervisor_lease_drivers" in refused.stdout
+    assert not list((base / "services").iterdir())
+
+    # In check mode, what the role is going to ship is taken for granted, and said.
+    play["vars"] = {"supervisor_lease_drivers": [DRIVER]}
+    checked = _play(base, collections_path, {**play, "check_mode": True})
+    assert checked.returncode == 0, checked.stdout
+    assert f"{DRIVER} is not in the runtime of this host ({base}/lib) yet" in " ".join(checked.stdout.split())
+
+    done = _play(base, collections_path, {**play, "tasks": [_install(base, DRIVER), services]})
+    assert done.returncode == 0, done.stdout
+    assert (base / "services/billing/run").exists()

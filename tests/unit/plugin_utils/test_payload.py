@@ -85,3 +85,20 @@ def test_the_wire_format() -> None:
     content = make({"a": {"command": ["/bin/ä"]}}).content
     assert json.loads(zlib.decompress(base64.b64decode(payload.encode(content)))) == content
     assert payload.encode(content) == payload.encode(content)
+
+
+def test_a_driver_of_another_collection_is_to_be_looked_for() -> None:
+    command = {"command": ["/bin/x"]}
+    definitions = {"a": {**command, "lease": {"driver": "x.y.z"}}, "b": {**command, "lease": {}}, "c": command}
+    made = make(definitions, {"lease": {"driver": "file"}}, lease_drivers=["u.v.w"])
+    assert made.content["services"]["a"]["verify"]["lease_driver"] == {
+        "name": "x.y.z",
+        "variable": "services_definitions.a.lease.driver",
+        "shipped": ["u.v.w"],
+    }
+    assert "lease_driver" not in made.content["services"]["b"]["verify"]
+    made = make({"b": definitions["b"]}, {"lease": {"driver": "x.y.z"}})
+    asked = made.content["services"]["b"]["verify"]["lease_driver"]
+    assert (asked["variable"], asked["shipped"]) == ("services_defaults.lease.driver", None)
+    made = make({"b": definitions["b"]}, lease={"driver": "x.y.z"})
+    assert made.content["services"]["b"]["verify"]["lease_driver"]["variable"] == "leases_driver"

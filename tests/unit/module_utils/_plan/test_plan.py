@@ -201,3 +201,50 @@ def test_a_run_that_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert result["failed"] and "another run" in result["msg"]
     other.close()
     assert not run(tmp_path, FakeBackend(), wanted()).get("failed")
+
+
+def driven(shipped: list[str] | None) -> Wanted:
+    """A service whose lease is kept by a driver of another collection."""
+    found = wanted()
+    found.verify = {"lease_driver": {"name": "x.y.z", "variable": "leases_driver", "shipped": shipped}}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shipped", "there", "check_mode", "place"),
+    [
+        # Nobody will bring it: not now, and not in the real run either.
+        ([], True, False, "problems"),
+        ([], False, True, "problems"),
+        (None, True, True, "problems"),
+        # The role has not been applied yet.
+        (["x.y.z"], True, False, "problems"),
+        (["x.y.z"], True, True, "unverified"),
+        (["x.y.z"], False, True, "unverified"),
+        (None, False, True, "unverified"),
+    ],
+)
+def test_a_lease_driver_that_is_not_in_the_runtime(
+    tmp_path: Path, shipped: list[str] | None, there: bool, check_mode: bool, place: str
+) -> None:
+    scan, lib = tmp_path / "services", tmp_path / "lib"
+    scan.mkdir(mode=0o755)
+    if there:
+        (lib / "current").mkdir(parents=True)
+    result = run(scan, FakeBackend(), driven(shipped), runtime=str(lib), check_mode=check_mode)
+    (text,) = [text for text in result[place] if "x.y.z" in text]
+    assert text.startswith("web: leases_driver: the lease driver x.y.z is not in the runtime of this host")
+    assert "holdfast.supervision.supervisor, which ships it" in text
+    assert bool(result.get("failed")) == (place == "problems")
+    assert list(scan.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["z.py", "z/__init__.py"])
+def test_a_lease_driver_that_is_in_the_runtime(tmp_path: Path, name: str) -> None:
+    scan = tmp_path / "services"
+    scan.mkdir(mode=0o755)
+    module = tmp_path / "lib/current/holdfast/_foreign/x/y" / name
+    module.parent.mkdir(parents=True)
+    module.touch()
+    result = run(scan, FakeBackend(), driven(None), runtime=str(tmp_path / "lib"))
+    assert not result.get("failed"), result["msg"]
