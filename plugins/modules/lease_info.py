@@ -96,6 +96,10 @@ guards:
       description: For whom it is held; empty for a service.
       type: str
       returned: always
+    mode:
+      description: V(guard), or V(exec) for a service that has none. Nobody answers for such a one; the record is what it has written down before its start.
+      type: str
+      returned: always
     phase:
       description: V(standby) (in line), V(active), V(stopping), V(killing) or V(releasing).
       type: str
@@ -106,7 +110,7 @@ guards:
       type: float
       returned: always
     pid:
-      description: The guard's process.
+      description: The guard's process, or that of the service if it has none.
       type: int
       returned: always
     tree:
@@ -149,7 +153,7 @@ guards:
       elements: dict
       returned: always
     answers:
-      description: Whether the guard has answered. If not, the record is what it has written down.
+      description: Whether there is a guard and it has answered. If not, the record is what it has written down.
       type: bool
       returned: always
     problem:
@@ -239,6 +243,11 @@ probe:
       description: The ways in which two holders may come to be in spite of a lease, each with C(name) and C(text), which has the cure.
       type: list
       elements: dict
+      returned: always
+    exec:
+      description: What is open beyond C(holes), and what is lost, for services with C(lease.mode=exec), as C(holes) and C(losses), each
+        with C(name) and C(text). Null if the driver needs a guard.
+      type: dict
       returned: always
     facts:
       description: What else is worth knowing, such as versions, members, and known faults of these versions.

@@ -20,6 +20,8 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition i
 )
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
+from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import executes
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import execution
 
 from . import render
 
@@ -65,6 +67,12 @@ def make(
     absent = sorted(name for name, values in given.items() if values.get("state") == "absent")
     for name in order:
         service = normalise.complete(name, given[name], context)
+        why = execution.undeclared(service["lease"]["driver"]) if executes(service) else ""
+        if why:
+            # Only here, as the driver may be that of all leases.
+            where, cure = f"{origins[name]}.{name}.lease.mode", "write mode: guard, or another driver"
+            problems.append(Problem(where, "exec", why, cure))
+            continue
         scripts = render.scripts(service)
         if service["template"]:
             try:

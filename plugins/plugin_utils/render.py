@@ -21,6 +21,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition.k
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.values import UNLIMITED
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import (
     PREFIX,
+    executes,
     guarding,
     reports,
 )
@@ -102,6 +103,7 @@ def script(service: Mapping[str, Any], name: str, argv: list[str], state: list[s
 def _guard(service: Mapping[str, Any]) -> list[str]:
     """Return the arguments of the guard of a service, which is started in the service directory."""
     lease = guarding(service) or {}
+    alone = executes(service)
     return [
         f"--name={service['name']}",
         "--state=../.holdfast/guards",
@@ -113,11 +115,10 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         *([f"--keep={lease['keep']:g}"] if lease["keep"] else []),
         *([f"--on-lost={lease['on_lost']}"] if lease["on_lost"] != "kill" else []),
         *([f"--pause-timeout={lease['pause_timeout']:g}"] if lease["on_lost"] == "pause" else []),
-        f"--containment={lease['containment']}",
+        *(["--mode=exec"] if alone else [f"--containment={lease['containment']}"]),
         f"--safety={lease['safety']}",
         f"--stop-signal={service['stop_signal']}",
-        f"--stop-timeout={service['stop_timeout']}",
-        f"--kill={service['kill']}",
+        *([] if alone else [f"--stop-timeout={service['stop_timeout']}", f"--kill={service['kill']}"]),
         *([f"--report-fd={REPORT_FD}"] if reports(service) else []),
         "--definition=holdfast.json",
         "--",

@@ -12,6 +12,7 @@ import sys
 import time
 
 from .._lease import information, moving, mutex, places
+from .._lease.execution import EXEC_MODE, LOSSES
 from .._lease.handle import GuardGone, Handle
 from .._lease.interface import EXCLUSIVE_MODE, SHARED_MODE, LeaseError
 from .exits import FAILED, NO_SERVICE, OK, USAGE, CommandError
@@ -75,13 +76,18 @@ def _row(guard: dict[str, Any]) -> list[str]:
     name = f"{guard['name']} ({guard['owner']})" if guard["kind"] == "holder" else guard["name"]
     return [
         harmless(name),
-        guard["phase"] if guard["answers"] else f"{guard['phase']}?",
-        str(guard["pid"]),
+        guard["phase"] if guard["answers"] or _executed(guard) else f"{guard['phase']}?",
+        f"{guard['pid']} (exec)" if _executed(guard) else str(guard["pid"]),
         duration(time.time() - guard["since"]),
         harmless(", ".join(map(_grant, guard["resources"]))) or "-",
         f"{duration(until - time.time())}" if until else "-",
         ", ".join(hole["name"] for hole in guard["holes"]),
     ]
+
+
+def _executed(guard: dict[str, Any]) -> bool:
+    """Say whether the process is the service itself, or is going to be."""
+    return bool(guard["mode"] == EXEC_MODE)
 
 
 def _grant(one: dict[str, Any]) -> str:
@@ -109,10 +115,13 @@ def _status(options: Namespace) -> int:
 def _told(guard: dict[str, Any]) -> list[str]:
     now = time.time()
     name = f"{guard['name']}, held for {guard['owner']}" if guard["kind"] == "holder" else guard["name"]
-    lines = [f"{name}: {guard['phase']} for {duration(now - guard['since'])}, guard {guard['pid']}"]
-    if guard["tree"] and guard["kind"] == "service":
+    what = "without a guard, process" if _executed(guard) else "guard"
+    lines = [f"{name}: {guard['phase']} for {duration(now - guard['since'])}, {what} {guard['pid']}"]
+    if guard["tree"] and guard["kind"] == "service" and not _executed(guard):
         lines[0] += f", service below process {guard['tree']}"
-    if not guard["answers"]:
+    if _executed(guard):
+        lines += [f"  lost by mode exec: {text}" for text in LOSSES.values()]
+    elif not guard["answers"]:
         lines.append(f"  the guard does not answer; this is what it has written down. {guard['problem']}")
     if guard["valid_until"]:
         lines.append(f"  ends in {duration(guard['valid_until'] - now)} unless it is renewed or extended")

@@ -230,6 +230,15 @@ _LEASE = (
         example="/run/leases",
     ),
     Key(
+        "mode",
+        "choice",
+        "guard: a process beside the service holds the lease, and sees to everything. exec, with file and sanlock: what gets the "
+        "lease becomes the service, and no process of ours stays; what is lost by that is in leases.md. It needs safety standard.",
+        default="guard",
+        choices=("guard", "exec"),
+        example="guard",
+    ),
+    Key(
         "keep",
         "duration",
         "After the service has ended by itself, or is restarted, only this host is granted its leases for so long: they stay "

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import kinds, values
+from . import executing, kinds, values
 from .names import NAME_RULE, is_name
 from .problem import SECRET, Problem, nearest, shown
 from .schema import ACTIVE, BY_NAME, FORWARDED, KEYS, LIMITS, NEEDS, READY, Key
@@ -219,6 +219,8 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
             found.append(
                 Problem(f"{where}.lease.{key}", shown(lease[key]), f"means nothing to driver {lease['driver']}")
             )
+    if lease.get("mode") == "exec":
+        found += executing.problems(given, where)
     _on_lost(lease, given, where, found)
     if lease.get("containment") == "process_group":
         for key in ("finish", "hooks", "pid_file"):
@@ -274,7 +276,7 @@ def _with_guard(given: Mapping[str, Any], where: str, found: Problems) -> None:
             )
         )
     signal = given.get("reload_signal", "HUP")
-    if signal not in FORWARDED:
+    if signal not in FORWARDED and given.get("lease", {}).get("mode") != "exec":
         found.append(
             Problem(
                 f"{where}.reload_signal",

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._definition.kinds import PATIENCE
 from .._definition.schema import ACTIVE
-from .guarding import HEALTH, PREFIX, beside, guarding, stop_timeout, without
+from .guarding import HEALTH, PREFIX, beside, executes, guarding, stop_timeout, without
 
 FORMAT = 1
 EXECUTABLE = 0o755
@@ -124,17 +124,18 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
 def _seen_by_the_supervisor(service: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the definition of the process that the supervisor starts: the service, or its guard.
 
-    The guard keeps the supervisor's privileges and gives them up for the service. It needs some time after the
+    What gets the lease and then becomes the service applies its process state itself, and is stopped as the service is. A guard
+    keeps the supervisor's privileges and gives them up for the service. It needs some time after the
     service's own end, and nobody but it may kill the service: that would leave the lease for others to find.
     """
     if not guarding(service):
         return service
+    stateless = {**service, **dict.fromkeys(_PROCESS_STATE), "limits": {}, "runtime_directories": []}
+    if executes(service):
+        return stateless
     return {
-        **service,
-        **dict.fromkeys(_PROCESS_STATE),
+        **stateless,
         **without(service),
-        "limits": {},
-        "runtime_directories": [],
         "stop_signal": "TERM",
         "stop_timeout": stop_timeout(service),
         "kill": "group",

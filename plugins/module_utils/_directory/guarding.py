@@ -24,6 +24,7 @@ HEALTH = ("heartbeat_fd", "interval", "timeout", "failures")
 
 # Holds nothing, and so promises nothing that a hole could be in.
 _NO_LEASE: dict[str, Any] = {
+    "mode": "guard",
     "driver": "none",
     "ttl": None,
     "parameters": {},
@@ -41,6 +42,11 @@ def guarding(service: Mapping[str, Any]) -> Mapping[str, Any] | None:
         lease: Mapping[str, Any] = service["lease"]
         return lease
     return _NO_LEASE if service["hooks"] or service["type"] == "forking" else None
+
+
+def executes(service: Mapping[str, Any]) -> bool:
+    """Return whether the service takes the place of what gets its lease, so that no guard stays."""
+    return bool(service["lease"]) and service["lease"]["mode"] == "exec"
 
 
 def beside(service: Mapping[str, Any]) -> dict[str, Any]:

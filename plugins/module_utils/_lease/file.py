@@ -22,10 +22,12 @@ import os
 import re
 import stat
 
+from .._supervise._embedded import identity
 from . import mounts, trees
 from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay
 from .interface import (
     EXCLUSIVE_MODE,
+    EXEC,
     HANDOVER,
     HOT,
     LINE_UP,
@@ -60,8 +62,8 @@ class File(Driver):
     """Leases by locks of one kernel. Parameters: directory; containment (pid_namespace, process_group)."""
 
     name: ClassVar[str] = "file"
-    api: ClassVar[tuple[int, int]] = (1, 1)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, HANDOVER, NOTE})
+    api: ClassVar[tuple[int, int]] = (1, 4)
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, HANDOVER, NOTE, EXEC})
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment"})
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
@@ -161,6 +163,22 @@ class File(Driver):
                     resource.tie(self._tree)
         except OSError as error:
             raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
+
+    def become(self) -> list[int]:
+        """Write this process into the holder files, as guard and as service, and give the locked descriptors."""
+        self.containment = trees.EXEC
+        self.bind(os.getpid(), identity.start_time(os.getpid()))
+        return [resource.descriptor for resource in self._ordered() if resource.token is not None]
+
+    def exec_holes(self) -> list[Hole]:
+        """Say what of a service nobody can find."""
+        return [
+            Hole(
+                "left_behind",
+                "a process that the service leaves behind when it ends keeps others out only while it has the lock's descriptor, is in "
+                f"the service's group or session, or has {trees.MARK} in its environment; mode guard closes it",
+            )
+        ]
 
     def line_up(self) -> None:
         """Take the locks one after the other, always in the same order, so that no two guards wait for each other."""

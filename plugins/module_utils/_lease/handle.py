@@ -30,6 +30,7 @@ import struct
 from .._supervise._embedded import identity
 from .._varlink.client import Connection, ConnectionLost, NoAnswer, VarlinkError
 from . import reports
+from .execution import EXEC_MODE
 from .handover import Handover, Overtaken
 from .interface import EXCLUSIVE_MODE, Busy, LeaseError, NotHeld
 
@@ -52,6 +53,10 @@ class GuardGone(LeaseError):
 
 class TreeLeft(LeaseError):
     """The guard is dead and a process of its service lives. Nobody else gets the lease while that is so."""
+
+
+class NoGuard(LeaseError):
+    """The service was executed in the place of its guard: nobody is there who could do anything. Nothing was done."""
 
 
 class TooOld(LeaseError):
@@ -81,11 +86,16 @@ class Handle:
     def attach(cls, name: str, base: str, timeout: float = TIMEOUT) -> Handle:
         """Find the guard *name* whose folder is below *base*, and connect. Holds nothing, changes nothing.
 
-        Raises GuardGone if none lives, TreeLeft if it is dead and its service is not, Unclear if it lives and does not
-        answer (stopped, or overloaded), LeaseError if its folder cannot be read.
+        Raises GuardGone if none lives, TreeLeft if it is dead and its service is not, NoGuard if a service lives that has none,
+        Unclear if it lives and does not answer (stopped, or overloaded), LeaseError if its folder cannot be read.
         """
         folder = os.path.join(base, name)
         record = _record(folder, name)
+        if record.get("mode") == EXEC_MODE and identity.alive(record["pid"], record["started"]):
+            raise NoGuard(
+                f"{name}: runs without a guard (lease.mode exec, process {record['pid']}): nobody can be told anything about its "
+                "leases; stop it, and it gives them back"
+            )
         holder = _lock_holder(f"{folder}/lock")
         if holder != record.get("pid") or not identity.alive(record["pid"], record["started"]):
             _look_for_tree(name, record)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 
-from . import mutex, places
+from . import execution, mutex, places
 from .drivers import load
-from .handle import Handle, living
+from .handle import Handle, NoGuard, living
 from .interface import HANDOVER, LeaseError
 
 TYPE_CHECKING = False
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 
 def guard(base: str, folder: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell of one living guard or holder: what it says if it answers, else what it has written down (`answers`)."""
+    """Tell of one living guard or holder: what it says if it answers, else what it has written down (`answers`).
+
+    Of a service without a guard (`mode` exec) there is only that, which is so as long as its process lives.
+    """
     try:
         with Handle.attach(folder, base, 5.0) as handle:
             status = {**record, **handle.inquire(), "answers": True}
+    except NoGuard:
+        status = {**record, "answers": False}
     except LeaseError as error:
         status = {**record, "answers": False, "problem": str(error)}
     left = status.get("valid_for")
@@ -33,6 +38,7 @@ def guard(base: str, folder: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "name": status["name"],
         "kind": "holder" if status.get("owner") else "service",
         "owner": status.get("owner") or "",
+        "mode": status.get("mode") or execution.GUARD_MODE,
         "phase": status["phase"],
         "since": status["since"],
         "pid": status["pid"],
@@ -81,7 +87,14 @@ def probe(driver: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
     `problem` says why they cannot be used; what else is known is told all the same.
     """
-    result: dict[str, Any] = {"driver": driver, "capabilities": [], "holes": [], "facts": {}, "problem": ""}
+    result: dict[str, Any] = {
+        "driver": driver,
+        "capabilities": [],
+        "holes": [],
+        "facts": {},
+        "exec": None,
+        "problem": "",
+    }
     result.update(host=os.uname().nodename, machine_id=_machine_id())
     try:
         kind = load(driver)
@@ -90,6 +103,7 @@ def probe(driver: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         try:
             result["holes"] = [{"name": hole.name, "text": hole.text} for hole in made.probe()]
             result["facts"] = made.facts()
+            result["exec"] = execution.told(made)
         finally:
             made.free()
     except LeaseError as error:

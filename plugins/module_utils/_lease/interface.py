@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from .handover import Handover
 
 #: The interface's version: drivers of another major are refused, the minor counts added calls.
-CORE_API = (1, 3)
+CORE_API = (1, 4)
 #: What this core can do for a driver; a driver refuses a core that lacks what it relies on.
-CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch", "prepare_tree", "pause"})
+CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch", "prepare_tree", "pause", "exec"})
 
 # Capabilities that a driver declares.
 SHARED = "shared"  # several holders at a time, if all of them say shared
@@ -46,7 +46,8 @@ REMOTE = "remote"  # holders on several hosts exclude each other
 HANDOVER = "handover"  # what is held can be handed over to a chosen guard, see handover.py
 UNBROKEN = "unbroken"  # a `renew` after the grants' end says yes only if nobody else was granted anything in between
 NOTE = "note"  # a few words of the holder's stand beside what it holds
-CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE, UNBROKEN})
+EXEC = "exec"  # what is held can be tied to a process that then executes the service, with nobody beside it
+CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE, UNBROKEN, EXEC})
 
 #: What a resource may be called: for every driver the same, so that a service can change from one to another.
 RESOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}", re.ASCII).fullmatch
@@ -241,6 +242,19 @@ class Driver(ABC):
         the leases are held on, the tree must not be started; may be repeated.
         """
 
+    def become(self) -> list[int]:
+        """Tie all that is held to the calling process, which executes the service next; only where EXEC is declared.
+
+        Gives the descriptors that the service has to keep open, which are not inheritable yet. `acquire` was called in this very
+        process, and `line_up` too. No verb is called afterwards: nobody is granted what is held until this process is dead, but for
+        what `exec_holes` names. Raises LeaseError: the leases are held on, the service must not be started.
+        """
+        raise LeaseError(f"driver {self.name}: needs a guard beside the service")
+
+    def exec_holes(self) -> list[Hole]:
+        """Name what is open, by the last `probe` and beyond it, if the service is executed in the place of a guard. Asks nobody."""
+        return []
+
     @abstractmethod
     def prepare_line(self) -> None:
         """Make ready for `line_up`. Raises LeaseError; nothing is held by it, may be repeated."""
@@ -255,7 +269,7 @@ class Driver(ABC):
 
     @abstractmethod
     def line_up(self) -> None:
-        """Wait, blocking, until `acquire` is likely to succeed. To be called in a forked child of the guard.
+        """Wait, blocking, until `acquire` is likely to succeed. To be called in a forked child of the guard, or with EXEC by itself.
 
         Killing the child leaves nothing held that the guard would not know of. Raises LeaseError.
         """

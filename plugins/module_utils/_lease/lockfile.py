@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LEASE, _COUNTER = 0, 1
-#: Seconds between two looks at a guard whose lock file was exchanged.
-_LOOK = 0.5
 #: Seconds between two looks at a mark that keeps us out.
 _LOOK_AT_MARK = 0.2
 #: Seconds between two attempts while somebody else reads that mark.
@@ -92,7 +90,7 @@ class Resource:
                     # Somebody in line has woken up, and is about to see that it is kept for us.
                     time.sleep(_AWAKE)
                     continue
-                raise Busy(self.name, map(str, holders))
+                raise Busy(self.name, self._keepers())
             # Whoever has exchanged the file between open and lock would let a second one in: look again.
             if self._current():
                 break
@@ -130,11 +128,14 @@ class Resource:
                         f"{self.name}: {holder} was in another pid namespace and did not give it back; nobody can "
                         f"tell from here whether it is gone. If it is: rm {self._path}.holder.{token}"
                     )
-            while not trees.gone(record["guard"]):
-                if patience is not None:
-                    raise Busy(self.name, [str(holder)])
-                time.sleep(_LOOK)
-            if record["tree"] is not None and not trees.end(record["tree"], patience):
+            if not trees.outlast(record["guard"], None if patience is None else 0.0):
+                raise Busy(self.name, [str(holder)])
+            tree = record["tree"]
+            if tree is not None and not trees.end(tree, patience):
+                if tree["containment"] == trees.EXEC:
+                    raise Busy(
+                        self.name, [f"{holder}, which has ended and left {_named(trees.remaining(tree))} behind"]
+                    )
                 raise Busy(self.name, [f"{holder}, which is being killed"])
             _remove(f"{self._path}.holder.{token}")
 
@@ -266,8 +267,25 @@ class Resource:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    @property
+    def descriptor(self) -> int:
+        """Give the descriptor whose lock is ours, or is going to be."""
+        return self._descriptor
+
     def _holders(self) -> list[Holder]:
         return [holder_of(self.name, token, record) for token, record in records(self._directory, self.name)]
+
+    def _keepers(self) -> list[str]:
+        """Say who has the lock; of a process that was its own holder and has ended, who has its descriptor now."""
+        told = []
+        for token, record in records(self._directory, self.name):
+            one = str(holder_of(self.name, token, record))
+            tree = record["tree"]
+            if tree and tree["containment"] == trees.EXEC and trees.visible(tree) and trees.gone(record["guard"]):
+                left = _named(ofd.lockers(os.fstat(self._descriptor)))
+                one += f", which has ended; its descriptor is still open in {left}"
+            told.append(one)
+        return told
 
 
 class _Counting:
@@ -327,6 +345,18 @@ def holder_of(resource: str, token: int, record: dict[str, Any]) -> Holder:
         note if isinstance(note, dict) else {},
         os.uname().nodename,
     )
+
+
+def _named(pids: list[int]) -> str:
+    """Give processes with their names, for people."""
+    told = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                told.append(f"{pid} ({file.read().strip()})")
+        except OSError:
+            told.append(str(pid))
+    return "process " + ", ".join(told)
 
 
 def _read_token(path: str) -> int:

@@ -34,6 +34,7 @@ from ._sanlock.parameters import NAMES, Parameters
 from ._sanlock.wire import DEAD, FREE, LIVE, Ended
 from .interface import (
     EXCLUSIVE_MODE,
+    EXEC,
     HOT,
     KEPT,
     LINE_UP,
@@ -75,8 +76,8 @@ class Sanlock(Driver):
     """Leases of sanlock. Parameters: see _sanlock/parameters.py."""
 
     name: ClassVar[str] = "sanlock"
-    api: ClassVar[tuple[int, int]] = (1, 2)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, KEPT, REMOTE})
+    api: ClassVar[tuple[int, int]] = (1, 4)
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, KEPT, REMOTE, EXEC})
     parameters: ClassVar[frozenset[str]] = NAMES
     #: The host's lease is renewed each 2 of the 8 io_timeouts; this is one of them.
     pace: ClassVar[float] = 1 / GONE
@@ -91,6 +92,7 @@ class Sanlock(Driver):
         self._batches: list[Batch] = []
         self._keeper: Keeper | None = None
         self._facts: dict[str, str] = {}
+        self._watched = False
         #: As whom the host has joined: host id and generation, since the first grant.
         self._joined: tuple[int, int] | None = None
         self._kept = 0
@@ -115,6 +117,7 @@ class Sanlock(Driver):
         """Ask the daemon for everything about itself, and join the lockspace if host_id says as whom."""
         verdict = judge(self._daemon, self._parameters)
         self._facts = verdict.facts
+        self._watched = verdict.watched
         return verdict.holes
 
     def facts(self) -> dict[str, str]:
@@ -230,6 +233,39 @@ class Sanlock(Driver):
                 self._keeper.tie(pid)
         except OSError as error:
             raise LeaseError(f"driver sanlock: the keeper is gone: {error.strerror or error}") from None
+
+    def become(self) -> list[int]:
+        """Give the connections, by which this process is registered; the service can tell the daemon nothing on them.
+
+        There is no keeper: the daemon gives back when the last copy is closed.
+        """
+        for batch in self._batches:
+            batch.restrict(_LEAST)
+        return [batch.connection.fileno() for batch in self._batches]
+
+    def exec_holes(self) -> list[Hole]:
+        """Say what only a guard and its keeper see to."""
+        holes = [
+            Hole(
+                "descriptor_closed",
+                "the service has the lease as a descriptor (HOLDFAST_LEASE_FDS): when it closes that, another host gets the "
+                "lease while it runs; mode guard closes it",
+            ),
+            Hole(
+                "left_behind",
+                "a process that the service leaves behind without that descriptor runs on when another host has the lease, and one that "
+                "has it is not killed when the lockspace fails; mode guard closes it",
+            ),
+        ]
+        if not self._watched:
+            holes.append(
+                Hole(
+                    "daemon_death",
+                    "when the daemon sanlock dies or hangs nobody ends the service, and another host gets the lease beside it; a "
+                    "watchdog (wdmd, and -w 1) closes it by resetting the host, mode guard without that",
+                )
+            )
+        return holes
 
     # -- keeping
 

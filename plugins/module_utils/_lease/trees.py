@@ -22,6 +22,7 @@ from .._supervise._embedded import identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 #: The variable by which the processes of a group are known: PID.STARTED of the one that began it.
@@ -30,8 +31,9 @@ MARK = "HOLDFAST_TENURE"
 NAMESPACE = "pid_namespace"
 GROUP = "process_group"
 PROCESS = "process"
+EXEC = "exec"
 
-#: Seconds between two looks at a process group, of which no descriptor tells the end.
+#: Seconds between two looks at what no descriptor tells the end of.
 _PAUSE = 0.01
 
 
@@ -58,47 +60,84 @@ def visible(record: dict[str, Any]) -> bool:
 
 def gone(record: dict[str, Any]) -> bool:
     """Say whether the tree of a visible *record* has ended, with all that was in it."""
+    return not remaining(record)
+
+
+def remaining(record: dict[str, Any]) -> list[int]:
+    """Give the processes of the tree of a visible *record* that have to end: the first one, then what it has left behind."""
     if record["boot"] != boot():
-        return True
-    if identity.alive(record["pid"], record["started"]):
+        return []
+    if _runs(record["pid"], record["started"]):
+        return [record["pid"]]
+    if record["containment"] == EXEC:
+        # Whoever looks may have been started by what he looks for.
+        ours, traces = (os.getpid(), os.getppid()), _traces(record)
+        return [pid for pid in _living() if pid not in ours and _has(traces, pid)]
+    return members(record["pid"]) if record["containment"] == GROUP else []
+
+
+def _runs(pid: int, started: int) -> bool:
+    found = identity.process(pid)
+    if found is None or found[0] != started or found[1] == "X":
         return False
-    return record["containment"] != GROUP or not members(record["pid"])
+    if found[1] != "Z":
+        return True
+    try:
+        # A process lives as long as one of its threads, of which the first shows as dead when it has ended before them.
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def end(record: dict[str, Any], patience: float | None = None) -> bool:
     """Kill the tree of a visible *record*, whose guard is dead, and wait until it is gone.
 
-    patience: seconds, None for ever. Gives whether it is gone.
+    One that had no guard is nobody's to kill, and only waited for. patience: seconds, None for ever. Gives whether it is gone.
     """
+    return _outlast(record, patience, kill=record["containment"] != EXEC)
+
+
+def outlast(record: dict[str, Any], patience: float | None = None) -> bool:
+    """Wait until the tree of a visible *record* is gone, and do nothing to it. Gives whether it is, after *patience* seconds."""
+    return _outlast(record, patience, kill=False)
+
+
+def _outlast(record: dict[str, Any], patience: float | None, kill: bool) -> bool:
     deadline = None if patience is None else time.monotonic() + patience
-    while not gone(record):
+    while True:
         left = None if deadline is None else deadline - time.monotonic()
+        there = remaining(record)
+        if not there:
+            return True
         if left is not None and left <= 0:
             return False
-        _kill_and_wait(record, left)
-    return True
+        if kill and record["containment"] == GROUP:
+            mark = _mark(record)
+            for member in there:
+                # A group's number may come again, a mark does not: what has none is waited for, not killed.
+                if mark in _environment(member):
+                    _kill(member)
+        _wait(record, there[0], left, kill)
 
 
-def _kill_and_wait(record: dict[str, Any], left: float | None) -> None:
-    pid = record["pid"]
-    if record["containment"] == GROUP:
-        mark = f"{MARK}={pid}.{record['started']}".encode()
-        for member in members(pid):
-            # A group's number may come again, a mark does not: what has none is waited for, not killed.
-            if mark in _environment(member):
-                _kill(member)
+def _wait(record: dict[str, Any], pid: int, left: float | None, kill: bool) -> None:
+    """Wait for the end of a process of the tree, *left* seconds at most, or for a moment if no descriptor tells it."""
+    first = pid == record["pid"]
+    if not first and record["containment"] != EXEC:
+        time.sleep(_PAUSE)
+        return
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         time.sleep(_PAUSE)
         return
     try:
-        # The pidfd is of the process that has the pid now: only if that is the one of the record it may be killed.
-        if not identity.alive(pid, record["started"]):
-            time.sleep(_PAUSE)
+        # The pidfd is of the process that has the pid now: only if that is the one that is meant it may be killed.
+        if not (_runs(pid, record["started"]) if first else _has(_traces(record), pid)):
             return
         try:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            if kill:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
         poll = select.poll()
@@ -108,22 +147,46 @@ def _kill_and_wait(record: dict[str, Any], left: float | None) -> None:
         os.close(descriptor)
 
 
+def own_mark() -> dict[str, str]:
+    """Give the variable by which those are known that come from the calling process."""
+    return {MARK: f"{os.getpid()}.{identity.start_time(os.getpid())}"}
+
+
+def _mark(record: dict[str, Any]) -> bytes:
+    """Give that of the first process of *record*, as it is in environments."""
+    return f"{MARK}={record['pid']}.{record['started']}".encode()
+
+
+def _traces(record: dict[str, Any]) -> tuple[int, bytes]:
+    """Give what tells that a process comes from the first one of *record*, which is dead: group or session, and mark."""
+    # While anything of a group lives, no other process gets its number.
+    number = record["pid"] if identity.start_time(record["pid"]) in (0, record["started"]) else -1
+    return number, _mark(record)
+
+
+def _has(traces: tuple[int, bytes], pid: int) -> bool:
+    """Say whether a process has one of these traces. Only root sees the mark of other users' processes."""
+    return _is_in(traces[0], pid) or traces[1] in _environment(pid)
+
+
 def members(leader: int) -> list[int]:
     """Give the living processes of the group or session that *leader* began."""
-    found = []
+    return [pid for pid in _living() if _is_in(leader, pid)]
+
+
+def _living() -> Iterator[int]:
     for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        pid = int(entry)
-        process = identity.process(pid)
-        if process is None or process[1] in "ZX":
-            continue
-        try:
-            if leader in (os.getpgid(pid), os.getsid(pid)):
-                found.append(pid)
-        except OSError:
-            continue
-    return found
+        if entry.isdigit():
+            process = identity.process(int(entry))
+            if process is not None and process[1] not in "ZX":
+                yield int(entry)
+
+
+def _is_in(leader: int, pid: int) -> bool:
+    try:
+        return leader in (os.getpgid(pid), os.getsid(pid))
+    except OSError:
+        return False
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -295,6 +295,12 @@ def resources(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in (process.get("resources") or {}).items() if value is not None}
 
 
+def is_guarded(meta: Mapping[str, Any]) -> bool:
+    """Tell whether what the supervisor starts is a guard beside the service, by the content of holdfast.json."""
+    lease = meta.get("lease") or {}
+    return bool(lease) and lease.get("mode") != "exec"
+
+
 def needed(meta: Mapping[str, Any]) -> list[str]:
     """Give the features that a definition (the content of holdfast.json) asks for, beyond what every backend has."""
     process = meta.get("process") or {}

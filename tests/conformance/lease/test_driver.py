@@ -345,6 +345,74 @@ def test_a_line_for_what_is_free_is_none(make: Make) -> None:
     assert one.acquire()
 
 
+# -- a process that holds by itself what the service it becomes needs
+
+
+@pytest.fixture
+def executing(store: Store) -> Store:
+    if interface.EXEC not in store.driver().capabilities:
+        pytest.skip(f"{store.name} needs a guard beside the service")
+    return store
+
+
+def executed(driver: interface.Driver) -> int:
+    """Let a child get what *driver* has registered, and become another program; give its pid when it is that."""
+    begun, begin = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            driver.acquire()
+            for descriptor in driver.become():
+                os.set_inheritable(descriptor, True)
+            # The end of this one says that the program runs: nothing else of ours goes on in it.
+            os.execv("/bin/sleep", ["sleep", "1000"])
+        finally:
+            os._exit(1)
+    os.close(begin)
+    assert os.read(begun, 1) == b""
+    os.close(begun)
+    return pid
+
+
+def test_what_a_process_has_taken_with_it_is_held_until_it_ends(executing: Store, make: Make) -> None:
+    one, other, sharer = make("one", "r", "s:shared"), make("other", "r"), make("sharer", "s:shared")
+    pid = executed(one)
+    one.free()
+    try:
+        for _unused in range(2):
+            with pytest.raises(interface.Busy):
+                other.acquire()
+        sharer.acquire()
+        owners = other.owners("r")
+        assert [owner.pid for owner in owners] == [pid] or not executing.tells_names
+        waiter = waits(other)
+        assert not ended(waiter)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    wait_until(lambda: ended(waiter), 20)
+    other.acquire()
+    assert tokens(other)["r"] > owners[0].token
+
+
+def test_what_is_open_without_a_guard_is_named(executing: Store, make: Make) -> None:
+    one = make("one", "r")
+    assert one.exec_holes()
+    assert all(hole.name and hole.text for hole in one.exec_holes())
+    assert not {hole.name for hole in one.exec_holes()} & {hole.name for hole in one.probe()}
+    assert one.held() == []
+
+
+def test_a_driver_that_needs_a_guard_says_so(store: Store, make: Make) -> None:
+    if interface.EXEC in store.driver().capabilities:
+        pytest.skip(f"{store.name} needs none")
+    one = make("one", "r")
+    one.acquire()
+    with pytest.raises(interface.LeaseError, match="needs a guard"):
+        one.become()
+    assert list(tokens(one)) == ["r"]
+
+
 # -- grants that run out
 
 

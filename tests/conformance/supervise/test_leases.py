@@ -90,3 +90,27 @@ def test_what_needs_the_active_copy_runs_where_that_is(host: Supervised) -> None
     host.until("front", "waiting")
     assert host.tell("second", "start").outcome == "reached"
     host.until("front", "ready")
+
+
+@features("lease", "process")
+def test_a_service_that_takes_the_place_of_its_guard_is_the_supervisors_process(host: Supervised) -> None:
+    def alone() -> dict[str, Any]:
+        definition = leased(host)
+        return {**definition, "lease": {**definition["lease"], "mode": "exec", "safety": "standard"}}
+
+    host.good({"first": alone()})
+    wait_until(lambda: report(host, "first").get("phase") == "active", 30)
+    host.good({"first": alone(), "second": alone()})
+    wait_until(lambda: report(host, "second").get("phase") == "standby", 30)
+    process = host.service("first").pid or 0
+    assert process == host.number(report(host, "first")["pid"])
+    wait_until(lambda: procs.arguments(process) == SLEEP)
+    assert procs.status(process)["Uid"].split() == ["65534"] * 4
+    assert not host.good({"first": alone(), "second": alone()})["changed"]
+
+    # One that waits is stopped as it is started: by the supervisor alone.
+    assert host.tell("second", "stop", "down").outcome == "reached"
+    assert host.tell("second", "start", "ready").outcome == "reached"
+    wait_until(lambda: report(host, "second").get("phase") == "standby", 30)
+    assert host.tell("first", "stop", "down").outcome == "reached"
+    wait_until(lambda: report(host, "second").get("phase") == "active", 30)

@@ -187,3 +187,76 @@ def test_the_stop_signal_and_the_time_are_the_definitions(pair: tuple[Scan, Scan
     one.control("billing", "stop")
     assert one.until("billing", "down")["exit"]["code"] == 0
     assert heard.exists()
+
+
+# -- without a guard
+
+
+ALONE = {"lease": {"mode": "exec", "safety": "standard"}}
+
+
+def test_the_supervisors_process_is_the_service_and_a_standby_is_ready(pair: tuple[Scan, Scan, Path]) -> None:
+    one, other, leases = pair
+    add(one, leases, user="nobody", umask="0027", secret_environment={"PASSWORD": "x"}, **ALONE)
+    wait_until(lambda: phase(one)() == "active", 30)
+    add(other, leases, user="nobody", **ALONE)
+    wait_until(both(one, other), 30)
+    for scan in (one, other):
+        scan.until("billing", "ready")
+    service = one.service("billing")["pid"]
+    wait_until(lambda: procs.arguments(service) == ["/bin/sleep", "100000"])
+    assert procs.children(service) == []
+    assert procs.status(service)["Uid"].split() == ["65534"] * 4
+    assert procs.status(service)["Umask"] == "0027"
+    environment = procs.environment(service)
+    assert (environment["PASSWORD"], environment["HOLDFAST_TOKEN"]) == ("geheim", "1")
+    assert not {"HOLDFAST_GUARDED", "HOLDFAST_APPLIED", "HOLDFAST_RUNTIME"} & set(environment)
+    # The one that waits has its privileges still.
+    assert procs.status(other.service("billing")["pid"])["Uid"].split() == ["0"] * 4
+
+
+def test_without_a_guard_the_other_follows_a_stop_a_kill_and_a_dead_supervisor(pair: tuple[Scan, Scan, Path]) -> None:
+    one, other, leases = pair
+    add(one, leases, **ALONE)
+    wait_until(lambda: phase(one)() == "active", 30)
+    add(other, leases, **ALONE)
+    wait_until(both(one, other), 30)
+    one.control("billing", "stop")
+    one.until("billing", "down")
+    wait_until(lambda: phase(other)() == "active", 30)
+    one.control("billing", "start")
+    wait_until(lambda: phase(one)() == "standby", 30)
+    # A stop reaches one that waits, too.
+    one.control("billing", "stop")
+    assert one.until("billing", "down")["exit"]["code"] == 0
+    one.control("billing", "start")
+    wait_until(lambda: phase(one)() == "standby", 30)
+    service = other.service("billing")["pid"]
+    other.kill_supervisor()
+    assert procs.alive(service)
+    assert phase(one)() == "standby"
+    procs.kill(service)
+    wait_until(lambda: phase(one)() == "active", 30)
+
+
+def test_a_supervisor_that_comes_back_finds_a_service_that_has_no_guard(pair: tuple[Scan, Scan, Path]) -> None:
+    one, _other, leases = pair
+    add(one, leases, **ALONE)
+    wait_until(lambda: phase(one)() == "active", 30)
+    service = one.service("billing")["pid"]
+    one.kill_supervisor()
+    one.start()
+    assert one.until("billing", "up", "ready", adopted=True)["pid"] == service
+    line = one.run("lease", "list").stdout.splitlines()[1].split()
+    assert line[:4] == ["billing", "active", str(service), "(exec)"]
+
+
+def test_a_service_without_a_guard_has_its_own_stop_signal_and_time(pair: tuple[Scan, Scan, Path]) -> None:
+    one, _other, leases = pair
+    heard, listening = leases / "heard", leases / "listening"
+    script = f"trap 'echo > {heard}; exit 0' USR1; trap '' TERM; : >{listening}; while :; do sleep 0.05; done"
+    add(one, leases, command=["/bin/sh", "-c", script], stop_signal="USR1", stop_timeout=30, **ALONE)
+    wait_until(listening.exists)
+    one.control("billing", "stop")
+    assert one.until("billing", "down")["exit"]["code"] == 0
+    assert heard.exists()

@@ -10,6 +10,8 @@ import json
 import zlib
 from typing import Any
 
+from plain_imports import plain_imports
+
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 
 CONTEXT = {"log_directory": "/var/log/holdfast"}
@@ -102,3 +104,29 @@ def test_a_driver_of_another_collection_is_to_be_looked_for() -> None:
     assert (asked["variable"], asked["shipped"]) == ("services_defaults.lease.driver", None)
     made = make({"b": definitions["b"]}, lease={"driver": "x.y.z"})
     assert made.content["services"]["b"]["verify"]["lease_driver"]["variable"] == "leases_driver"
+
+
+def test_a_service_takes_the_place_of_its_guard_only_with_drivers_that_can() -> None:
+    lease = {"mode": "exec", "safety": "standard"}
+    definition = {"command": ["/bin/x"], "user": "app", "stop_signal": "QUIT", "kill": "process", "lease": lease}
+    with plain_imports():
+        (problem,) = make({"x": definition}, lease={"driver": "etcd"}).problems
+    assert problem.text() == (
+        "services_definitions.x.lease.mode: exec: driver etcd needs a guard beside the service; these do not: file, sanlock; "
+        "write mode: guard, or another driver"
+    )
+    with plain_imports():
+        (problem,) = make({"x": {**definition, "lease": {**lease, "driver": "example.locks.table"}}}).problems
+    assert "driver example.locks.table needs a guard" in problem.text()
+    with plain_imports():
+        made = make({"x": definition})
+    assert made.problems == []
+    record = made.content["services"]["x"]["holdfast"]
+    # The supervisor stops it as the service, and starts it with its own privileges.
+    assert (record["stop_signal"], record["stop_timeout"], record["kill"]) == ("QUIT", 10.0, "process")
+    assert record["process"]["user"] is None
+    assert record["lease"]["process"]["user"] == "app"
+    run = made.content["services"]["x"]["files"]["run"]["content"]
+    assert "--mode=exec" in run
+    for word in ("--containment", "--kill", "--stop-timeout", "--keep"):
+        assert word not in run

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ import time
 
 from ..._hooks import hooks
 from ..._supervise._embedded import files
-from .. import core, trees
+from .. import core, execution, reports, trees
 from ..drivers import load
 from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, Hole, LeaseError
+from . import accounts
 from .api import Api
 from .guard import UNUSABLE, Guard
 from .keeping import Keeping
@@ -27,8 +29,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..interface import Driver
+
 USAGE = """\
 usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- command ...
+  --mode guard | exec        exec: get the leases and become the command, with nobody beside it; see below
   --driver file|etcd|sanlock  who keeps the leases (file)
   --parameter NAME=VALUE     for the driver, any number of times; --directory DIR and --ttl SECONDS are short for two
   --state DIR                where this guard's state and socket go (/run/holdfast/guards, or ~/.holdfast/run/guards)
@@ -41,11 +46,16 @@ usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- c
   --pause-timeout SECONDS    with pause: how long beyond the end of the leases (300)
   --keep SECONDS             after the service has ended only this host is granted its leases, for so long
   --report-fd NUMBER         a line is written there when the service is ready
+With --mode exec there are only --driver, --parameter, --directory, --state, --wait, --no-wait, --safety, --definition, --stop-signal.
 """
 _VALUES = frozenset(
     ("name", "resource", "directory", "driver", "parameter", "state", "containment", "safety", "definition")
-    + ("ttl", "stop-signal", "stop-timeout", "kill", "report-fd", "keep", "on-lost", "pause-timeout")
+    + ("ttl", "stop-signal", "stop-timeout", "kill", "report-fd", "keep", "on-lost", "pause-timeout", "mode")
 )
+#: Options that need somebody beside the service.
+_OF_GUARDS = frozenset(("containment", "stop-timeout", "kill", "keep", "on-lost", "pause-timeout", "report-fd"))
+#: A service's copy of the lock of its folder is out of the way of the descriptors that it is given.
+_ABOVE = 300
 #: The program of the service directory that is run after the service.
 FINISH = "./guarded-finish"
 #: Seconds that the tree of a killed guard of this service has to be gone.
@@ -56,6 +66,7 @@ _CHOICES = {
     "containment": (trees.NAMESPACE, trees.GROUP),
     "safety": ("strict", "standard"),
     "kill": ("process", "group", "tree"),
+    "mode": (execution.GUARD_MODE, execution.EXEC_MODE),
     "on-lost": (core.ON_LOST_KILL, core.ON_LOST_HOOK, core.ON_LOST_PAUSE),
 }
 #: Variables that are the guard's business, not the service's.
@@ -95,12 +106,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
-    options: dict[str, Any] = {"driver": "file", "safety": "strict", "wait": True, "kill": "group"}
+    options: dict[str, Any] = {"driver": "file", "safety": "strict", "wait": True, "kill": "group", "mode": "guard"}
     options.update({"stop-signal": "TERM", "stop-timeout": "10"})
     parameters: dict[str, Any] = {}
     options["parameters"] = parameters
     options["containment"] = trees.NAMESPACE if os.geteuid() == 0 else trees.GROUP
     resources: list[tuple[str, str]] = []
+    given: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -114,6 +126,7 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
                 if not rest:
                     raise _Wrong(f"--{name} needs a value")
                 value = rest.pop(0)
+            given.append(name)
             if value not in _CHOICES.get(name, (value,)):
                 raise _Wrong(f"--{name}: {value!r} is none of {', '.join(_CHOICES[name])}")
             if name == "resource":
@@ -134,6 +147,9 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
             raise _Wrong(f"there is no option {word}")
     if not options.get("name"):
         raise _Wrong("--name is missing")
+    without = sorted(_OF_GUARDS.intersection(given))
+    if options["mode"] == execution.EXEC_MODE and (without or options["driver"] == "none"):
+        raise _Wrong(f"--mode exec: there is nobody beside the service for --{', --'.join(without or ['driver=none'])}")
     if not rest or bool(resources) == (options["driver"] == "none"):
         raise _Wrong("at least one --resource, or --driver none, and a command behind -- are needed")
     if "/" in options["name"] or options["name"].startswith("."):
@@ -158,10 +174,14 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     base = options.get("state") or ("/run/holdfast/guards" if root else os.path.expanduser("~/.holdfast/run/guards"))
     folder = os.path.join(os.path.realpath(base), options["name"])
     os.makedirs(folder, 0o755, exist_ok=True)
-    lock_guard(folder)
+    lock = lock_guard(folder)
+    _look_for_service(folder)
     containment = options["containment"]
     found = load(options["driver"])
-    if "containment" in found.parameters:
+    executes = options["mode"] == execution.EXEC_MODE
+    if executes and execution.refusal(found):
+        raise LeaseError(f"mode exec: {execution.refusal(found)}")
+    if "containment" in found.parameters and not executes:
         options["parameters"]["containment"] = containment
     driver = found(options["name"], options["parameters"])
     for resource, mode in resources:
@@ -174,7 +194,10 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     if options.get("definition"):
         with open(options["definition"], encoding="utf-8") as file:
             definition = json.load(file).get("lease") or {}
-        _beside(command, definition, folder, containment)
+        if executes:
+            _alone(command, definition)
+        else:
+            _beside(command, definition, folder, containment)
         if "HOLDFAST_APPLIED" not in environment:
             # Not started by our supervisor, which gives the secrets along.
             environment.update(_secrets(os.path.join(os.path.dirname(options["definition"]), "env")))
@@ -182,6 +205,8 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
             command.group = _group()
         environment["HOLDFAST_APPLIED"] = "1"
         environment["HOLDFAST_GUARDED"] = options["name"]
+    if executes:
+        return _become(options, [resource for resource, _mode in resources], folder, driver, command, lock)
     guard = Guard(options["name"], folder, driver, command, containment)
     guard.holes, guard.wait, guard.strict = _own_holes(containment), options["wait"], options["safety"] == "strict"
     guard.watching = Watching(guard, definition.get("readiness"), definition.get("health"))
@@ -197,8 +222,40 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     try:
         return guard.run(command.grace)
     finally:
-        for name in ("socket", "token", "state.json"):
-            files.remove(f"{folder}/{name}")
+        accounts.remove(folder)
+
+
+def _become(
+    options: dict[str, Any], resources: list[str], folder: str, driver: Driver, command: Command, lock: int
+) -> int:
+    """Become the service, or give the exit code. Raises OSError."""
+    from .becoming import Becoming
+
+    # Closing any descriptor of the file ends the process's lock of fcntl; that of flock keeps others out meanwhile.
+    high = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+    os.close(lock)
+    fcntl.lockf(high, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    one = Becoming(options["name"], folder, driver, command, high)
+    one.wait, one.strict = options["wait"], options["safety"] == "strict"
+    one.parameters, one.resources = options["parameters"], resources
+    if os.geteuid() != 0:
+        one.holes = [
+            Hole("rootless", "the service runs as the user who keeps its leases, and may take them away from itself")
+        ]
+    return one.run()
+
+
+def _alone(command: Command, definition: dict[str, Any]) -> None:
+    """Take over what a service without a guard has of its definition. Raises LeaseError if it asks for more."""
+    readiness = definition.get("readiness") or {}
+    asked = {name: bool(definition.get(name)) for name in ("hooks", "pid_file", "health")}
+    asked["finish"] = definition.get("finish_timeout") is not None
+    asked["readiness.check"] = bool(readiness.get("check"))
+    asked["readiness.notification_fd"] = readiness.get("notification_fd") is not None
+    if any(asked.values()):
+        names = ", ".join(name for name, there in asked.items() if there)
+        raise LeaseError(f"mode exec: there is nobody beside the service for {names}; use mode guard")
+    command.state = definition.get("process") or {}
 
 
 def _beside(command: Command, definition: dict[str, Any], folder: str, containment: str) -> None:
@@ -280,6 +337,17 @@ def lock_guard(folder: str) -> int:
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     return lock
+
+
+def _look_for_service(folder: str) -> None:
+    """See the end of a service without a guard that has let go of the folder's lock. Raises files.Busy if it does not come."""
+    report = reports.of_living(folder)
+    if report.get("mode") != execution.EXEC_MODE or report["phase"] != reports.ACTIVE:
+        return
+    service = trees.describe(report["pid"], report["started"], trees.PROCESS)
+    # After an exec of `run` itself it may be us.
+    if service["pid"] != os.getpid() and not trees.outlast(service, _PATIENCE):
+        raise files.Busy(folder)
 
 
 def _own_holes(containment: str) -> list[Hole]:

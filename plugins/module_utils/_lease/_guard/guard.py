@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -14,9 +13,9 @@ import time
 
 from ..._supervise._embedded import files, identity
 from ..._supervise._embedded.loop import Loop
-from .. import core
+from .. import core, execution
 from ..interface import Busy, LeaseError, Lost, StoreUnavailable
-from . import kernel
+from . import accounts, kernel
 from .handovers import REASON, Handovers
 from .keeping import Keeping
 from .pausing import Pausing
@@ -133,24 +132,20 @@ class Guard:
 
     def publish(self) -> None:
         """Write down what we are at, for those who ask without asking us. An error is swallowed."""
-        record = {
+        told = {
             **self.told(),
             "name": self.name,
+            "mode": execution.GUARD_MODE,
             "phase": self.state.phase,
             "in_line": self._in_line,
             "ready": self.watching.ready,
             "since": self.since,
-            "pid": os.getpid(),
-            "started": identity.start_time(os.getpid()),
             "tree": self.tree.pid if self.tree else 0,
             "tree_started": self.tree.started if self.tree else 0,
-            "driver": self.driver.name,
             "containment": self.containment,
-            "resources": [{"name": one.resource, "mode": one.mode, "token": one.token} for one in self.driver.held()],
-            "holes": [{"name": hole.name, "text": hole.text} for hole in self.holes],
         }
         try:
-            files.replace(f"{self.folder}/state.json", json.dumps(record).encode())
+            accounts.write(self.folder, self.driver, self.holes, told)
         except OSError as error:
             self.say(f"{self.folder}/state.json: {error.strerror}")
 
@@ -352,10 +347,7 @@ class Guard:
         grants = self.driver.held()
         self._publish_token(grants)
         told = self.command.told
-        if grants:
-            told["HOLDFAST_TOKEN"] = str(grants[0].token)
-            told["HOLDFAST_TOKENS"] = " ".join(f"{grant.resource}={grant.token}" for grant in grants)
-            told["HOLDFAST_TOKEN_FILE"] = f"{self.folder}/token"
+        told.update(accounts.variables(grants, self.folder))
         self.command.environment.update(told)
         try:
             self.command.passed = self.watching.prepare()
@@ -500,10 +492,10 @@ class Guard:
             self._timer = self.loop.later(delay, lambda: self.event(core.TICK))
 
     def _publish_token(self, grants: list[Grant]) -> None:
-        lines = "".join(f"{grant.resource} {grant.token}\n" for grant in grants)
+        lines = accounts.lines(grants)
         try:
-            self.tokens.write(lines.encode())
-            files.replace(f"{self.folder}/token", lines.encode())
+            self.tokens.write(lines)
+            files.replace(f"{self.folder}/token", lines)
         except OSError as error:
             self.say(f"{self.folder}/token: {error.strerror}")
 

@@ -291,14 +291,29 @@ def _serve(command: Command, told: int, _tell: int) -> str:
     signal.set_wakeup_fd(-1)
     if os.read(told, 1) != b"g":
         os._exit(CANNOT_START)
-    command.environment[trees.MARK] = f"{os.getpid()}.{identity.start_time(os.getpid())}"
+    command.environment.update(trees.own_mark())
     return _become(command, told)
 
 
 def _become(command: Command, told: int | None) -> str:
-    """Apply the process state and execute the command. told: where the guard's death shows, if we must die with it."""
+    """Be the service, in a session of its own. told: where the guard's death shows, if we must die with it."""
+
+    def tie() -> None:
+        if told is not None:
+            # After the change of user, which would take it back.
+            kernel.die_with_parent()
+            _end_without_guard(told)
+
     try:
         os.setsid()
+    except OSError as error:
+        return f"{command.arguments[0]}: {error.strerror or error}"
+    return become(command, tie)
+
+
+def become(command: Command, last: Callable[[], None]) -> str:
+    """Apply the process state, do *last*, and execute the command. Returns only to say why not."""
+    try:
         for number in (*_OURS, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         for number, descriptor in command.passed.items():
@@ -313,10 +328,7 @@ def _become(command: Command, told: int | None) -> str:
         apply(command.state, command.environment)
         if command.pid_file:
             _forget(command.pid_file)
-        if told is not None:
-            # After the change of user, which would take it back.
-            kernel.die_with_parent()
-            _end_without_guard(told)
+        last()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execvpe(command.arguments[0], command.arguments, command.environment)
     except StateError as error:

@@ -101,6 +101,15 @@ class Batch:
                 raise StoreUnavailable(f"sanlock: {wire.SanlockError(result, f'giving back {one.name}')}")
             self.resources.remove(one)
 
+    def restrict(self, patience: float) -> None:
+        """Have the daemon take no further call on the connection: whoever inherits it can tell it nothing. Raises StoreUnavailable.
+
+        What belongs to it stays until its last copy is closed.
+        """
+        result, _second, _rest = self.connection.call(wire.RESTRICT, b"", patience, wire.RESTRICT_ALL, 0, -1)
+        if result:
+            raise StoreUnavailable(f"sanlock: {wire.SanlockError(result, 'restricting the connection')}")
+
     def missing(self, patience: float) -> list[Resource]:
         """Give those of ours that the daemon does not know as ours any more. Raises StoreUnavailable."""
         result, _count, rest = self.connection.call(wire.INQUIRE, b"", patience, 0, 0, -1)

@@ -37,6 +37,7 @@ class Verdict:
 
     def __init__(self) -> None:
         self.holes: list[Hole] = []
+        self.watched = True
         self.facts: dict[str, str] = {}
 
 
@@ -108,7 +109,8 @@ def _cure(path: str, error: OSError) -> str:
 
 def _judge_daemon(daemon: Daemon, verdict: Verdict) -> None:
     itself = daemon.itself()
-    if itself.get("use_watchdog") != "1":
+    verdict.watched = itself.get("use_watchdog") == "1"
+    if not verdict.watched:
         verdict.holes.append(
             Hole(
                 "no_watchdog",

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import active
-from ..interface import BACKOFF
+from ..interface import BACKOFF, is_guarded
 
 #: Below the scan directory: configuration, and the script that starts each service. Only root looks into it.
 FOLDER = ".supervisord"
@@ -170,12 +170,11 @@ files={_value(f"{place.scan}/{FOLDER}/{PROGRAMS}")}/*.conf
 def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place) -> str:
     """Give the configuration of the service with this holdfast.json."""
     name = str(meta["name"])
-    leased = bool(meta.get("lease"))
     directory = f"{place.scan}/{name}"
     stop_signal, stop_timeout = str(meta.get("stop_signal") or "TERM"), float(meta.get("stop_timeout") or 0.0)
     start = [f"{place.scan}/{FOLDER}/{START}", directory, place.state(name), identity]
     command = shlex.join([*start, stop_signal, str(_whole(stop_timeout * 10)), *_again(meta)])
-    group = meta.get("kill") == "group" and not leased
+    group = meta.get("kill") == "group" and not is_guarded(meta)
     restart = {"always": "unexpected", "on_failure": "unexpected"}.get(str(meta.get("restart")), "false")
     lines = [
         f"; Made by holdfast.supervision from {directory}; changes are overwritten.",

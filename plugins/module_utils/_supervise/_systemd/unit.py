@@ -18,6 +18,7 @@ from typing import Any
 
 from ..._definition.values import UNLIMITED
 from .. import active
+from ..interface import is_guarded
 
 #: Since this version a pause between restarts can grow.
 GROWING_PAUSE = 254
@@ -125,7 +126,7 @@ def service_unit(meta: Mapping[str, Any], identity: str, place: Place, patient: 
             *_resources(process.get("resources") or {}),
             *_output(meta, place),
             *_restart(meta, place),
-            *_stop(meta, leased),
+            *_stop(meta),
         ],
     ]
     if meta.get("type") != "periodic":
@@ -305,12 +306,13 @@ def _restart(meta: Mapping[str, Any], place: Place) -> list[str]:
     return lines
 
 
-def _stop(meta: Mapping[str, Any], leased: bool) -> list[str]:
+def _stop(meta: Mapping[str, Any]) -> list[str]:
+    guarded = is_guarded(meta)
     # A guard is asked alone: it stops the service, and then gives the lease back. So is a oneshot: systemd signals whoever
     # comes into the group meanwhile, such as what undoes it.
     mode = (
         "mixed"
-        if leased or meta.get("type") == "oneshot"
+        if guarded or meta.get("type") == "oneshot"
         else "process"
         if meta.get("kill") == "process"
         else "control-group"
@@ -321,7 +323,7 @@ def _stop(meta: Mapping[str, Any], leased: bool) -> list[str]:
         f"KillSignal=SIG{meta.get('stop_signal') or 'TERM'}",
         f"TimeoutStopSec={_seconds(timeout) if timeout else 'infinity'}",
     ]
-    if leased:
+    if guarded:
         lines.append("Delegate=yes")
     return lines
 

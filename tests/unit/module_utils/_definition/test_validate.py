@@ -104,6 +104,37 @@ def test_what_can_be_done_when_a_lease_is_lost() -> None:
     assert texts({**COMMAND, "lease": {"driver": "etcd", "on_lost": "pause", "pause_timeout": "1h"}}) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "definition"),
+    [
+        ("lease.containment", {"lease": {"containment": "pid_namespace"}}),
+        ("lease.keep", {"lease": {"keep": "10s"}}),
+        ("lease.on_lost", {"lease": {"on_lost": "kill"}}),
+        ("hooks", {"hooks": {}}),
+        ("finish", {"finish": ["/bin/true"]}),
+        ("health", {"health": {"check": ["/bin/true"]}}),
+        ("readiness.check", {"readiness": {"check": ["/bin/true"]}}),
+        ("readiness.notification_fd", {"readiness": {"notification_fd": 3}}),
+        ("type", {"type": "forking", "pid_file": "/run/x.pid"}),
+        ("type", {"type": "oneshot"}),
+        ("lease.safety", {"lease": {"safety": "strict"}}),
+    ],
+)
+def test_what_needs_somebody_beside_the_service_is_refused_by_name(key: str, definition: dict[str, Any]) -> None:
+    lease = {"mode": "exec", "safety": "standard", **definition.get("lease", {})}
+    problem = only({**definition, "lease": lease})
+    assert problem.startswith(f"{WHERE}.{key}: ")
+    assert "mode exec" in problem
+    assert "guard" in problem
+
+
+def test_without_a_guard_every_signal_reaches_the_service() -> None:
+    lease = {"mode": "exec", "safety": "standard"}
+    assert texts({**COMMAND, "lease": lease, "reload_signal": "TERM", "stop_signal": "QUIT", "kill": "process"}) == []
+    assert "passes on" in only({"lease": {}, "reload_signal": "TERM"})
+    assert "lease.safety" in only({"lease": {"mode": "exec"}})
+
+
 def test_a_password_is_refused_unseen_and_its_file_is_not() -> None:
     problem = only({"lease": {"driver": "etcd", "parameters": {"password": "geheim"}}})
     assert "password_file" in problem
