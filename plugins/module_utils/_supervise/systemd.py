@@ -380,7 +380,9 @@ class Systemd(Backend):
 
     def _command(self, action: str, names: list[str]) -> dict[str, str]:
         """Give one command to some services; the answer has a message for each that refused."""
-        known = [name for name in names if name in self._known or name in self._directories()]
+        if set(names) - set(self._known):
+            self._known = self._directories()
+        known = [name for name in names if name in self._known]
         refused = dict.fromkeys(set(names) - set(known), "systemd has no unit for it")
         if not known:
             return refused
@@ -395,17 +397,38 @@ class Systemd(Backend):
             complaint = self._manager.act("kill", units, f"--signal=SIG{action.upper()}", "--kill-who=main")
         elif action in _VERBS:
             self._once(known, wanted=action == "once")
+            anew = self._to_be_started_anew(known) if action in ("start", "once") else []
             if action != "reload":
                 self._ask(known, stop=action in ("stop", "remove"))
             if action in ("start", "once", "restart"):
                 # Deaths of the past do not count, and a unit that was given up is tried again.
                 self._manager.act("reset-failed", units)
-            complaint = self._manager.act(_VERBS[action], units, "--no-block")
+            complaint = self._manager.act("restart", anew, "--no-block")
+            others = [one for one in units if one not in anew]
+            complaint = complaint or self._manager.act(_VERBS[action], others, "--no-block")
         else:
             complaint = f"there is no action {action!r}"
         if complaint:
             refused.update(dict.fromkeys(known, complaint))
         return refused
+
+    def _to_be_started_anew(self, names: list[str]) -> list[str]:
+        """Give the units among these whose start has to be a restart, or it would never come.
+
+        In the pause between two restarts systemd keeps a start back until the pause is over. If that came to its end while a
+        stop was queued, nothing ends it any more, and a start that takes the place of this stop waits for good (systemd
+        252). A restart ends the pause at once, which is what a start is to do here anyway, and it does what stop and start
+        would have done to a unit whose stop is still under way.
+        """
+        notes = {name: self._notes(name) for name in names}
+        begun = [name for name in names if notes[name].definition and self._known[name][0].get("type") != "periodic"]
+        shown = self._manager.show([unit_name(name) for name in begun]) if begun else {}
+        found = []
+        for name in begun:
+            unit = shown.get(unit_name(name), {})
+            if state.pauses(unit) or (notes[name].asked and unit.get("Job")):
+                found.append(unit_name(name))
+        return found
 
     def _steered(self, name: str, action: str) -> str:
         """Give the unit that an action is for: a periodic service is started and stopped by its timer."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import procs
@@ -157,6 +158,56 @@ def test_systemctl_start_waits_until_the_service_is_ready_and_tells_the_truth(sy
     assert bad.state == "down" and bad.exit is not None and bad.exit["code"] == 3
 
 
+def test_a_start_is_not_lost_when_the_pause_before_a_restart_has_ended_while_a_stop_was_queued(
+    systemd: SystemdHost,
+) -> None:
+    bad = systemd.base / "bad"
+    definitions = {
+        "one": {
+            "command": sh(f"test -e {bad} && exit 1; exec sleep 100000"),
+            "backoff": {"initial": "200ms", "maximum": "200ms"},
+        },
+        # Ends late, and before what it needs: so long the stop of that is queued.
+        "other": {"command": sh("trap '' TERM; while :; do sleep 1; done"), "needs": ["one"], "stop_timeout": "5s"},
+    }
+    systemd.good(definitions)
+    bad.touch()
+    backend = systemd.client()
+    assert backend.control([("one", "kill")]) == {}
+    wait_until(lambda: systemd.service("one").state == "backoff")
+    assert backend.control([("other", "stop"), ("one", "stop")]) == {}
+    # So long that the pause is over; other is still ending then.
+    told = time.monotonic()
+    wait_until(lambda: time.monotonic() > told + 1)
+    bad.unlink()
+    assert backend.control([("one", "start")]) == {}
+    systemd.until("one", "ready")
+    assert systemd.service("one").want == "up"
+
+
+def test_who_has_died_is_wanted_up_all_the_time(systemd: SystemdHost) -> None:
+    # finish is what systemd calls the stopping of a unit.
+    definition = {
+        "command": sh("exit 1"),
+        "finish": sh("sleep 0.3"),
+        "finish_timeout": "5s",
+        "readiness": {"grace": "1s"},
+    }
+    assert systemd.task({"one": definition}, timeout=5)["failed"]
+    seen = set()
+
+    def all_seen() -> bool:
+        service = systemd.service("one")
+        assert service.want == "up"
+        seen.add(service.state)
+        return {"finishing", "backoff"} <= seen
+
+    wait_until(all_seen, 60)
+    assert systemd.client().control([("one", "stop")]) == {}
+    wait_until(lambda: systemd.service("one").state == "down")
+    assert systemd.service("one").want == "down"
+
+
 def test_the_guard_of_a_leased_service_starts_with_all_privileges(systemd: SystemdHost) -> None:
     lease = {"containment": "pid_namespace", "safety": "standard", "directory": str(systemd.base / "leases")}
     systemd.good({"one": {"command": SLEEP, "user": "ordinary", "lease": lease}}, timeout=60)
@@ -164,7 +215,10 @@ def test_the_guard_of_a_leased_service_starts_with_all_privileges(systemd: Syste
     assert guard
     assert procs.status(guard)["Uid"].split()[0] == "0"
     ordinary = systemd.machine.do("id", "-u", "ordinary").strip()
-    [service] = [pid for pid in systemd.pids("100000") if procs.status(pid)["Uid"].split()[0] == ordinary]
+    # Standby counts as ready: the service itself may come a moment later.
+    [service] = wait_until(
+        lambda: [pid for pid in systemd.pids("100000") if procs.status(pid)["Uid"].split()[0] == ordinary]
+    )
     text = unit(systemd, "holdfast-one.service")
     assert "KillMode=mixed" in text and "User=" not in text
     systemd.good({"one": {"command": SLEEP, "state": "absent"}})

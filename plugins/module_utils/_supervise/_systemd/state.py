@@ -57,7 +57,7 @@ def record(
         "pid": pid if running else None,
         "since": _wall(get("StateChangeTimestampMonotonic")),
         "ready": state == "ready" or (state == "scheduled" and _good(unit)),
-        "want": _want(meta, timer, state, notes),
+        "want": _want(meta, unit, timer, state, notes),
         "deaths": int(get("NRestarts") or 0) + (1 if state in ("backoff", "failed") else 0),
         "exit": notes.ending,
         "definition": notes.definition if running else None,
@@ -72,7 +72,7 @@ def _state(meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str,
     if active in ("active", "reloading"):
         return "ready"
     if active == "activating":
-        if sub.startswith("auto-restart"):
+        if pauses(unit):
             return "backoff"
         if sub == "start-pre" and meta.get("needs"):
             return "waiting"
@@ -91,6 +91,11 @@ def _state(meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str,
     return "down"
 
 
+def pauses(unit: Mapping[str, str]) -> bool:
+    """Tell whether systemd waits before it starts a unit again by itself."""
+    return unit.get("ActiveState") == "activating" and unit.get("SubState", "").startswith("auto-restart")
+
+
 def gave_up(unit: Mapping[str, str]) -> bool:
     """Tell whether systemd starts a failed unit no more, though it would have had to."""
     code = (unit.get("ExecMainCode"), unit.get("ExecMainStatus"))
@@ -102,11 +107,16 @@ def gave_up(unit: Mapping[str, str]) -> bool:
     return bool(ended) and left >= ended and int(unit.get("NRestarts") or 0) > 0
 
 
-def _want(meta: Mapping[str, Any], timer: Mapping[str, str] | None, state: str, notes: Notes) -> str:
+def _want(
+    meta: Mapping[str, Any], unit: Mapping[str, str], timer: Mapping[str, str] | None, state: str, notes: Notes
+) -> str:
     if timer is not None:
         return "up" if timer.get("ActiveState") == "active" else "down"
     if state in ("waiting", "starting", "up", "ready", "backoff", "failed"):
         return "up"
+    if state in ("stopping", "finishing") or unit.get("Job"):
+        # Something is under way: a stop that was asked for, else what comes between a death and the next start.
+        return "down" if notes.asked else "up"
     # At rest, and not for good: it has done its work, or has ended badly and is not to be started again.
     passing = meta.get("restart") in ("on_failure", "never") and meta.get("state") == "started"
     return "up" if state == "down" and passing and notes.ending and not notes.asked else "down"
