@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from etcds import Cluster
 from guarded import PYTHON, STUBBORN, Guards, overlaps
 from waiting import wait_until
 
@@ -115,6 +118,34 @@ def test_it_can_be_handed_back(any_pair: Pair) -> None:
     assert moving.hand_over(pair.place("b"), pair.place("a"), "back", 30, LONG) == {"r": first + 1}
     wait_until(lambda: overlaps(pair.history)[0] == 3)
     assert overlaps(pair.history)[1] == []
+
+
+def test_a_guard_that_is_asking_its_store_takes_over_as_soon_as_that_has_answered(
+    guards: Guards, etcd: Cluster
+) -> None:
+    guards.use_etcd(etcd.endpoints, ttl=8)
+    pair = _started(guards)
+    with pair.at("a") as source, pair.at("b") as target:
+        name = target.prepare_in("h")
+        source.prepare_out("h", name, 30)
+        state = source.complete_out("h", LONG)
+    pair.kill("b")
+    with etcd.members[0].frozen():
+        pair.start("b")
+        wait_until(lambda: pair.phase("b") == "standby")
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(LONG)
+        client.connect(str(guards.state / "b" / "socket"))
+        request = {"handover": "h", "state": state.write()}
+        client.sendall(json.dumps({"method": "io.holdfast.Guard.CompleteIn", "parameters": request}).encode() + b"\0")
+        with pair.at("b") as target:
+            # Who asks later is answered later: the first request has been read.
+            assert target.inquire()["phase"] == "standby"
+    answer = json.loads(client.recv(65536).rstrip(b"\0"))
+    client.close()
+    assert answer["parameters"]["resources"][0]["token"] == state.tokens["r"] + 1, answer
+    wait_until(lambda: pair.beats("b") > 0)
+    assert overlaps(pair.history) == (2, [])
 
 
 def test_what_was_added_while_the_service_ran_moves_along(any_pair: Pair) -> None:

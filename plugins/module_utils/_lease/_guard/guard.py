@@ -88,6 +88,9 @@ class Guard:
         self._worker: Worker | None = None
         self._dead_man: kernel.DeadMan | None = None
         self._asking = False
+        #: A take-over that waits for the answer to the present question, or is under way.
+        self._next: tuple[Work, Done] | None = None
+        self._taking = False
         self._patience = _PATIENCE[0]
         self._waiter = 0
         self._in_line = False
@@ -244,10 +247,16 @@ class Guard:
             self._asking = False
             if not isinstance(error, StoreUnavailable):
                 self._patience = _PATIENCE[0]
-            if self.state.reason and not (error is None and done == self._acquired):
+            granted = error is None and done == self._acquired
+            if self.state.reason and not granted:
                 self.event(core.REFUSED, self.state.reason)
+            elif self._next is not None and done == self._acquired and not granted:
+                self._take_over_now(*self._next)
             else:
                 done(error)
+                if granted and self._next is not None:
+                    self._next[1](LeaseError("the guard has got its leases by itself meanwhile"))
+                    self._next = None
 
         self._asking = True
         self.store(work, answered)
@@ -269,11 +278,20 @@ class Guard:
     def take_over(self, work: Work, done: Done) -> bool:
         """Leave the line, have the driver get everything by *work*, and start the service; else stand in line again.
 
-        *done* is called with what went wrong. Gives whether it was begun: only one question is asked at a time.
+        It is begun as soon as the store has answered what it is being asked. *done* is called with what went wrong; if the
+        guard ends before, it is not called. Gives whether it will be begun: there is one at a time.
         """
+        if self._taking or self._next is not None:
+            return False
+        if self._asking:
+            self._next = (work, done)
+        else:
+            self._take_over_now(work, done)
+        return True
 
+    def _take_over_now(self, work: Work, done: Done) -> None:
         def answered(error: LeaseError | None) -> None:
-            self._asking = False
+            self._asking = self._taking = False
             if error is None:
                 self.state = self.state._replace(ttl=self.driver.ttl)
                 self.event(core.GRANTED, sent=self.driver.good_from)
@@ -283,12 +301,10 @@ class Guard:
                 self._line_up()
             done(error)
 
-        if self._asking:
-            return False
+        self._next = None
         self._leave_line()
-        self._asking = True
+        self._asking = self._taking = True
         self.store(work, answered)
-        return True
 
     def _denied(self, error: LeaseError, again: Callable[[], None]) -> None:
         """End, or try once more if it is only that the store does not answer now, and we were told to wait."""

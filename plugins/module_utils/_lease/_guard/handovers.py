@@ -165,7 +165,7 @@ class Handovers:
             answer(error, held())
 
         if not guard.take_over(lambda: guard.driver.complete_in(state or self._marks(handover)), taken):
-            raise DriverRefused("the guard is asking its store; try again")
+            raise DriverRefused("the guard is taking something over already; try again")
 
     def _marks(self, handover: str) -> Handover:
         """Give what the store says of a hand-over to us. Raises LeaseError."""
