@@ -102,7 +102,14 @@ def _recorded(scan: str, names: list[str]) -> list[dict[str, Any]]:
             raise CommandError(NO_SERVICE, f"{name}: no such service")
     services = []
     for name in names or known:
-        service: dict[str, Any] = {"name": name, "state": "down", "pid": 0, "since": None, "reason": ""}
+        service: dict[str, Any] = {
+            "name": name,
+            "state": "down",
+            "pid": 0,
+            "since": None,
+            "ready": False,
+            "reason": "",
+        }
         try:
             orphan = recorded(scan, name)
         except ValueError as error:

@@ -10,9 +10,10 @@ import os
 
 from .._supervise.interface import Backend, Service, Verdict
 from . import logdirs
+from .change import Change
 from .directories import ONCE
 from .logtail import log_directory
-from .plan import Item, Plan
+from .plan import Item, Plan, is_outdated, when_changed
 from .publish import Publisher
 from .request import Request
 from .scan import Scan
@@ -49,6 +50,7 @@ def apply(plan: Plan, request: Request, scan: Scan, backend: Backend, outcome: O
         # While the services start there is time for the disk.
         publisher.clean()
         _wait(plan, request, backend, scan, outcome)
+        _catch_up(plan, request, backend, outcome)
     _remove(plan, request, publisher, backend, outcome)
     publisher.clean()
     if request.offline:
@@ -156,6 +158,37 @@ def _wait(plan: Plan, request: Request, backend: Backend, scan: Scan, outcome: O
             outcome.failures[item.name] = f"not {what} within {request.timeout:g} s ({_why(verdict.service)})"
         else:
             outcome.failures[item.name] = _why(verdict.service)
+
+
+def _catch_up(plan: Plan, request: Request, backend: Backend, outcome: Outcome) -> None:
+    """Restart what was on its way down when we looked, and came up again before its new definition was in place.
+
+    It was told so by somebody else, or by a run that was interrupted.
+    """
+    late = []
+    for item in plan.items.values():
+        verdict = outcome.verdicts.get(item.name)
+        reached = verdict is not None and verdict.outcome == "reached"
+        if item.wanted is None or item.wish != "ready" or item.command or verdict is None or not reached:
+            continue
+        if is_outdated(verdict.service, item) and when_changed(item.wanted):
+            item.command = when_changed(item.wanted)
+            plan.changes.add(Change(item.name, item.command))
+            late.append(item)
+    if not late:
+        return
+    refused = backend.control([(item.name, item.command) for item in late])
+    verdicts = backend.wait([(item.name, item.wish) for item in late if item.name not in refused], request.timeout)
+    for item in late:
+        verdict = verdicts.get(item.name)
+        if item.name in refused:
+            outcome.failures[item.name] = f"{item.command} was refused: {refused[item.name]}"
+            continue
+        plan.changes.mark(item.name, item.command)
+        if verdict is None or verdict.outcome != "reached":
+            outcome.failures[item.name] = _why(verdict.service if verdict else None)
+        else:
+            outcome.verdicts[item.name] = verdict
 
 
 def _is_done(item: Item, verdict: Verdict) -> bool:

@@ -211,15 +211,21 @@ def _plan_started(item: Item, wanted: Wanted) -> None:
     status = item.status
     if status is None or status.want != "up" or status.state == "failed" or _gave_up(status, wanted):
         item.command, item.wish = "start", "ready"
-    elif _is_outdated(item):
-        on_change = str(wanted.meta.get("on_change") or "restart")
-        if on_change in ("restart", "reload"):
+    elif is_outdated(item.status, item):
+        on_change = when_changed(wanted)
+        if on_change:
             item.command, item.wish = on_change, "ready"
         item.restart_needed = True
     elif status.paused:
         item.command = "continue"
     elif status.state in _COMING:
         item.wish = "ready"
+
+
+def when_changed(wanted: Wanted) -> str:
+    """Give the command for a running service whose definition has changed, "" if it is to go on."""
+    on_change = str(wanted.meta.get("on_change") or "restart")
+    return on_change if on_change in ("restart", "reload") else ""
 
 
 def _gave_up(status: Service, wanted: Wanted) -> bool:
@@ -230,9 +236,8 @@ def _gave_up(status: Service, wanted: Wanted) -> bool:
     return status.state == "down" and (not status.succeeded or wanted.meta.get("type") == "oneshot")
 
 
-def _is_outdated(item: Item) -> bool:
+def is_outdated(status: Service | None, item: Item) -> bool:
     """Tell whether the running process was started with another definition than the directory will have."""
-    status = item.status
     return (
         status is not None
         and status.pid is not None
@@ -259,7 +264,7 @@ def _plan_once(item: Item, wanted: Wanted) -> None:
     if noted != item.identity:
         if status is not None and status.pid is not None and status.state in ("starting", "up", "ready"):
             # The run before is not over. The one with the new definition is for a later run of the task.
-            item.restart_needed = _is_outdated(item)
+            item.restart_needed = is_outdated(item.status, item)
             return
         item.command, item.wish = "once", "ready"
     elif status is not None and status.state in ("starting", "up", "waiting"):

@@ -17,6 +17,8 @@ import pytest
 from converging import SLEEP, Host
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._plan.publish import Publisher
+
 
 def sh(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
@@ -54,6 +56,29 @@ def test_new_services_run_and_the_second_run_changes_nothing(host: Host) -> None
         assert record["changed"] and not record["restart_needed"] and record["exit"] is None
     again = unchanged(host, definitions)
     assert again["services"]["web"]["pid"] == status["web"]["pid"]
+
+
+def test_a_service_that_came_back_before_its_new_definition_was_there_is_restarted(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = host.base / "go"
+    slow = f"trap 'while [ ! -e {go} ]; do sleep 0.01; done; exit 0' TERM; while :; do sleep 0.01; done"
+    good(host.task({"one": {"command": sh(slow), "stop_timeout": "1m"}}))
+    before = host.status()["one"]["pid"]
+    # Somebody else has it restarted: it is stopping while the task looks, and comes back while that works.
+    host.call("Control", commands=[{"name": "one", "action": "restart"}])
+    put_into_place = Publisher.swap
+
+    def late(self: Publisher, name: str) -> None:
+        go.touch()
+        wait_until(lambda: host.status()["one"]["pid"] not in (0, None, before) and host.status()["one"]["ready"])
+        put_into_place(self, name)
+
+    monkeypatch.setattr(Publisher, "swap", late)
+    changed = {"one": {"command": SLEEP}}
+    assert good(host.task(changed))["services"]["one"]["actions"] == ["update", "restart"]
+    monkeypatch.undo()
+    unchanged(host, changed)
 
 
 def test_check_mode_says_what_a_run_does_and_does_nothing(host: Host) -> None:

@@ -107,13 +107,14 @@ def test_what_a_service_leaves_behind_is_not_the_service(helper: HelperProcess, 
     program = f"""
 import os, socket, sys, time
 request = b'{{"method": "io.holdfast.Helper.Call", "parameters": {{"operation": "theirs"}}}}\\0'
+# Before anybody can know that this runs, and end the service.
+parent = os.getppid()
 peer = socket.socket(socket.AF_UNIX)
 peer.connect({str(helper.socket)!r})
 def ask():
     peer.sendall(request)
     return b"hello" in peer.recv(65536)
 first = ask()
-parent = os.getppid()
 while os.getppid() == parent:
     time.sleep(0.01)
 open({str(address) + ".new"!r}, "w").write(f"{{first}} {{ask()}}")

@@ -172,4 +172,4 @@ def test_services_run_as_the_user_and_move_from_one_backend_to_the_next(host: Pe
         wait_until(lambda: host.service("one").pid not in (None, pid))  # noqa: B023 - called at once
         host.until("one", "ready")
     assert host.to("embedded", "absent")["changed"]
-    assert host.pids(str(host.below)) == []
+    wait_until(lambda: host.pids(str(host.below)) == [])
