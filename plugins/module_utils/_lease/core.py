@@ -14,6 +14,9 @@ With T the time that a grant is good for and V its end:
     V - 0.20 T   its tree is killed
     V - 0.12 T   the kernel kills the guard (ARM), and the tree with it, if neither was awake
 
+A service that was asked to end ends, also if the store comes back meanwhile: it is killed at that V - 0.20 T, or when its
+time for an ordered stop is over if that is later and the lease still good.
+
 With `on_lost` HOOK a hook hears of it first, and has half of what is left until the kill. With PAUSE, V - 0.40 T stops the
 tree instead of asking it. Once it is sure to stand still (STILL), V means nothing any more: what does not run breaks no
 promise. The kernel's timer then is set to the end of the pause, and 0.08 T. The tree goes on only after a renewal that was answered
@@ -302,7 +305,9 @@ def _deadlines(state: State, now: float, actions: list[tuple[str, Any]]) -> Stat
         if state.on_lost == ON_LOST_HOOK:
             actions.append((WARN, state.valid - _KILL * ttl))
         actions.append((TERMINATE, None))
-        state = state._replace(phase=STOPPING, kill_at=None, reason="not renewed in time")
+        # Fixed: once asked it has to end, also if the store is back, and V goes on.
+        kill_at = max(state.valid - _KILL * ttl, now + state.grace)
+        state = state._replace(phase=STOPPING, kill_at=kill_at, reason="not renewed in time")
     if _expired(state, now) and state.phase != PAUSED:
         return state._replace(lost=True)
     if now >= state.renew_at:

@@ -339,6 +339,19 @@ def test_a_store_that_is_silent_ends_the_service_before_the_lease_ends() -> None
     assert [name for name in done if name != core.RENEW] == [core.TERMINATE, core.KILL]
 
 
+@pytest.mark.parametrize(("grace", "killed"), [(0.2, 8.0), (3.0, 9.0), (0.0, 8.0)])
+def test_a_service_that_was_asked_to_end_ends_though_the_store_is_back(grace: float, killed: float) -> None:
+    state, _names = run(core.begin(10.0, grace), (core.Event(core.GRANTED, sent=0.0), 0.0))
+    state, names = run(state, (core.Event(core.TICK), 6.0))
+    assert "terminate" in names
+    events = [(core.Event(core.RENEWED, sent=at / 10), at / 10) for at in range(65, round(killed * 10), 5)]
+    state, names = run(state, *events)
+    assert state.phase == core.STOPPING
+    assert core.wake(state) <= killed
+    state, names = run(state, (core.Event(core.TICK), killed))
+    assert (state.phase, "kill" in names) == (core.KILLING, True)
+
+
 def test_a_grant_that_comes_too_late_is_not_used() -> None:
     _state, done = run(core.begin(10.0, 5.0), (core.Event(core.GRANTED, 0.0), 6.0))
     assert done == [core.RELEASE]
