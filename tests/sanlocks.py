@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from faultyfs import Way
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import interface
@@ -35,6 +36,8 @@ class Host:
     def __init__(self, storage: Storage, number: int) -> None:
         self.storage = storage
         self.number = number
+        #: Its own way to the storage, which may be lost; None for the file itself.
+        self.way: Way | None = None
         self.base = storage.base / f"host{number}"
         self.base.mkdir()
         self.socket = f"{self.base}/sanlock.sock"
@@ -77,10 +80,14 @@ class Host:
             raise
         return self
 
+    @property
+    def path(self) -> Path:
+        """The storage as this host sees it."""
+        return self.way.file if self.way is not None else self.storage.path
+
     def parameters(self, **others: Any) -> dict[str, Any]:
         """What a driver on this host has to be told."""
-        path = str(self.storage.path)
-        return {"path": path, "socket": self.socket, "host_id": self.number, "poll": 0.05, **others}
+        return {"path": str(self.path), "socket": self.socket, "host_id": self.number, "poll": 0.05, **others}
 
     def daemon(self) -> daemon.Daemon:
         return daemon.Daemon(parameters.Parameters(self.parameters()))
@@ -138,13 +145,23 @@ class Host:
 class Storage:
     """A file with a lockspace, and the hosts that share it."""
 
-    def __init__(self, hosts: int = 1, io_timeout: int = 1, prepared: bool = True, below: Path | None = None) -> None:
+    def __init__(
+        self,
+        hosts: int = 1,
+        io_timeout: int = 1,
+        prepared: bool = True,
+        below: Path | None = None,
+        ways: bool = False,
+    ) -> None:
+        """Prepare the lockspace if *prepared*. ways: each host has its own way to the storage, see faultyfs.py."""
         self.base = Path(tempfile.mkdtemp(prefix="hf-sanlock-"))
         self.path = (below or self.base) / "leases"
         self.io_timeout = io_timeout
         self.hosts = [Host(self, number + 1).start() for number in range(hosts)]
         if prepared:
             prepare(self.hosts[0].parameters(), io_timeout, resources=512)
+        for host in self.hosts if ways else ():
+            host.way = Way(self.path, host.base / "storage")
 
     def join(self) -> Storage:
         """Have all hosts join, at the same time."""
@@ -159,6 +176,9 @@ class Storage:
 
     def close(self) -> None:
         for host in self.hosts:
+            # First, so that nobody waits for it when he is to end.
+            if host.way is not None:
+                host.way.close()
             host.end()
         shutil.rmtree(self.base, ignore_errors=True)
 
@@ -180,5 +200,5 @@ def struck(host: Host, resource: str) -> int:
         space = host.daemon().space()
         assert space is not None
         offset = index.Index(host.daemon(), parameters.Parameters(host.parameters())).place(resource, space)
-        host.client("release", "-r", f"holdfast:{resource}:{host.storage.path}:{offset}", "-p", str(pid))
+        host.client("release", "-r", f"holdfast:{resource}:{host.path}:{offset}", "-p", str(pid))
     return found[0][0]

@@ -70,6 +70,14 @@ class Contender:
         found = [pid for pid in procs.children(self.pid) if procs.alive(pid)] if self.pid else []
         return found + [child for pid in found for child in procs.children(pid)]
 
+    def tell(self) -> str:
+        """What is known of it, for people."""
+        report = self.guards.report(self.name)
+        daemon = self.host.client("status").stdout if self.host.process else "no daemon"
+        lines = (self.host.base / "log").read_text(errors="replace").splitlines()
+        log = "\n".join([line for line in lines if " cmd_" not in line][-25:])
+        return f"-- {self.name}: {report}\n{self.guards.errors(self.name)[-1500:]}\n{daemon}\n{log}"
+
 
 class World:
     """Everything that takes part in one run."""
@@ -91,7 +99,11 @@ class World:
             self.supervise()
             return self.history.beats.stat().st_size > size + 200
 
-        wait_until(more, ALIVE, f"nobody holds the lease, seed {SEED}")
+        try:
+            wait_until(more, ALIVE)
+        except AssertionError:
+            found = "\n".join([*map(str, self.history.last(12)), *(one.tell() for one in self.contenders)])
+            raise AssertionError(f"nobody holds the lease, seed {SEED}\n{found}") from None
 
     def holder(self) -> Contender:
         line = self.history.beats.read_bytes()[-200:].decode().splitlines()[-2]
@@ -174,11 +186,67 @@ def daemon_killed_and_guard_stopped(world: World, one: Contender) -> None:
     one.host.start()
 
 
+def _lost(world: World, one: Contender, mode: str, longest: float) -> None:
+    """Have the host's way to the storage *mode*, for any part of *longest* seconds."""
+    assert one.host.way is not None
+    one.host.way.be(mode)
+    world.pause(longest)
+    one.host.way.be("good")
+
+
+def storage_fails_for_a_moment(world: World, one: Contender) -> None:
+    _lost(world, one, "broken", TTL / 4)
+
+
+def path_lost_for_a_moment(world: World, one: Contender) -> None:
+    _lost(world, one, "lost", TTL / 4)
+
+
+def storage_slow(world: World, one: Contender) -> None:
+    _lost(world, one, "slow", TTL)
+
+
+def storage_fails(world: World, one: Contender) -> None:
+    _lost(world, one, "broken", 12 * TTL)
+
+
+def path_lost(world: World, one: Contender) -> None:
+    _lost(world, one, "lost", 12 * TTL)
+
+
+def path_lost_and_guard_stopped(world: World, one: Contender) -> None:
+    assert one.host.way is not None
+    one.host.way.be("lost")
+    guard_stopped(world, one)
+    one.host.way.be(world.chance.choice(("broken", "good")))
+    world.pause(TTL)
+    one.host.way.be("good")
+
+
+def all_paths_lost(world: World, _one: Contender) -> None:
+    for each in world.contenders:
+        assert each.host.way is not None
+        each.host.way.be("lost")
+    world.pause(2 * TTL)
+    for each in world.contenders:
+        assert each.host.way is not None
+        each.host.way.be("good")
+
+
 _ALWAYS = (guard_killed, guard_and_all_below_killed, one_below_killed, guard_stopped, all_stopped, asked_to_stop)
-_LONG = (daemon_stopped, daemon_killed, daemon_killed_and_guard_stopped)
+_SHORT = (daemon_stopped_for_a_moment, storage_fails_for_a_moment, path_lost_for_a_moment, storage_slow)
+_LONG = (
+    daemon_stopped,
+    daemon_killed,
+    daemon_killed_and_guard_stopped,
+    storage_fails,
+    path_lost,
+    path_lost_and_guard_stopped,
+    all_paths_lost,
+)
 FAULTS: tuple[Callable[[World, Contender], None], ...] = (
     *_ALWAYS,
-    daemon_stopped_for_a_moment,
+    *_SHORT,
     *(_LONG if LONG else ()),
 )
 
@@ -192,7 +260,7 @@ def world() -> Iterator[World]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     guards = Guards(tree, base)
-    storage = Storage(3)
+    storage = Storage(3, ways=True)
     try:
         made = World(guards, storage.join(), random.Random(SEED))
         yield made
