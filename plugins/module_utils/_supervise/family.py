@@ -69,6 +69,7 @@ BY_FINISH = frozenset(("restart", "failure_limit", "backoff"))
 LOGS = frozenset(("log.directory", "log.size", "log.tai64n", "log.none"))
 
 _LOG_DOWN = "log/down"
+_LOG_CONFIG = "log/config"
 _TOOLS = {"log.syslog": "logger", "log.journald": "systemd-cat", "process": "setpriv"}
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -254,7 +255,11 @@ class Family(Backend):
             owner = self.log_owner()
             own = owner is None or owner[0] == os.geteuid()
             files["log/run"] = scripts.log_run(portable, None if own else owner), scripts.EXECUTABLE
-            files["log/logger"] = scripts.logger(portable, *self._logger(portable.name, log)), scripts.EXECUTABLE
+            command, config = self._logger(portable.name, log)
+            path = f"{self.directory(portable.name)}/{_LOG_CONFIG}" if config else ""
+            files["log/logger"] = scripts.logger(portable, command, path), scripts.EXECUTABLE
+            if config:
+                files[_LOG_CONFIG] = "".join(f"{line}\n" for line in config), scripts.PLAIN
         return files
 
     def _logger(self, name: str, log: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -412,8 +417,12 @@ class Family(Backend):
         return ("log/run" in self.files(portable)) != directories.has_log(self.directory(portable.name))
 
     def _refresh(self, portable: Portable, changed: set[str]) -> None:
-        """Have the logger of a service start anew when its settings have changed. The service does not notice."""
-        told = b"t" if any(path.startswith("log/") for path in changed - {_LOG_DOWN}) else b""
+        """Have the logger of a service read its new settings, or start anew if they are in its command.
+
+        The service does not notice. svlogd must not be told to end without need: the last line that it reads then is lost.
+        """
+        parts = {path for path in changed if path.startswith("log/")} - {_LOG_DOWN}
+        told = b"" if not parts else b"h" if parts == {_LOG_CONFIG} else b"t"
         if _LOG_DOWN in changed and not portable.idle:
             told = b"u"
         if told:

@@ -295,13 +295,13 @@ def log_run(service: Portable, owner: tuple[int, int] | None) -> str:
     return f"#!/bin/sh\n# The log of {service.name}. Written by Ansible (holdfast.supervision).\nexec 2>&1\n{become}\n"
 
 
-def logger(service: Portable, command: str, config: tuple[str, ...] = ()) -> str:
-    """Give `log/logger`, which becomes *command* in the directory of the log. config: lines of the file of that name."""
+def logger(service: Portable, command: str, config: str = "") -> str:
+    """Give `log/logger`, which becomes *command* in the directory of the log. config: path of what is `config` there."""
     log = service.meta.get("log") or {}
     lines = ["#!/bin/sh", "umask 027"]
     if log.get("to") == "directory":
         folder = word(str(log["directory"]))
         lines += [f"mkdir -p {folder} && cd {folder} || exit 111"]
     if config:
-        lines += [f"printf '%s\\n' {' '.join(config)} >config || exit 111"]
+        lines += [f"ln -sf {word(config)} config || exit 111"]
     return "\n".join([*lines, f"exec {command}"]) + "\n"

@@ -56,7 +56,7 @@ class Runit(Family):
         return files
 
     def logger(self, log: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-        """svlogd, which reads its settings from a file in the directory of the log."""
+        """svlogd, which reads its settings from a file in the directory of the log, at its start and at each HUP."""
         stamp = {"tai64n": "-t ", "none": ""}.get(log.get("format") or "iso", "-ttt ")
         config = [f"s{log['size']}", f"n{log['count']}"]
         if log.get("age") is not None:

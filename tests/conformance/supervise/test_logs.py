@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 
+import procs
 import pytest
 from conforming import Supervised, features, sh
 from waiting import wait_until
@@ -98,6 +100,35 @@ def test_other_settings_of_the_log_do_not_touch_the_service_and_lose_no_line(hos
     wait_until(lambda: b"after\n" in everything(host))
     assert b"before\n" in everything(host)
     assert host.service("one").pid == pid
+
+
+def loggers(host: Supervised) -> list[int]:
+    """The processes that write the log of the service, where they are others than the root process."""
+    return [
+        pid
+        for pid in procs.pids()
+        if procs.working_directory(pid) == str(host.logs / "one")
+        or ("logwriter" in procs.arguments(pid) and any(str(host.base) in word for word in procs.arguments(pid)))
+    ]
+
+
+@features("log.directory", "log.size")
+def test_a_line_that_comes_together_with_other_settings_of_the_log_is_not_lost(host: Supervised) -> None:
+    go, said = host.base / "go", host.base / "said"
+    script = f"echo before; while [ ! -e {go} ]; do sleep 0.02; done; echo after; : >{said}; exec sleep 100000"
+    host.good({"one": {"command": sh(script)}})
+    wait_until(lambda: b"before\n" in content(host))
+    # As on a busy machine: they hear of both at once.
+    slow = loggers(host)
+    for pid in slow:
+        procs.kill(pid, signal.SIGSTOP)
+    host.good({"one": {"command": sh(script), "log": {"size": 50000, "count": 4}}})
+    go.touch()
+    wait_until(said.exists)
+    for pid in slow:
+        procs.kill(pid, signal.SIGCONT)
+    wait_until(lambda: b"after\n" in everything(host))
+    assert b"before\n" in everything(host)
 
 
 @features("log.directory")
