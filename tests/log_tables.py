@@ -130,11 +130,14 @@ class Table:
         """All files of the log, in order."""
         while True:
             try:
-                text = b"".join(file.read_bytes() for file in self.rotated(name))
+                before = self.rotated(name)
+                text = b"".join(file.read_bytes() for file in before)
                 current = self.current(name)
-                return text + (current.read_bytes() if current.exists() else b"")
+                text += current.read_bytes() if current.exists() else b""
             except FileNotFoundError:
-                pass  # A rotation came between looking and reading.
+                continue  # A rotation came between looking and reading.
+            if self.rotated(name) == before:
+                return text
 
     def lines(self, name: str, stamp: int = 28) -> list[bytes]:
         """The lines of the log without their stamps of ``stamp`` bytes; an unterminated last one counts too."""

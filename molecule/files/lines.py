@@ -9,15 +9,38 @@ line that is there; the last one is known to go on. Exit code 1 with what is wro
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+
+def texts(log: Path) -> Iterator[tuple[Path, str]]:
+    """All files of the log in their order, while it goes on to be written.
+
+    `current` is opened before the others are looked for: if it is rotated meanwhile, it is one of them, and what came
+    after it is left out.
+    """
+    with contextlib.ExitStack() as stack:
+        newest = None
+        # It is not there between the two renames of a rotation.
+        with contextlib.suppress(FileNotFoundError):
+            newest = stack.enter_context((log / "current").open(encoding="ascii"))
+        for path in sorted(log.glob("@*")):
+            if newest is not None and os.path.samestat(path.stat(), os.fstat(newest.fileno())):
+                break
+            yield path, path.read_text(encoding="ascii")
+        if newest is not None:
+            yield log / "current", newest.read()
 
 
 def main(runs: int, log: Path) -> str:
     """Text that says what is wrong; empty when all is well."""
     last: dict[str, int] = {}
-    for path in [*sorted(log.glob("@*")), log / "current"]:
-        for line in path.read_text(encoding="ascii").splitlines():
+    for path, text in texts(log):
+        # The log writer may be in the middle of a line.
+        for line in text[: text.rfind("\n") + 1].splitlines():
             run, number = line.split()[-2:]
             if int(number) != last.get(run, 0) + 1:
                 return f"{path}: after line {last.get(run, 0)} of run {run} comes line {number}"

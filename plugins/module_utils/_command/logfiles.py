@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 from .places import definition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 #: Bytes that are read at a time from the end of a file.
@@ -40,11 +42,41 @@ def log_directory(scan: str, name: str) -> str:
     raise LogError(f"{name} is a plain service directory and its log is not at one of the usual places")
 
 
-def log_files(directory: str) -> list[str]:
-    """Give all log files, oldest first, `current` last. Raises OSError."""
+def newest_first(directory: str) -> Iterator[BinaryIO]:
+    """Open all log files one after the other, `current` first. Raises OSError if there is no directory to read.
+
+    The log goes on to be written: what has come to be after `current` was opened is left out, and a file that is rotated
+    between two looks is not missed.
+    """
+    current = _open(os.path.join(directory, "current"))
     # A rotated file is `@<stamp>.s` (closed cleanly) or `.u` (after a crash); the stamp sorts as time does.
-    rotated = sorted(entry for entry in os.listdir(directory) if entry[:1] == "@" and entry[-2:] in (".s", ".u"))
-    return [os.path.join(directory, entry) for entry in [*rotated, "current"]]
+    names = sorted(entry for entry in os.listdir(directory) if entry[:1] == "@" and entry[-2:] in (".s", ".u"))
+    rotated = [os.path.join(directory, name) for name in names]
+    if current is not None:
+        with current:
+            # If it has been rotated since, those from there on are newer.
+            rotated = list(itertools.takewhile(lambda path: not _is(path, current), rotated))
+            yield current
+    for path in reversed(rotated):
+        stream = _open(path)
+        if stream is not None:
+            with stream:
+                yield stream
+
+
+def _open(path: str) -> BinaryIO | None:
+    """Open a file; None if there is none: it is being rotated, or was pruned under our hands."""
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        return None
+
+
+def _is(path: str, stream: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def tail(scan: str, name: str, count: int, stop: tuple[int, int] | None = None) -> list[bytes]:
@@ -54,20 +86,15 @@ def tail(scan: str, name: str, count: int, stop: tuple[int, int] | None = None) 
     there, with nothing newer than it. Raises LogError, OSError.
     """
     found: list[bytes] = []
-    for path in reversed(log_files(log_directory(scan, name))):
+    for stream in newest_first(log_directory(scan, name)):
         if len(found) >= count:
             break
-        try:
-            with open(path, "rb") as stream:
-                limit = None
-                if stop is not None:
-                    if os.fstat(stream.fileno()).st_ino != stop[0]:
-                        continue
-                    limit, stop = stop[1], None
-                found = _tail_of(stream, count - len(found), limit) + found
-        except FileNotFoundError:
-            # Rotated away or pruned under our hands.
-            continue
+        limit = None
+        if stop is not None:
+            if os.fstat(stream.fileno()).st_ino != stop[0]:
+                continue
+            limit, stop = stop[1], None
+        found = _tail_of(stream, count - len(found), limit) + found
     return found
 
 

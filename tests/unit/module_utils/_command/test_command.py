@@ -187,6 +187,44 @@ def test_tail_leaves_other_files_alone(tmp_path: Path) -> None:
     assert logfiles.tail(scan, "a", 10) == [b"one", b"two", b"three"]
 
 
+def rotate(log: Path, name: str) -> None:
+    (log / "current").rename(log / name)
+    (log / "current").write_text("new\n")
+
+
+def test_a_file_that_is_rotated_while_the_log_is_read_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = logged(tmp_path, at_1_dot_s="one\n", current="two\n")
+    log = tmp_path / "log"
+    listed = os.listdir
+
+    def rotated_twice_before(path: str) -> list[str]:
+        if path == str(log):
+            rotate(log, "@2.s")
+            rotate(log, "@3.s")
+        return listed(path)
+
+    def rotated_after(path: str) -> list[str]:
+        found = listed(path)
+        if path == str(log):
+            rotate(log, "@4.s")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", rotated_twice_before)
+        assert logfiles.tail(scan, "a", 10) == [b"one", b"two"]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", rotated_after)
+        assert logfiles.tail(scan, "a", 10) == [b"one", b"two", b"new", b"new"]
+    assert logfiles.tail(scan, "a", 10) == [b"one", b"two", b"new", b"new", b"new"]
+
+
+def test_a_log_is_read_between_the_two_steps_of_a_rotation(tmp_path: Path) -> None:
+    scan = logged(tmp_path, at_1_dot_s="one\n", at_2_dot_s="two\n")
+    assert logfiles.tail(scan, "a", 10) == [b"one", b"two"]
+
+
 def test_what_is_shown_first_and_what_follows_fit_together(tmp_path: Path) -> None:
     scan = logged(tmp_path, at_1_dot_s="one\n", current="two\n")
     current = tmp_path / "log" / "current"
