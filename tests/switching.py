@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,83 @@ from deployed import PYTHON, Deployment, run, runtime
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import Service
 from ansible_collections.holdfast.supervision.plugins.modules import supervisor
+
+#: Counts on standard output, on where the last one ended: the number that was said last is in the file `count`.
+COUNTER = """
+import os, signal, sys, time
+told = []
+signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+file = os.open(sys.argv[1] + "/count", os.O_RDWR | os.O_CREAT, 0o644)
+number = int(os.pread(file, 20, 0) or b"0")
+while not told:
+    number += 1
+    os.write(1, b"%d\\n" % number)
+    os.pwrite(file, b"%d" % number, 0)
+    time.sleep(0.0003)
+"""
+_ROTATED = re.compile(r"@.*\.[su]")
+
+
+def counter(folder: Path, **more: Any) -> dict[str, Any]:
+    """Give a service whose log must have all numbers, each once, in their order."""
+    folder.mkdir()
+    (folder / "count").write_text("0")
+    log = {"size": 100_000_000}
+    return {"command": [PYTHON, "-c", COUNTER, str(folder)], "readiness": {"grace": "20ms"}, "log": log, **more}
+
+
+def said(folder: Path) -> int:
+    """Give the last number that a counter has said."""
+    return int((folder / "count").read_text())
+
+
+def logged(directory: Path) -> list[int]:
+    """Give the numbers of a log, whoever wrote it."""
+    rotated = sorted(path for path in directory.iterdir() if _ROTATED.fullmatch(path.name))
+    text = "".join(path.read_text() for path in (*rotated, directory / "current"))
+    return [int(line.split()[-1]) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def complete(directory: Path) -> bool:
+    """Tell whether the log has each number so far once, in its place; what is wrong is printed."""
+    numbers = logged(directory)
+    wrong = [(there, here) for there, here in zip([0, *numbers], numbers) if here != there + 1]
+    print(f"{directory}: {len(numbers)} numbers, after each other and not: {wrong[:10]}")
+    return not wrong
+
+
+#: Runs the module's work in a process of its own, which kills itself before the change with the number STEP.
+INTERRUPTED = """
+import json, os, signal, subprocess, sys
+sys.dont_write_bytecode = True
+sys.path[:0] = json.loads(sys.argv[1])
+from ansible_collections.holdfast.supervision.plugins.modules import supervisor
+options, backend, step = json.loads(sys.argv[2])
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+supervisor.ROOTS  # imported: what imports write does not count
+count, here = 0, os.getpid()
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.fork", "subprocess.Popen"}
+def hook(event, arguments):
+    global count
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if (event in CHANGES or writes) and os.getpid() == here:
+        count += 1
+        if count == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+supervisor.supervisor(options, "started", backend, run, False)
+print(count)
+"""
+
+
+def killed_before(step: int, paths: list[str], options: dict[str, Any], backend: str) -> list[str]:
+    """Give what Python is run with to switch the backend, killed before the change with this number.
+
+    paths: for modules of the collection and Ansible's. Unless it is killed, it ends with 0.
+    """
+    return ["-c", INTERRUPTED, json.dumps(paths), json.dumps([options, backend, step])]
 
 
 class Switched:

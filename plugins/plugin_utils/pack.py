@@ -44,6 +44,7 @@ PACKAGES = (
     "_supervise/interface.py",
     "_supervise/labels.py",
     "_supervise/limits.py",
+    "_supervise/log_table.py",
     "_supervise/portable.py",
     "_supervise/runit.py",
     "_supervise/s6.py",

@@ -15,7 +15,7 @@ from .directories import LINK, remove_if_empty
 
 #: What the supervisor makes in its run directory.
 _RUN_NAMES = re.compile(
-    r"(lock|socket|version|logs|fifo|hooks|units|guards|supervise|logwriter\.record|scanner\.(?:pid|stopped)|supervisor\.log"
+    r"(lock|socket|version|logs|fifo|hooks|units|guards|supervise|systemd|logwriter\.record|scanner\.(?:pid|stopped)|supervisor\.log"
     r"|supervisord\.(?:log|sock|pid)(?:\.[0-9]+)?)(\.new)?"
 )
 #: What loggers make in the directory of a log: the log, its lock, and rotated files named by their time, or numbered by

@@ -21,14 +21,13 @@ from typing import Any
 from .._plan.scan import Scan
 from .._supervise import holding, portable
 from .._supervise.backends import BACKENDS, unsupported
-from .._supervise.holding import DOWN, NOBODY, READY, UP, Mark
+from .._supervise.holding import DOWN, GONE, NOBODY, READY, UP, Mark
 from .._supervise.interface import Backend, NotRunning, Service, Verdict, needed
 from .._supervise.remains import Remains, boot_id
 from . import logs_of, roots
 from .embedded_root import EmbeddedRoot
 from .host import Failed
 from .roots import Root
-from .systemd_root import SystemdRoot
 
 #: Seconds for a service to become ready beyond what its definition says.
 PATIENCE = 30.0
@@ -61,21 +60,27 @@ class Side:
 
 
 class Move:
-    """One service that has to change sides. source: who has it, None when nobody has or he does not run."""
+    """One service that has to change sides. source: who has it, None when nobody has or he does not run.
 
-    __slots__ = ("mark", "meta", "name", "service", "source")
+    former: whom it is taken from, in words, if an interrupted run has begun with that already too.
+    """
 
-    def __init__(self, name: str, meta: dict[str, Any], mark: Mark, source: Side | None, service: Service | None):
+    __slots__ = ("former", "mark", "meta", "name", "service", "source")
+
+    def __init__(  # pylint: disable=too-many-arguments
+        self, name: str, meta: dict[str, Any], mark: Mark, source: Side | None, service: Service | None, former: str
+    ) -> None:
         self.name = name
         self.meta = meta
         self.mark = mark
         self.source = source
         self.service = service
+        self.former = former
 
     @property
     def told(self) -> str:
         """Give the move in words."""
-        return f"{self.name}: move from {self.mark.holder} to {self.mark.target}"
+        return f"{self.name}: move from {self.former} to {self.mark.target}"
 
 
 class Plan:
@@ -120,28 +125,15 @@ def make(target: Root, others: list[Root]) -> Plan:
         service = found[source.name][name] if source is not None else None
         holder = source.name if source else mark.holder if mark else plan.sides[0].name if plan.sides else NOBODY
         want = mark.want if mark is not None else _want(service, one)
-        plan.moves.append(Move(name, one.meta, Mark(holder, want, plan.target.name), source, service))
+        former = plan.sides[0].name if holder in (NOBODY, GONE) and plan.sides else holder
+        plan.moves.append(Move(name, one.meta, Mark(holder, want, plan.target.name), source, service, former))
         plan.problems += _problems(plan, plan.moves[-1])
     _order(plan.moves)
     metas = {move.name: move.meta for move in plan.moves}
     plan.problems += plan.target.backend.problems(metas)
     plan.problems += [problem for side in plan.sides for problem in side.root.keeps()]
-    plan.problems += _logged_at_once(plan)
     plan.problems += [roots.process_one(side.name) for side in plan.sides if side.root.is_process_one()]
     return plan
-
-
-def _logged_at_once(plan: Plan) -> list[str]:
-    """Say so when both sides have log writers of ours: those would be at the same files."""
-    names = [side.name for side in (plan.target, *plan.sides)]
-    logged = [move.name for move in plan.moves if (move.meta.get("log") or {}).get("to", "none") != "none"]
-    if not logged or not {SystemdRoot.name, EmbeddedRoot.engine} <= set(names):
-        return []
-    text = (
-        f"{SystemdRoot.name} and {EmbeddedRoot.engine} write logs ({', '.join(sorted(logged))}) with the same files, and cannot "
-        "be there at the same time: switch to a suite first (supervisor_backend: s6, say), and from there"
-    )
-    return [text]
 
 
 def run(plan: Plan, check_mode: bool) -> dict[str, Any]:
@@ -163,7 +155,7 @@ def run(plan: Plan, check_mode: bool) -> dict[str, Any]:
         "changed": True,
         "state": "running",
         "actions": plan.actions(),
-        "switched": {one.name: {"from": one.mark.holder, "to": root.name, **times} for one in plan.moves},
+        "switched": {one.name: {"from": one.former, "to": root.name, **times} for one in plan.moves},
         "boot": root.boot(),
         "deployed": os.path.isdir(plan.scan),
         "diff": [_diff(plan)],
@@ -177,7 +169,7 @@ def _started(root: Root) -> dict[str, Any]:
 
 
 def _diff(plan: Plan) -> dict[str, str]:
-    before = "".join(f"{move.name}: {move.mark.holder}\n" for move in plan.moves)
+    before = "".join(f"{move.name}: {move.former}\n" for move in plan.moves)
     after = "".join(f"{move.name}: {move.mark.target}\n" for move in plan.moves)
     return {"before_header": "backend", "after_header": "backend", "before": before, "after": after}
 
@@ -202,6 +194,9 @@ def apply(plan: Plan, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _apply(plan: Plan, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     actions = plan.actions()
+    for side in plan.sides:
+        if side.root.running() is not None:
+            side.backend.make_room()
     holding.begin(plan.scan)
     for move in plan.moves:
         holder = holding.read(plan.scan, move.name)
@@ -240,12 +235,12 @@ def _move(plan: Plan, move: Move) -> dict[str, Any]:
     if verdict is None or verdict.outcome == "reached" or _is_done(move, verdict):
         # Its time begins before the other side is told of anything.
         ready = time.monotonic() - before if verdict is not None and verdict.outcome == "reached" else None
-        return {"from": move.mark.holder, "to": target.name, "down": down, "ready": ready}
+        return {"from": move.former, "to": target.name, "down": down, "ready": ready}
     why = verdict.service.trouble if verdict.service is not None else "it is not known there"
-    text = f"{move.name} ran ready under {move.mark.holder} and does not under {target.name}: {why}"
+    text = f"{move.name} ran ready under {move.former} and does not under {target.name}: {why}"
     if source is None:
         raise Failed(text)
-    back = Move(move.name, move.meta, Mark(target.name, move.mark.want, source.name), target, None)
+    back = Move(move.name, move.meta, Mark(target.name, move.mark.want, source.name), target, None, target.name)
     verdict, _down = _change(plan, back, [target], source)
     home = "it does not run there either" if verdict is None or verdict.outcome != "reached" else "it runs there again"
     raise Failed(
@@ -262,7 +257,7 @@ def _change(plan: Plan, move: Move, sides: list[Side], target: Side) -> tuple[Ve
     mark = holding.read(plan.scan, name) or move.mark
     left = Remains(mark.processes if mark.boot == boot_id() else ())
     # On its way it may run where it goes: on the way back, or when nobody thought yet of going there.
-    possible = [*sides, target] if mark.holder == NOBODY else sides
+    possible = [*sides, target] if mark.holder in (NOBODY, GONE) else sides
     holders = [side for side in possible if side.root.running() is not None]
     for side in holders:
         service = side.services().get(name)
@@ -279,7 +274,12 @@ def _change(plan: Plan, move: Move, sides: list[Side], target: Side) -> tuple[Ve
         _stop(plan, side, move)
     _confirm(move, left)
     _relink(plan.scan, name, backend)
+    holding.write(plan.scan, name, Mark(GONE, move.mark.want, target.name))
+    for side in others:
+        # What it has said is written before another logger gets the directory.
+        side.backend.let_go(name)
     holding.write(plan.scan, name, Mark(target.name, move.mark.want, target.name))
+    backend.take_up(name)
     wanted = move.mark.want != DOWN
     if not known:
         # One that is enabled is started by that.
@@ -289,10 +289,10 @@ def _change(plan: Plan, move: Move, sides: list[Side], target: Side) -> tuple[Ve
         if refused:
             raise Failed(f"{name}: {target.name} does not start it: {refused}")
     down = time.time() - told
-    for side in others:
-        # Its logger goes, so that the next one gets the directory of the log.
-        side.backend.settle(name)
+    # Now its logger is started, where it has one of its own; what it has said by then waits in a pipe.
     backend.settle(name)
+    for side in others:
+        side.backend.settle(name)
     if move.mark.want != READY:
         return None, down
     readiness = move.meta.get("readiness") or {}

@@ -12,7 +12,7 @@ import shutil
 from typing import Any
 
 from .._supervise._systemd.files import FOLDER, SETTINGS
-from .._supervise._systemd.unit import LOG_WRITER, heading
+from .._supervise._systemd.unit import LOG_WRITER, LOGS, heading
 from .files import read_text, write_text
 from .host import Failed
 from .interpreter import Runner
@@ -91,8 +91,9 @@ class SystemdRoot(Root):
         if units and os.path.isdir(RUNNING):
             self._systemctl("daemon-reload")
             self._systemctl("reset-failed", *units, check=False)
-        if os.path.isdir(self.folder):
-            shutil.rmtree(self.folder)
+        for folder in (os.path.join(self.wanted.run_directory, LOGS), self.folder):
+            if os.path.isdir(folder) and not os.path.islink(folder):
+                shutil.rmtree(folder)
 
     def boot(self) -> str:
         """Say what starts the services."""

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
-from . import limits
+from . import limits, log_table
 from .interface import (
     DEATHS,
     FEATURES,
@@ -82,6 +82,15 @@ class Embedded(Backend):
     def rescan(self) -> None:
         """Let the supervisor read the scan directory now."""
         self._ask("Rescan", {}, PROMPT * 2)
+
+    def let_go(self, name: str) -> None:
+        """Have the service forgotten, and wait until the log writer has closed its log."""
+        self.settle(name)
+        self.wait([(name, "gone")], PROMPT)
+        log = log_table.kept(self.scan, name)
+        if log is not None:
+            fifo = os.path.join(self.scan, ".holdfast", "fifo", name)
+            log_table.until_let_go(log, fifo, lambda: int(Embedded.snapshot(self).supervisor["log_writer_pid"]))
 
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         """Give commands to services."""

@@ -34,6 +34,7 @@ from .interface import (
     Verdict,
 )
 from .labels import obstacle as label_obstacle
+from .log_table import waiting
 from .portable import Portable, read_all, read_for
 from .portable import read as read_portable
 
@@ -41,6 +42,8 @@ from .portable import read as read_portable
 NOTICE = 15.0
 #: Seconds in which a supervisor must have ended after its service has.
 LEAVE = 15.0
+#: Seconds in which a logger has read what a service has left in its pipe.
+READ = 5.0
 #: Seconds in which `run` has noted its process, on a busy machine too; it takes a few milliseconds.
 NOTING = 1.0
 #: What the suites have in common: supplied by the scripts and by waiting, unless the suite itself has it.
@@ -462,6 +465,9 @@ class Family(Backend):
             sent = killed = False
             while supervised(part, self.form):
                 if not sent:
+                    if part != directory:
+                        # Told to end, it would leave what it has not read.
+                        self._until_read(part)
                     try:
                         send(f"{part}/supervise/control", b"dx")
                     except NoSupervisor:
@@ -474,6 +480,14 @@ class Family(Backend):
                     send(f"{part}/supervise/control", b"k")
                     killed, deadline = True, time.monotonic() + LEAVE
                 time.sleep(0.01)
+
+    def _until_read(self, part: str) -> None:
+        """Wait until a logger has read what is in its pipe; not for long where somebody writes on and on."""
+        status, deadline = read(part, self.form), time.monotonic() + READ
+        while status is not None and status.pid and waiting(f"/proc/{status.pid}/fd/0"):
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(0.005)
 
 
 _BYTES = {

@@ -4,10 +4,10 @@
 
 """Which backend has a service while the backend of a host is switched. PRIVATE to the collection.
 
-Two supervisors are on one scan directory then. Each service has a mark, SCAN/.switch/NAME: the backend that has it
-(`-`: none, it is on its way), what shall become of it (ready, up or down), the backend that it goes to, and below that
-pid and start time of each process that was there when it was told to stop. All backends obey the marks, also at boot.
-Marks are put into place by one rename; without the folder, as on any other day, whoever runs has everything.
+Two supervisors are on one scan directory then. Each service has a mark, SCAN/.switch/NAME: the backend that has it (`-`
+and `.`: none, see NOBODY and GONE), what shall become of it (ready, up or down), the backend that it goes to, and below
+that pid and start time of each process that was there when it was told to stop. All backends obey the marks, also at
+boot. Marks are put into place by one rename; without the folder, as on any other day, whoever runs has everything.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from __future__ import annotations
 import os
 
 FOLDER = ".switch"
-#: The holder of a service on its way.
+#: The holder of a service on its way, which may still run where it was.
 NOBODY = "-"
+#: The holder of one that has stopped: where it was it is forgotten and lets its log go, before it is started where it goes.
+GONE = "."
 READY, UP, DOWN = "ready", "up", "down"
 
 #: What a service is to one backend. MINE: to supervise. IDLE: known, never started by itself, not stopped either.
@@ -61,7 +63,7 @@ def read(scan: str, name: str) -> Mark | None:
 def elsewhere(scan: str, name: str, backend: str) -> bool:
     """Tell whether another backend has a service: one that was ready there before its turn came. Never raises."""
     mark = read(scan, name)
-    return mark is not None and mark.holder not in (backend, NOBODY)
+    return mark is not None and mark.holder not in (backend, NOBODY, GONE)
 
 
 def write(scan: str, name: str, mark: Mark) -> None:
@@ -105,6 +107,6 @@ def standing(scan: str, name: str, backend: str) -> str:
     mark = read(scan, name)
     if mark is None or mark.holder == backend:
         return MINE
-    if mark.holder == NOBODY:
+    if mark.holder == NOBODY or (mark.holder == GONE and mark.target == backend):
         return IDLE
     return PREPARED if mark.target == backend else ABSENT

@@ -231,6 +231,20 @@ class Backend(ABC):
         del name
         self.rescan()
 
+    def make_room(self) -> None:  # noqa: B027 - most have nothing where others are
+        """Have nothing where another backend that is started beside this one keeps its own. Raises BackendError, OSError."""
+
+    def let_go(self, name: str) -> None:
+        """Have the log of a service that has stopped, and is another backend's from now on, be written to its end.
+
+        When this returns, the directory of the log is free for the other one, unless a disk hangs. Raises BackendError,
+        OSError.
+        """
+        self.settle(name)
+
+    def take_up(self, name: str) -> None:  # noqa: B027 - with most of them the logger comes with the service
+        """Have the log of a service that is started here next be written, once all others have let go. Raises OSError."""
+
     @abstractmethod
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         """Give commands (name, action) in this order; the answer has a message for each name that refused.

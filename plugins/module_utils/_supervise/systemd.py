@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import active, holding
+from . import active, holding, log_table
 from ._systemd import files, state
 from ._systemd.manager import Manager
 from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, SYSTEM, Place, unit_name
@@ -67,6 +67,7 @@ class Systemd(Backend):
         user = os.geteuid() != 0
         self._units = units or (os.path.expanduser("~/.config/systemd/user") if user else UNITS)
         self._manager = Manager(user)
+        self._version: int | None = None
         self._known: dict[str, tuple[dict[str, Any], str]] = {}
         self._before: dict[str, int] = {}
 
@@ -110,20 +111,55 @@ class Systemd(Backend):
         """Bring the units in line with the service directories, with one daemon-reload if anything has changed."""
         settings = files.read_settings(self.scan)
         self._manager.require()
-        reload, logs, stale = self._write(settings)
-        if reload:
+        ours = self._files(settings)
+        former = files.FormerLogs(ours)
+        moving = former.used()
+        if moving:
+            former.move()
+        reload, logs, stale = self._write(ours)
+        if reload or moving:
             self._manager.run("daemon-reload")
         if stale:
             self._manager.act("reset-failed", stale)
-        if logs:
+        if logs or (moving and os.path.exists(former.unit)):
             # Its step makes the FIFOs, which have to be there before a service opens its own.
             complaint = self._manager.act("reload-or-restart", [LOG_WRITER])
             if complaint:
                 raise BackendError(f"the log writer: {complaint}; see journalctl -u {LOG_WRITER}")
+        if moving:
+            former.forget()
+
+    def make_room(self) -> None:
+        """Have table and FIFOs of the log writer be where no other backend has its own."""
+        if files.FormerLogs(self._files(files.read_settings(self.scan))).used():
+            self.rescan()
+
+    def let_go(self, name: str) -> None:
+        """Have the log writer end one log. Its FIFO and the unit stay until `settle`, which takes longer."""
+        place, log = self._files(files.read_settings(self.scan)).place, log_table.kept(self.scan, name)
+        if log is None:
+            return
+
+        def writer() -> int:
+            # One that has begun since it was told has read the table, and is told again.
+            log_table.tell(place.table, f"-{name}")
+            pid = self._manager.run("show", "--property=MainPID", "--value", "--", LOG_WRITER).strip()
+            return int(pid) if pid.isdigit() else 0
+
+        if log_table.until_let_go(log, place.fifo(name), writer):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{place.table}/{name}.json")
+
+    def take_up(self, name: str) -> None:
+        """Put a log into the log writer's table; the FIFO is there since the service was on its way."""
+        place, log = self._files(files.read_settings(self.scan)).place, log_table.kept(self.scan, name)
+        if log is not None and os.path.exists(place.fifo(name)):
+            log_table.put(place.table, name, place.fifo(name), log)
+            log_table.tell(place.table, f"+{name}")
 
     def offline(self) -> None:
         """Write units and what enables them, for a systemd that is not running."""
-        self._write(files.read_settings(self.scan))
+        self._write(self._files(files.read_settings(self.scan)))
 
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         """Queue jobs: each run of commands of the same kind is one call. systemd keeps their order."""
@@ -227,14 +263,14 @@ class Systemd(Backend):
 
     def _files(self, settings: Mapping[str, str]) -> files.Units:
         target = "default.target" if self._manager.user else SYSTEM
-        try:
-            version = self._manager.version()
-        except BackendError:
-            # An image that is prepared: what every version understands.
-            version = GROWING_PAUSE - 1
-        place = Place(
-            self.scan, settings["run"], settings["python"], settings["runtime"], version, target, settings["log_user"]
-        )
+        if self._version is None:
+            try:
+                self._version = self._manager.version()
+            except BackendError:
+                # An image that is prepared: what every version understands.
+                self._version = GROWING_PAUSE - 1
+        run, python, runtime = settings["run"], settings["python"], settings["runtime"]
+        place = Place(self.scan, run, python, runtime, self._version, target, settings["log_user"])
         return files.Units(place, self._units)
 
     def _directories(self) -> dict[str, tuple[dict[str, Any], str]]:
@@ -252,10 +288,9 @@ class Systemd(Backend):
                 found[name] = meta, f"{meta.get('definition', '')}.{meta.get('revision', 1)}"
         return found
 
-    def _write(self, settings: Mapping[str, str]) -> tuple[bool, bool, list[str]]:
+    def _write(self, ours: files.Units) -> tuple[bool, bool, list[str]]:
         """Write what differs. Gives whether systemd has to read it, whether logs have, and the units that have gone."""
         self._known = self._directories()
-        ours = self._files(settings)
         wanted, present = ours.wanted(self._known), ours.present()
         foreign = ours.foreign(wanted)
         if foreign:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -22,7 +21,7 @@ import procs
 import pytest
 from conforming import sweep
 from deployed import PYTHON
-from switching import Switched
+from switching import Switched, complete, counter, killed_before, logged, said
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import detached, switch
@@ -89,40 +88,40 @@ def test_services_move_and_the_former_backend_goes(host: Switched, backends: tup
         assert left == sorted({".holdfast", "one", "two", "still", *([] if backend == "embedded" else [f".{backend}"])})
 
 
-#: Runs the module's work in a process of its own, which kills itself before the change with the number STEP.
-INTERRUPTED = """
-import json, os, signal, sys
-sys.path[:0] = json.loads(sys.argv[1])
-from deployed import run
-from ansible_collections.holdfast.supervision.plugins.modules import supervisor
-options, backend, step = json.loads(sys.argv[2])
-supervisor.ROOTS  # imported: what imports write does not count
-count, here = 0, os.getpid()
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.fork", "subprocess.Popen"}
-def hook(event, arguments):
-    global count
-    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    if (event in CHANGES or writes) and os.getpid() == here:
-        count += 1
-        if count == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-supervisor.supervisor(options, "started", backend, run, False)
-print(count)
-"""
+@pytest.mark.parametrize(
+    "backends",
+    [
+        ("embedded", "s6", "runit", "embedded", "runit", "s6", "embedded"),
+        ("embedded", "daemontools", "s6", "daemontools", "embedded"),
+        ("embedded", "supervisord", "s6", "supervisord", "embedded"),
+    ],
+    ids="-".join,
+)
+def test_not_a_line_is_lost_or_doubled_or_in_another_place(host: Switched, backends: tuple[str, ...]) -> None:
+    host.to(backends[0])
+    folder, log = host.base / "one", host.base / "holdfast" / "log" / "one"
+    definition = counter(folder, log={"size": 100_000_000, "format": "none"})
+    host.converge({"one": definition})
+    for backend in backends[1:]:
+        here = said(folder)
+        wait_until(lambda here=here: said(folder) > here + 20)  # type: ignore[misc]
+        print(backend, host.to(backend)["switched"])
+        there = said(folder)
+        wait_until(lambda there=there: logged(log)[-1] > there)  # type: ignore[misc]
+    host.converge({"one": {**definition, "state": "stopped"}})
+    wait_until(lambda: logged(log)[-1] == said(folder))
+    assert complete(log)
+
+
 #: Of the changes that one switch makes, each is the last one now and then; all of them with HOLDFAST_SWITCH=all.
 STEPS = range(1, 1000) if os.environ.get("HOLDFAST_SWITCH") == "all" else (3, 9, 15, 26, 36, 47, 59, 72)
 
 
 def interrupted(host: Switched, backend: str, step: int) -> bool:
     """Switch the backend, killed before the change with this number; whether there were so many."""
-    arguments = [
-        json.dumps([str(hosted.CHECKOUT), *filter(None, sys.path)]),
-        json.dumps([host.options(), backend, step]),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
+    paths = [str(hosted.CHECKOUT), *filter(None, sys.path)]
+    command = [sys.executable, *killed_before(step, paths, host.options(), backend)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     # A child that was about to become something else does; these arguments are those of the killed process.
     wait_until(lambda: not host.running(f'"{host.base}/holdfast/run"'), 20)
@@ -132,7 +131,7 @@ def interrupted(host: Switched, backend: str, step: int) -> bool:
 @pytest.mark.parametrize("backends", [("s6", "embedded"), ("runit", "s6")], ids="-".join)
 def test_a_switch_that_was_killed_is_finished_by_the_next_run(host: Switched, backends: tuple[str, str]) -> None:
     host.to(backends[0])
-    definitions = {"one": counted(host, "one"), "two": counted(host, "two")}
+    definitions = {"one": counted(host, "one"), "two": counted(host, "two"), "says": counter(host.base / "says")}
     host.converge(definitions)
     here, there = backends
     for step in STEPS:
@@ -145,14 +144,18 @@ def test_a_switch_that_was_killed_is_finished_by_the_next_run(host: Switched, ba
         assert host.to(there)["changed"] or here != host.backend
         services = host.services()
         states = {name: one.state for name, one in services.items()}
-        assert states == {"one": "ready", "two": "ready"}, f"after step {step} to {there}"
-        for name in definitions:
+        assert states == dict.fromkeys(definitions, "ready"), f"after step {step} to {there}"
+        for name in ("one", "two"):
             assert not (host.base / name / "twice").exists(), f"{name} ran twice after step {step} to {there}"
             assert len(host.running(f"{host.base}/{name}/lock")) == 1
         again = host.to(there)
         assert not again["changed"], f"after step {step} to {there}: {again['actions']}"
         here, there = there, here
     assert not host.converge(definitions)["changed"]
+    host.converge({**definitions, "says": {**definitions["says"], "state": "stopped"}})
+    log, last = host.base / "holdfast" / "log" / "says", said(host.base / "says")
+    wait_until(lambda: logged(log)[-1] == last)
+    assert complete(log)
 
 
 def test_what_does_not_get_ready_elsewhere_goes_back(host: Switched) -> None:

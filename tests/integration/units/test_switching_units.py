@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import rolefiles
 from conforming_systemd import SystemdHost
 from converging import PYTHON
 from deployed import Deployment, runtime
+from switching import complete, counter, killed_before, logged, said
 from waiting import wait_until
 
 
@@ -39,7 +41,22 @@ class Switched(SystemdHost):
 
     def to(self, backend: str, state: str = "started", check: bool = False) -> dict[str, Any]:
         """Do what the module supervisor does with this backend."""
-        options = {
+        result: dict[str, Any] = self.machine.call("supervisor", self.options(backend), state, backend, check)
+        if not check:
+            self.backend = backend  # type: ignore[misc]
+        return result
+
+    def killed(self, backend: str, step: int) -> bool:
+        """Switch the backend, killed before the change with this number; whether there were so many."""
+        paths = [str(hosted.CHECKOUT), str(hosted.ANSIBLE.parent)]
+        command = ["python3", *killed_before(step, paths, self.options(backend), backend)]
+        ended = self.machine.do("sh", "-c", '"$@" >/dev/null; echo "$?"', "sh", *command).split()[-1]
+        assert ended in ("0", "137")
+        return ended == "137"
+
+    def options(self, backend: str) -> dict[str, Any]:
+        """Options of the module."""
+        return {
             "prefix": None,
             "scan_directory": str(self.scan),
             "run_directory": str(self.below / "run"),
@@ -54,10 +71,6 @@ class Switched(SystemdHost):
             "stop_timeout": 30.0,
             "remove_logs": False,
         }
-        result: dict[str, Any] = self.machine.call("supervisor", options, state, backend, check)
-        if not check:
-            self.backend = backend  # type: ignore[misc]
-        return result
 
     def close(self) -> None:
         if self.scan.is_dir():
@@ -140,20 +153,95 @@ def test_services_move_to_systemd_and_away(host: Switched) -> None:
     assert left == ["holdfast.runit.service"]
 
 
-def test_what_writes_logs_with_the_same_files_is_refused_before_anything_is_changed(host: Switched) -> None:
-    host.to("embedded")
-    host.good({"one": host.counted("one")})
-    before = host.service("one").pid
-    with pytest.raises(AssertionError, match=r"write logs \(one\) with the same files.*switch to a suite first"):
-        host.to("systemd")
-    assert host.service("one").pid == before
-    assert not (host.scan / ".systemd").exists() and not (host.scan / ".switch").exists()
-    # Without logs there is nothing to share.
-    host.good({"one": host.counted("one", log={"to": "none"})})
-    for backend in ("systemd", "embedded"):
-        assert set(host.to(backend)["switched"]) == {"one"}
-        assert host.service("one").state == "ready" and host.twice() == []
+def not_a_line_is_lost(host: Switched, *backends: str) -> None:
+    """Move two services that count from one to the next, and at the end look at all that they have said."""
+    host.to(backends[0])
+    folders = {name: host.base / name for name in ("one", "two")}
+    definitions = {name: counter(folder) for name, folder in folders.items()}
+    host.good(definitions, defaults={"stop_timeout": "5s"})
+    for backend in backends[1:]:
+        here = {name: said(folder) for name, folder in folders.items()}
+        wait_until(lambda here=here: all(said(folders[name]) > here[name] + 20 for name in here))  # type: ignore[misc]
+        result = host.to(backend)
+        assert set(result["switched"]) in (set(folders), set())
+        print(backend, result["switched"])
+        there = {name: said(folder) for name, folder in folders.items()}
+        wait_until(lambda there=there: all(logged(host.logs / name)[-1] > there[name] for name in there))  # type: ignore[misc]
         assert not host.to(backend)["changed"]
+        host.good(definitions, defaults={"stop_timeout": "5s"})
+    host.good({name: {**one, "state": "stopped"} for name, one in definitions.items()})
+    for name, folder in folders.items():
+        wait_until(lambda name=name, folder=folder: logged(host.logs / name)[-1] == said(folder))  # type: ignore[misc]
+        assert complete(host.logs / name)
+
+
+def test_not_a_line_is_lost_or_doubled_or_in_another_place(host: Switched) -> None:
+    not_a_line_is_lost(host, "embedded", "systemd", "embedded", "systemd", "s6", "systemd", "supervisord", "systemd")
+
+
+def test_not_a_line_is_lost_where_openrc_is(openrc: Switched) -> None:
+    not_a_line_is_lost(openrc, "embedded", "openrc", "s6", "openrc", "embedded", "runit", "openrc")
+
+
+#: Of the changes that a switch makes; all of them with HOLDFAST_SWITCH=all.
+STEPS = range(1, 1000) if os.environ.get("HOLDFAST_SWITCH") == "all" else (12, 30, 37, 45)
+
+
+def test_a_switch_that_was_killed_is_finished_by_the_next_run_without_losing_a_line(host: Switched) -> None:
+    here, there = "embedded", "systemd"
+    host.to(here)
+    definitions = {"one": counter(host.base / "one")}
+    host.good(definitions, defaults={"stop_timeout": "5s"})
+    for step in STEPS:
+        if not host.killed(there, step):
+            break
+        if step % 2:
+            # It does not matter who is asked now: the other one is as good.
+            here, there = there, here
+        host.to(there)
+        assert host.service("one").state == "ready", f"after step {step} to {there}"
+        again = host.to(there)
+        assert not again["changed"], f"after step {step} to {there}: {again['actions']}"
+        last = said(host.base / "one")
+        wait_until(lambda last=last: logged(host.logs / "one")[-1] > last)  # type: ignore[misc]
+        assert complete(host.logs / "one"), f"after step {step} to {there}"
+        here, there = there, here
+
+
+def of_an_earlier_version(host: Switched) -> None:
+    """Have units, table and FIFOs of a host of systemd be as they were before there was a place for them alone."""
+    run = host.below / "run"
+    script = """
+        cd /etc/systemd/system && sed -i "s#$1/systemd#$1#g" $(grep -l "$1/systemd" holdfast*) && systemctl daemon-reload
+        sed -i "s#$1/systemd#$1#g" "$1"/systemd/logs/*.json && mv "$1"/systemd/* "$1" && rmdir "$1/systemd"
+        systemctl restart holdfast.logwriter.service holdfast-one.service"""
+    host.machine.do("sh", "-ec", script, "sh", str(run))
+    wait_until(lambda: said(host.base / "one") > 0)
+    assert (run / "logs" / "one.json").exists() and not (run / "systemd").exists()
+
+
+@pytest.mark.parametrize("switched", [False, True], ids=["goes on", "is switched"])
+def test_a_host_of_an_earlier_version_loses_nothing(host: Switched, switched: bool) -> None:
+    host.to("systemd")
+    definitions = {"one": counter(host.base / "one")}
+    host.good(definitions, defaults={"stop_timeout": "5s"})
+    of_an_earlier_version(host)
+    before = host.service("one").pid
+    if switched:
+        assert set(host.to("embedded")["switched"]) == {"one"}
+    else:
+        writer = host.machine.do("systemctl", "show", "-P", "MainPID", "holdfast.logwriter.service")
+        result = host.good(definitions, defaults={"stop_timeout": "5s"})
+        assert result["actions"] == ["one: register"]
+        assert host.service("one").pid == before
+        assert host.machine.do("systemctl", "show", "-P", "MainPID", "holdfast.logwriter.service") == writer
+        assert not host.good(definitions, defaults={"stop_timeout": "5s"})["changed"]
+        assert {path.name for path in (host.below / "run").iterdir()} == {"systemd", "units"}
+        host.machine.do("systemctl", "restart", "holdfast.logwriter.service", "holdfast-one.service")
+        host.to("embedded")
+    last = said(host.base / "one")
+    wait_until(lambda: logged(host.logs / "one")[-1] > last)
+    assert complete(host.logs / "one")
 
 
 def test_what_systemd_cannot_do_is_refused_before_anything_is_changed(host: Switched) -> None:

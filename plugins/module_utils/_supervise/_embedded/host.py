@@ -130,7 +130,8 @@ class Host:
             known = self.services.get(name)
             if known is None:
                 continue
-            for one in (known, known.logger):
+            # That of one on its way to another backend leads there, or has gone.
+            for one in (known, known.logger) if self.standing(name) == holding.MINE else ():
                 if one is not None:
                     one.renew()
             before = known.set.identity

@@ -189,6 +189,8 @@ class Logs:
         if self._stopping:
             return
         self._stopping = True
+        for name in tuple(self._dropping):
+            self._clear(name)
         if not self.pid:
             self._host.logs_ended()
             return

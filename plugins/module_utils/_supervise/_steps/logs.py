@@ -17,32 +17,31 @@ import pwd
 import signal
 import socket
 
-from .. import holding
+from .. import holding, log_table
 from .._embedded import files
 from .steps import OK, StepError, definition
 
-#: Where the output of a service goes that the log writer keeps.
-KEPT = ("directory", "syslog")
 SETTINGS = "settings.json"
 
 
-def serve(scan: str, run: str) -> int:
+def serve(scan: str, folder: str) -> int:
     """Bring table, FIFOs and systemd's store in line with the service directories of *scan*, and tell the log writer.
 
-    Runs as root: before the log writer, and again (with MAINPID) at each reload. Raises OSError, StepError.
+    folder: what they are in. Runs as root: before the log writer, and again (with MAINPID) at each reload. Raises OSError,
+    StepError.
     """
     owner = _owner(scan)
-    table, fifos = f"{run}/logs", f"{run}/fifo"
+    table, fifos = f"{folder}/logs", f"{folder}/fifo"
     # Given away below: nobody else may find them half made.
     os.umask(0o022)
-    os.makedirs(run, 0o755, exist_ok=True)
+    os.makedirs(folder, 0o755, exist_ok=True)
     files.make_directory(table, 0o755)
     files.make_directory(fifos, 0o710)
     if owner is not None:
         os.chown(table, *owner)
         os.chown(fifos, 0, owner[1])
-    wanted = dict(_logs(scan))
-    for name, log in wanted.items():
+    wanted = _logs(scan)
+    for name, (log, ours) in wanted.items():
         path = f"{fifos}/{name}"
         if os.path.isfile(path):
             # Made by systemd for a service that was started when there was no FIFO yet.
@@ -52,17 +51,21 @@ def serve(scan: str, run: str) -> int:
             _store(name, descriptor)
         finally:
             os.close(descriptor)
-        entry = json.dumps({"fifo": path, "log": log}, sort_keys=True).encode()
-        if _content(f"{table}/{name}.json") != entry:
-            files.replace(f"{table}/{name}.json", entry)
+        # While another backend may still write the log of one that is on its way, the FIFO alone is there.
+        if ours or os.path.exists(f"{table}/{name}.json"):
+            log_table.put(table, name, path, log)
+    main_pid = os.environ.get("MAINPID", "")
+    running = main_pid.isdigit() and main_pid != "0"
     for entry_name in os.listdir(table):
         name, dot, kind = entry_name.rpartition(".")
-        if dot and kind == "json" and name not in wanted:
+        # What a log writer that was killed has not read yet is written by the next one, from the FIFO.
+        if dot and kind == "json" and name not in wanted and (running or not log_table.waiting(f"{fifos}/{name}")):
             files.remove(f"{table}/{entry_name}")
+    for name in os.listdir(fifos):
+        if name not in wanted and not os.path.exists(f"{table}/{name}.json"):
             files.remove(f"{fifos}/{name}")
             _notify(f"FDSTOREREMOVE=1\nFDNAME={encoded(name)}".encode(), None)
-    main_pid = os.environ.get("MAINPID", "")
-    if main_pid.isdigit() and main_pid != "0":
+    if running:
         os.kill(int(main_pid), signal.SIGHUP)
     return OK
 
@@ -82,20 +85,22 @@ def _owner(scan: str) -> tuple[int, int] | None:
     return account.pw_uid, account.pw_gid
 
 
-def _logs(scan: str) -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
+def _logs(scan: str) -> dict[str, tuple[object, bool]]:
+    """Give the logs that have a FIFO, each with whether it is ours to write: none has it that is on its way."""
+    found: dict[str, tuple[object, bool]] = {}
     for name in sorted(os.listdir(scan)):
         if name.startswith(".") or not os.path.exists(f"{scan}/{name}/holdfast.json"):
             continue
-        if holding.standing(scan, name, "systemd") in (holding.PREPARED, holding.ABSENT):
+        standing = holding.standing(scan, name, "systemd")
+        if standing in (holding.PREPARED, holding.ABSENT):
             continue
         try:
             log = definition(f"{scan}/{name}").get("log") or {}
         except StepError:
             # One damaged directory is no reason to leave all others without their logs.
             continue
-        if log.get("to") in KEPT:
-            found.append((name, log))
+        if log.get("to") in log_table.KEPT:
+            found[name] = log, standing == holding.MINE
     return found
 
 
@@ -121,11 +126,3 @@ def _notify(message: bytes, descriptor: int | None) -> None:
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))] if descriptor is not None else []
         )
         channel.sendmsg([message], rights)
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return None

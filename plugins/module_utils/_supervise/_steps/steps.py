@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     """
     step = _STEPS.get(argv[0]) if len(argv) == 3 else None
     if step is None:
-        _say("usage: step prepare|run|ready|finish SERVICE_DIRECTORY STATE_DIRECTORY, step logs SCAN RUN")
+        _say("usage: step prepare|run|ready|finish SERVICE_DIRECTORY STATE_DIRECTORY, step logs SCAN FOLDER")
         return USAGE
     try:
         return step(argv[1], argv[2])
@@ -150,11 +150,11 @@ def finish(directory: str, state: str) -> int:
     return OK
 
 
-def logs(scan: str, run: str) -> int:
+def logs(scan: str, folder: str) -> int:
     """Bring the table of the log writer into line; see logs.serve."""
     from .logs import serve
 
-    return serve(scan, run)
+    return serve(scan, folder)
 
 
 def _say(message: str) -> None:

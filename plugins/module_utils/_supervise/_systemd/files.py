@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..interface import BackendError, NotRunning
+from ..log_table import KEPT
 from . import unit
 from .unit import LOG_WRITER, Place
 
@@ -33,7 +34,7 @@ class Units:
     def wanted(self, metas: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, str]:
         """Give all units of these services (name to holdfast.json and identity), and the log writer's."""
         texts = unit.units(list(metas.values()), self.place)
-        if any((meta.get("log") or {}).get("to") in ("directory", "syslog") for meta, _identity in metas.values()):
+        if any((meta.get("log") or {}).get("to") in KEPT for meta, _identity in metas.values()):
             texts[LOG_WRITER] = log_writer_unit(self.place)
         return texts
 
@@ -94,7 +95,7 @@ class Units:
 def log_writer_unit(place: Place) -> str:
     """Give the unit of the log writer. systemd keeps its FIFOs, so that its death is no service's."""
     program = ["-I", "-S", place.runtime]
-    logs = unit.words(place.python, *program, "step", "logs", place.scan, place.run)
+    logs = unit.words(place.python, *program, "step", "logs", place.scan, place.logs)
     lines = [
         unit.heading(place.scan),
         "[Unit]",
@@ -105,7 +106,7 @@ def log_writer_unit(place: Place) -> str:
         "[Service]",
         "Type=exec",
         f"ExecStartPre=+{logs}",
-        f"ExecStart={unit.words(place.python, *program, 'logwriter', f'{place.run}/logs')}",
+        f"ExecStart={unit.words(place.python, *program, 'logwriter', place.table)}",
         f"ExecReload=+{logs}",
         *([f"User={place.log_user}"] if place.log_user else []),
         "# The steps hand systemd the FIFOs.",
@@ -118,6 +119,49 @@ def log_writer_unit(place: Place) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+class FormerLogs:
+    """Where the log writer of earlier versions had its table and FIFOs: those of the embedded supervisor are there.
+
+    They are renamed, under a log writer and services that have them open and do not notice.
+    """
+
+    def __init__(self, ours: Units) -> None:
+        self.place = ours.place
+        self.unit = f"{ours.units}/{LOG_WRITER}"
+
+    def used(self) -> bool:
+        """Tell whether the log writer is told of the former place, or was until it is told again. Changes nothing."""
+        former = unit.words(f"{self.place.run}/logs")
+        lines = (_read(self.unit) or "").splitlines()
+        ours = bool(lines) and lines[0].partition(";")[0] == unit.heading(self.place.scan).partition(";")[0]
+        told = any(line.startswith("ExecStart=") and line.endswith(f" logwriter {former}") for line in lines)
+        return (ours and told) or self._is_link("logs") or self._is_link("fifo")
+
+    def move(self) -> None:
+        """Rename them; until `forget`, what has only heard of the former place finds them there too. Raises OSError."""
+        os.makedirs(self.place.logs, 0o755, exist_ok=True)
+        for kind in ("logs", "fifo"):
+            former, present = f"{self.place.run}/{kind}", f"{self.place.logs}/{kind}"
+            if os.path.isdir(former) and not os.path.islink(former) and not os.path.lexists(present):
+                os.rename(former, present)
+            if os.path.isdir(present) and not os.path.lexists(former):
+                os.symlink(self._target(kind), former)
+
+    def forget(self) -> None:
+        """Remove what leads from the former place to the present one. Raises OSError."""
+        for kind in ("logs", "fifo"):
+            if self._is_link(kind):
+                os.unlink(f"{self.place.run}/{kind}")
+
+    def _is_link(self, kind: str) -> bool:
+        path = f"{self.place.run}/{kind}"
+        return os.path.islink(path) and os.readlink(path) == self._target(kind)
+
+    @staticmethod
+    def _target(kind: str) -> str:
+        return f"{unit.LOGS}/{kind}"
 
 
 def read_settings(scan: str) -> dict[str, Any]:

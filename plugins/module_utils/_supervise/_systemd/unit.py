@@ -19,12 +19,15 @@ from typing import Any
 from ..._definition.values import UNLIMITED
 from .. import active
 from ..interface import is_guarded
+from ..log_table import KEPT
 
 #: Since this version a pause between restarts can grow.
 GROWING_PAUSE = 254
 LOG_WRITER = "holdfast.logwriter.service"
 #: The target that starts the services of root at boot.
 SYSTEM = "multi-user.target"
+#: In the run directory: what is this backend's alone.
+LOGS = "systemd"
 #: The exit code of run that gives up, and the time that a guard has for itself (see _directory/files.py).
 GIVES_UP = 100
 
@@ -62,9 +65,19 @@ class Place:
         """Give the folder of the run directory that is for the steps of a service."""
         return f"{self.run}/units/{name}"
 
+    @property
+    def logs(self) -> str:
+        """Give what the log writer's table and FIFOs are in; those of another backend may be beside it for a while."""
+        return f"{self.run}/{LOGS}"
+
+    @property
+    def table(self) -> str:
+        """Give the log writer's table."""
+        return f"{self.logs}/logs"
+
     def fifo(self, name: str) -> str:
         """Give the FIFO that the log writer reads the output of a service from."""
-        return f"{self.run}/fifo/{name}"
+        return f"{self.logs}/fifo/{name}"
 
     def waiting(self, names: Sequence[str]) -> str:
         """Give the command that waits until services are active."""
@@ -330,7 +343,7 @@ def _stop(meta: Mapping[str, Any]) -> list[str]:
 
 def _kept(meta: Mapping[str, Any]) -> bool:
     """Tell whether our log writer keeps the output."""
-    return (meta.get("log") or {}).get("to") in ("directory", "syslog")
+    return (meta.get("log") or {}).get("to") in KEPT
 
 
 def _text(text: str) -> str:

@@ -37,6 +37,8 @@ class World:
         self.running: set[str] = set()
         self.installed: set[str] = set()
         self.copies: dict[str, set[str]] = {}
+        #: Who has the directory of each service's log.
+        self.loggers: dict[str, set[str]] = {}
         #: What each backend has noted, as a suite has its `down` files: the services that it starts at boot.
         self.enabled: dict[str, set[str]] = {}
         self.known: dict[str, set[str]] = {}
@@ -56,6 +58,12 @@ class World:
         copies = self.copies.setdefault(name, set())
         assert copies <= {backend}, f"{name} runs under {copies} and is started under {backend}"
         copies.add(backend)
+        self.log(backend, name)
+
+    def log(self, backend: str, name: str) -> None:
+        loggers = self.loggers.setdefault(name, set())
+        assert loggers <= {backend}, f"{loggers} have the log of {name}, which {backend} is to write"
+        loggers.add(backend)
 
     def boot(self, backend: str) -> None:
         self.running.add(backend)
@@ -64,6 +72,7 @@ class World:
 
     def reboot(self) -> None:
         self.running.clear()
+        self.loggers.clear()
         self.copies = {name: set() for name in self.names()}
         for backend in sorted(self.installed):
             self.boot(backend)
@@ -99,10 +108,12 @@ class Fake(Backend):
         if standing == holding.ABSENT:
             assert self.name not in self.world.copies.get(name, set()), f"{name} still runs under {self.name}"
             known.discard(name)
+            self.world.loggers.get(name, set()).discard(self.name)
         else:
             known.add(name)
         if standing == holding.MINE and not (self.world.scan / name / "down").exists():
             enabled.add(name)
+            self.world.log(self.name, name)
         else:
             enabled.discard(name)
 
@@ -165,8 +176,8 @@ class FakeRoot:
 
     def stop(self) -> None:
         self.world.step()
-        for copies in self.world.copies.values():
-            copies.discard(self.name)
+        for held in (*self.world.copies.values(), *self.world.loggers.values()):
+            held.discard(self.name)
         self.world.running.discard(self.name)
 
     def retire(self) -> None:
