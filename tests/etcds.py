@@ -20,7 +20,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,10 @@ class Cluster:
             with contextlib.suppress(urllib.error.HTTPError):
                 self.post("/v3/lease/revoke", {"ID": lease})
 
+    def be_full(self, full: bool) -> None:
+        """Have etcd refuse to write, as with a quota that is used up, or not any more."""
+        be_full(self.post, full)
+
     def leader(self) -> Member:
         for at in range(len(self.members)):
             try:
@@ -231,6 +235,16 @@ class Proxy:
         for one in list(self._open):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+
+def be_full(post: Callable[[str, dict[str, Any]], dict[str, Any]], full: bool) -> None:
+    """Raise the alarm that etcd raises when its quota is used up, or take back all alarms. post: calls it."""
+    if full:
+        alarms = [{"memberID": post("/v3/maintenance/status", {})["header"]["member_id"], "alarm": "NOSPACE"}]
+    else:
+        alarms = post("/v3/maintenance/alarm", {"action": "GET"}).get("alarms", [])
+    for alarm in alarms:
+        post("/v3/maintenance/alarm", {**alarm, "action": "ACTIVATE" if full else "DEACTIVATE"})
 
 
 def certificates(folder: Path) -> None:

@@ -10,6 +10,7 @@ A history is a file of JSON lines, each with `at` (nanoseconds), `event`, and wh
     beat     token, name: something of the service's tree was alive
     granted  token: the store has given the lease
     gone     token, released: the store has it no more, given back or run out; at is when we heard of it, never before it was so
+    paused   token, until: for all of this time its guard said that every process of the tree stood still
     fault    what, whom: done by the test, for people who read the history
     healed   all faults are over
     moved    seconds, from the end of one holder's beats to the first of the next
@@ -22,12 +23,17 @@ import http.client
 import json
 import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from etcds import Cluster
 
 Event = dict[str, Any]
+
+
+#: Nanoseconds without a beat that are told in a history.
+SILENCE = 500_000_000
 
 
 def boottime() -> int:
@@ -44,7 +50,10 @@ class History:
         self._events: list[Event] = []
 
     def note(self, event: str, **what: Any) -> None:
-        self._events.append({"at": boottime(), "event": event, **what})
+        self.note_at(boottime(), event, **what)
+
+    def note_at(self, at: int, event: str, **what: Any) -> None:
+        self._events.append({"at": at, "event": event, **what})
 
     def last(self, count: int) -> list[Event]:
         """Give what was noted last, for people."""
@@ -53,7 +62,8 @@ class History:
     def end(self) -> list[Event]:
         """Give everything in the order of time, and leave it in the file.
 
-        Of beats that follow each other with the same token, the first and the last one: those between say nothing more.
+        Of beats that follow each other with the same token, the first and the last one, those around a silence, and those
+        that should not be because the tree stood still: the others say nothing more.
         """
         events = list(self._events)
         events.extend({"at": at, "event": "beat", "token": token, "name": name} for at, token, name in self._beats())
@@ -69,11 +79,14 @@ class History:
                 if len(words) == 3:
                     found.append((int(words[2]), int(words[0]), words[1]))
         found.sort()
+        still = [(event["token"], event["at"], event["until"]) for event in self._events if event["event"] == "paused"]
         last = len(found) - 1
         return [
             one
             for at, one in enumerate(found)
-            if at in (0, last) or one[1:] != found[at - 1][1:] or one[1:] != found[at + 1][1:]
+            if at in (0, last)
+            or any(one[1:] != near[1:] or abs(one[0] - near[0]) > SILENCE for near in (found[at - 1], found[at + 1]))
+            or any(token == one[1] and begin < one[0] < end for token, begin, end in still)
         ]
 
 
@@ -88,11 +101,18 @@ def violations(events: list[Event], early: float = 0.0) -> list[str]:
     released = set()
     granted: list[int] = []
     taken: dict[int, int] = {}
+    still: dict[int, int] = {}
     accepted = 0
     found = []
     for event in events:
         token = event.get("token", 0)
-        if event["event"] == "beat":
+        if event["event"] == "paused":
+            still[token] = event["until"]
+        elif event["event"] == "beat":
+            if event["at"] < still.get(token, 0):
+                found.append(
+                    f"token {token} wrote at {event['at']}, and its guard said until {still[token]} that it stood still"
+                )
             spans.setdefault(token, [event["at"], event["at"]])[1] = event["at"]
             # A store that remembers the greatest token would refuse this one: somebody writes who is no holder any more.
             if token < accepted:
@@ -178,6 +198,48 @@ class Witness:
             self._history.note("granted", token=token)
 
 
+class Pauses:
+    """Looks again and again at what guards say of themselves, and notes for how long each was seen to be paused.
+
+    reports: gives the reports of all guards as they are now.
+    """
+
+    def __init__(self, reports: Callable[[], Iterable[dict[str, Any]]], history: History) -> None:
+        self._reports = reports
+        self._history = history
+        self._seen: dict[tuple[int, int], tuple[int, int]] = {}
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended = True
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._ended:
+            before = boottime()
+            paused = {
+                (report["pid"], report["resources"][0]["token"])
+                for report in self._reports()
+                if report.get("phase") == "paused" and report["resources"]
+            }
+            after = boottime()
+            for one in set(self._seen) - paused:
+                self._note(one)
+            for one in paused:
+                # Still paused when it was read, at the earliest right before; so for the first time at the latest now.
+                self._seen[one] = (self._seen[one][0] if one in self._seen else after, before)
+            time.sleep(0.01)
+        for one in list(self._seen):
+            self._note(one)
+
+    def _note(self, one: tuple[int, int]) -> None:
+        begin, end = self._seen.pop(one)
+        if end > begin:
+            self._history.note_at(begin, "paused", token=one[1], until=end)
+
+
 def _key(event: dict[str, Any]) -> str:
     return base64.b64decode(event["kv"]["key"]).decode()
 
@@ -191,6 +253,11 @@ def figures(events: list[Event]) -> dict[str, Any]:
     ordered = sorted(spans.values())
     gaps = sorted((later[0] - one[1]) / 1e9 for one, later in zip(ordered, ordered[1:]))
     found: dict[str, Any] = {"tenures": len(spans)}
+    pauses = sorted((event["until"] - event["at"]) / 1e9 for event in events if event["event"] == "paused")
+    if pauses:
+        ends = {event["token"]: event["until"] for event in events if event["event"] == "paused"}
+        gone_on = sum(1 for token, until in ends.items() if token in spans and spans[token][1] > until)
+        found.update(pauses=len(pauses), paused_max=round(pauses[-1], 3), paused_and_gone_on=gone_on)
     if gaps:
         found.update({f"handover_p{part}": round(gaps[len(gaps) * part // 101], 3) for part in (50, 90, 99)})
         found["handover_max"] = round(gaps[-1], 3)

@@ -33,12 +33,13 @@ SANLOCK = shutil.which("sanlock", path=f"{os.environ.get('PATH', '')}:/usr/sbin:
 class Host:
     """One daemon. It needs no privilege, has its own directory, and no watchdog."""
 
-    def __init__(self, storage: Storage, number: int) -> None:
+    def __init__(self, storage: Storage, number: int, name: str = "") -> None:
+        """Have its directory made; name: of it, where it is not that of the host's number."""
         self.storage = storage
         self.number = number
         #: Its own way to the storage, which may be lost; None for the file itself.
         self.way: Way | None = None
-        self.base = storage.base / f"host{number}"
+        self.base = storage.base / (name or f"host{number}")
         self.base.mkdir()
         self.socket = f"{self.base}/sanlock.sock"
         self.process: subprocess.Popen[bytes] | None = None

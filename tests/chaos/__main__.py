@@ -5,7 +5,7 @@
 
 HOLDFAST_CHAOS_STORE names what it is about, and those share the time: `etcd`, guards of this machine and a network that loses
 answers; `hosts`, three hosts with a supervisor and a member of etcd each; `sanlock`. The first two if it says nothing. What
-was found goes to tests/output/chaos.json, for hosts to chaos.hosts.json, and the histories beside them.
+was found goes to tests/output/chaos.json, for hosts to chaos.hosts.json, for sanlock to chaos.sanlock.json, and the histories beside them.
 """
 
 from __future__ import annotations

@@ -24,12 +24,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import procs
 import pytest
 from etcds import ETCD, Cluster, Proxy
 from guarded import PYTHON, STUBBORN, Guards
-from histories import History, Witness, figures, violations
+from histories import Event, History, Pauses, Witness, figures, violations
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
@@ -38,6 +39,8 @@ SECONDS = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "15"))
 MEMBERS = int(os.environ.get("HOLDFAST_CHAOS_MEMBERS", "1"))
 SEED = int(os.environ.get("HOLDFAST_CHAOS_SEED", str(random.randrange(2**32))))
 TTL = 3.0
+#: Seconds after which a host that stands by and comes first wishes for the lease.
+BACK = 2.0
 #: Seconds in which somebody has to hold the lease again after everything was healed. Generous: the machine is shared.
 ALIVE = 60
 
@@ -54,6 +57,14 @@ class Host:
         self.name = name
         self.guards = guards
         self.history = history
+        # The first one comes first and takes the lease back; two of them pause what they cannot renew.
+        place = "abc".index(name)
+        self.options = [
+            "--stop-timeout=0.2",
+            f"--on-lost={'kill' if place == 1 else 'pause'}",
+            f"--parameter=preference={place}",
+            f"--parameter=fail_back={BACK}",
+        ]
         self.proxies = [Proxy(member.url) for member in cluster.members]
         self.process: subprocess.Popen[str] | None = None
 
@@ -61,7 +72,7 @@ class Host:
         if self.process is None or self.process.poll() is not None:
             self.guards.use_etcd(",".join(proxy.url for proxy in self.proxies), TTL)
             command = (PYTHON, "-I", "-S", "-c", STUBBORN, str(self.history.beats), self.name)
-            self.process = self.guards.start(self.name, "--stop-timeout=0.2", command=command)
+            self.process = self.guards.start(self.name, *self.options, command=command)
 
     @property
     def pid(self) -> int:
@@ -92,6 +103,7 @@ class World:
         self.history = History(guards.base)
         self.witness = Witness(cluster, str(guards.base), "r", self.history)
         self.hosts = [Host(name, guards, cluster, self.history) for name in "abc"]
+        self.pauses = Pauses(lambda: [guards.report(host.name) for host in self.hosts], self.history)
 
     def supervise(self) -> None:
         for host in self.hosts:
@@ -122,8 +134,24 @@ class World:
         what(self, whom)
         self.history.note("healed")
 
+    def until_first(self) -> None:
+        """Wait until the host that comes first has the lease back."""
+
+        def back() -> bool:
+            self.supervise()
+            return self.holder() is self.hosts[0]
+
+        wait_until(back, ALIVE, "the host that comes first does not take the lease back")
+
+    def end(self) -> list[Event]:
+        """Give everything that happened."""
+        self.witness.end()
+        self.pauses.end()
+        return self.history.end()
+
     def close(self) -> None:
         self.witness.end()
+        self.pauses.end()
         for host in self.hosts:
             host.close()
 
@@ -187,6 +215,13 @@ def store_killed(world: World, _host: Host) -> None:
     world.cluster.until_serving()
 
 
+def store_full(world: World, _host: Host) -> None:
+    """As when the quota is used up: nothing is written any more, what is renewed or given back is."""
+    world.cluster.be_full(True)
+    world.pause(2 * TTL)
+    world.cluster.be_full(False)
+
+
 def cut_off_and_stopped(world: World, host: Host) -> None:
     host.network("hang")
     guard_stopped(world, host)
@@ -204,6 +239,7 @@ FAULTS: tuple[Callable[[World, Host], None], ...] = (
     slow,
     store_frozen,
     store_killed,
+    store_full,
     cut_off_and_stopped,
 )
 
@@ -235,8 +271,8 @@ def test_never_two_holders_and_always_one_again(world: World) -> None:
         world.fault()
         faults += 1
         world.until_beating()
-    world.witness.end()
-    events = world.history.end()
+    world.until_first()
+    events = world.end()
     # With several members old versions end leases early when a frozen leader thaws: the next one waits for that.
     found = violations(events, TTL if MEMBERS > 1 else 0.0)
     _report(world.history, faults, found)
@@ -272,6 +308,7 @@ def test_the_judge_is_content_with_one_holder_after_the_other() -> None:
         ("g1 b1 -1 g1", "was granted after"),
         ("g1 b1 -1 b1", "the store had it no more"),
         ("g1 b1 -1 b3", "was not granted"),
+        ("g1 b1 p1 b1", "that it stood still"),
     ],
 )
 def test_the_judge_sees(told: str, complaint: str) -> None:
@@ -285,6 +322,14 @@ def test_the_judge_forgives_what_ended_early_and_not_what_was_given_back() -> No
     assert violations(history, early=1.0)
 
 
-def _history(told: str) -> list[dict[str, object]]:
-    kinds = {"g": "granted", "b": "beat", "-": "gone"}
-    return [{"at": at, "event": kinds[word[0]], "token": int(word[1:])} for at, word in enumerate(told.split())]
+def test_the_judge_lets_a_paused_one_go_on() -> None:
+    assert violations(_history("g1 b1 p1 p1 f0 b1 b1 -1 g2 b2")) == []
+
+
+def _history(told: str) -> list[dict[str, Any]]:
+    """A pause lasts until after the next but one."""
+    kinds = {"g": "granted", "b": "beat", "-": "gone", "p": "paused", "f": "fault"}
+    found: list[dict[str, Any]] = []
+    for at, word in enumerate(told.split()):
+        found.append({"at": at, "event": kinds[word[0]], "token": int(word[1:]), "until": at + 1.5})
+    return found

@@ -26,9 +26,9 @@ from typing import Any
 
 import procs
 import pytest
-from etcds import ETCD
+from etcds import ETCD, be_full
 from guarded import PYTHON, STUBBORN
-from histories import History, Witness, figures, violations
+from histories import History, Pauses, Witness, figures, violations
 from labs import Lab
 from leased import add_guarded
 from supervised import Scan
@@ -42,6 +42,9 @@ TTL = 3.0
 #: Seconds in which somebody has to hold the lease again after everything was healed. Generous: the machine is shared.
 ALIVE = 90
 PREFIX = "/chaos"
+NAMES = ("a", "b", "c")
+#: Seconds after which a host that stands by and comes first wishes for the lease.
+BACK = 2.0
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="test hosts are made of namespaces, which needs root"),
@@ -79,7 +82,14 @@ class Host:
                 "driver": "etcd",
                 "ttl": f"{TTL:g}s",
                 "safety": "standard",
-                "parameters": {"endpoints": self.world.urls(), "prefix": PREFIX},
+                # Two of them pause what they cannot renew. The first one comes first, and takes the lease back.
+                "on_lost": "kill" if self.name == NAMES[1] else "pause",
+                "parameters": {
+                    "endpoints": self.world.urls(),
+                    "prefix": PREFIX,
+                    "preference": NAMES.index(self.name),
+                    "fail_back": BACK,
+                },
                 "resources": ["r"],
             },
             stop_timeout="200ms",
@@ -121,6 +131,19 @@ class Host:
     def _find(self, *words: str) -> list[int]:
         """Our numbers of the processes of this host whose arguments have all of these."""
         return [pid for pid in procs.pids() if set(words) <= set(_own_arguments(pid)) and procs.alive(pid)]
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Call its etcd, by whoever has the lab's network."""
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=2) as answer:
+            return dict(json.loads(answer.read()))
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What its guard has last written of itself."""
+        try:
+            return [json.loads((self.scan.path / ".holdfast/guards/billing/state.json").read_text())]
+        except (OSError, ValueError):
+            return []
 
     def supervisor(self) -> list[int]:
         return self._find("supervise", str(self.scan.path))
@@ -210,18 +233,19 @@ class World:
         self.addresses: dict[str, str] = {}
         self.hosts: list[Host] = []
         self.witness: HostWitness | None = None
+        self.pauses: Pauses | None = None
 
     def up(self) -> None:
-        names = ("a", "b", "c")
-        self.lab.do("up", *names)
+        self.lab.do("up", *NAMES)
         for line in self.lab.do("list").splitlines():
             name, _state, address = line.split()[:3]
             self.addresses[name] = address
-        self.hosts = [Host(name, self) for name in names]
+        self.hosts = [Host(name, self) for name in NAMES]
         for host in self.hosts:
             host.publish()
             host.boot()
         self.witness = HostWitness(self)
+        self.pauses = Pauses(lambda: [report for host in self.hosts for report in host.reports()], self.history)
 
     @property
     def members(self) -> list[Host]:
@@ -235,14 +259,25 @@ class World:
 
         def ask() -> Host:
             for host in self.hosts:
-                request = urllib.request.Request(f"{host.url}/v3/maintenance/status", b"{}")
-                with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=1) as answer:
-                    status = json.loads(answer.read())
+                with contextlib.suppress(OSError):
+                    status = host.post("/v3/maintenance/status", {})
                     if status.get("leader") == status["header"]["member_id"]:
                         return host
             return self.hosts[0]
 
         return self.lab.within(ask)
+
+    def ask_store(self, question: Callable[[Callable[[str, dict[str, Any]], dict[str, Any]]], None]) -> None:
+        """Ask any member that answers, until one has."""
+
+        def asked() -> bool:
+            for host in self.hosts:
+                with contextlib.suppress(OSError):
+                    self.lab.within(lambda host=host: question(host.post))
+                    return True
+            return False
+
+        wait_until(asked, ALIVE)
 
     def keep(self) -> None:
         for host in self.hosts:
@@ -265,6 +300,15 @@ class World:
         line = self.history.beats.read_bytes()[-200:].decode().splitlines()[-2]
         return next(host for host in self.hosts if host.name == line.split()[1])
 
+    def until_first(self) -> None:
+        """Wait until the host that comes first has the lease back, and everybody is as well as can be."""
+
+        def back() -> bool:
+            self.keep()
+            return self.holder() is self.hosts[0]
+
+        wait_until(back, ALIVE, f"the host that comes first does not take the lease back, seed {SEED}")
+
     def pause(self, longest: float) -> None:
         time.sleep(self.chance.random() * longest)
 
@@ -275,8 +319,9 @@ class World:
         self.history.note("healed", what=what.__name__)
 
     def close(self) -> None:
-        if self.witness is not None:
-            self.witness.end()
+        for one in (self.witness, self.pauses):
+            if one is not None:
+                one.end()
         self.lab.do("down")
         for host in self.hosts:
             host.close()
@@ -357,6 +402,26 @@ def two_stores_stopped(world: World, _host: Host) -> None:
     _stop(world, [pid for host in world.chance.sample(world.hosts, 2) for pid in host.store()])
 
 
+def store_slow(world: World, _host: Host) -> None:
+    """A leader that gets little of its processor."""
+    slow = world.leader().store()
+    world.history.note("signalled", pids=slow)
+    end = time.monotonic() + world.chance.random() * 2 * TTL
+    while time.monotonic() < end:
+        for number, seconds in ((signal.SIGSTOP, world.chance.random() * TTL / 6), (signal.SIGCONT, 0.02)):
+            for pid in slow:
+                procs.kill(pid, number)
+            time.sleep(seconds)
+
+
+def store_full(world: World, _host: Host) -> None:
+    """As when the quota is used up: nothing is written any more, what is renewed or given back is."""
+    for full in (True, False):
+        world.ask_store(lambda post, full=full: be_full(post, full))  # type: ignore[misc]
+        if full:
+            world.pause(2 * TTL)
+
+
 def cut_off(world: World, host: Host) -> None:
     world.lab.do("cut", host.name)
     world.pause(3 * TTL)
@@ -409,6 +474,8 @@ FAULTS: tuple[Callable[[World, Host], None], ...] = (
     supervisor_killed,
     supervisor_stopped,
     store_stopped,
+    store_slow,
+    store_full,
     guard_stopped_and_cut_off,
     power_off_with_the_leader,
 )
@@ -441,8 +508,10 @@ def test_never_two_holders_on_three_hosts_and_always_one_again(world: World) -> 
         healed = time.monotonic()
         world.until_beating()
         recoveries.append(time.monotonic() - healed)
-    assert world.witness is not None
+    world.until_first()
+    assert world.witness is not None and world.pauses is not None
     world.witness.end()
+    world.pauses.end()
     events = world.history.end()
     # Old versions end leases early when a frozen leader thaws: the next one waits for that.
     found = violations(events, TTL)

@@ -11,6 +11,7 @@ HOLDFAST_CHAOS_REPORT names a file for figures, beside which the history goes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -25,10 +26,11 @@ from pathlib import Path
 import procs
 import pytest
 from guarded import PYTHON, STUBBORN, Guards
-from histories import History, violations
+from histories import History, figures, violations
 from sanlocks import SANLOCK, Host, Storage
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import StoreUnavailable
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 SECONDS = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "12"))
@@ -66,9 +68,12 @@ class Contender:
         return self.process.pid if self.process else 0
 
     def below(self) -> list[int]:
-        """Keeper, init and the service's main process, if they are there."""
+        """Keeper, init and the service's main process, if they are there.
+
+        Not the one that beats, which init has too: without it the service is as well as ever, and nobody hears of it.
+        """
         found = [pid for pid in procs.children(self.pid) if procs.alive(pid)] if self.pid else []
-        return found + [child for pid in found for child in procs.children(pid)]
+        return found + [min(children) for children in map(procs.children, found) if children]
 
     def tell(self) -> str:
         """What is known of it, for people."""
@@ -84,6 +89,8 @@ class World:
 
     def __init__(self, guards: Guards, storage: Storage, chance: random.Random) -> None:
         self.chance = chance
+        self.storage = storage
+        self.twins = 0
         self.history = History(guards.base)
         self.contenders = [Contender(host, guards, self.history) for host in storage.hosts]
 
@@ -108,6 +115,11 @@ class World:
     def holder(self) -> Contender:
         line = self.history.beats.read_bytes()[-200:].decode().splitlines()[-2]
         return next(one for one in self.contenders if one.name == line.split()[1])
+
+    def twin(self, host: Host) -> Host:
+        """Start another host of this host's number."""
+        self.twins += 1
+        return Host(self.storage, host.number, f"twin{self.twins}").start()
 
     def pause(self, longest: float) -> None:
         """Let the fault work, for any part of *longest* seconds; the ended are not started again."""
@@ -233,7 +245,27 @@ def all_paths_lost(world: World, _one: Contender) -> None:
         each.host.way.be("good")
 
 
-_ALWAYS = (guard_killed, guard_and_all_below_killed, one_below_killed, guard_stopped, all_stopped, asked_to_stop)
+def same_host_id(world: World, one: Contender) -> None:
+    """Another host that calls itself as this one does wants to join; it is not let in while this one lives."""
+    twin = world.twin(one.host)
+    try:
+        with contextlib.suppress(StoreUnavailable):
+            twin.daemon().join(twin.number, twin.storage.io_timeout, 1.0)
+            raise AssertionError(f"two hosts have joined as {twin.number}")
+        world.pause(TTL)
+    finally:
+        twin.end()
+
+
+_ALWAYS = (
+    guard_killed,
+    guard_and_all_below_killed,
+    one_below_killed,
+    guard_stopped,
+    all_stopped,
+    asked_to_stop,
+    same_host_id,
+)
 _SHORT = (daemon_stopped_for_a_moment, storage_fails_for_a_moment, path_lost_for_a_moment, storage_slow)
 _LONG = (
     daemon_stopped,
@@ -292,15 +324,12 @@ def _report(history: History, faults: int, found: list[str]) -> None:
     path = os.environ.get("HOLDFAST_CHAOS_REPORT")
     if not path:
         return
-    spans: dict[int, list[int]] = {}
-    for line in history.file.read_text().splitlines():
-        event = json.loads(line)
-        if event["event"] == "beat":
-            spans.setdefault(event["token"], [event["at"], event["at"]])[1] = event["at"]
-    ordered = sorted(spans.values())
-    gaps = sorted((later[0] - one[1]) / 1e9 for one, later in zip(ordered, ordered[1:]))
-    figures = {"seed": SEED, "seconds": SECONDS, "faults": faults, "tenures": len(spans), "violations": found}
-    if gaps:
-        figures["moved"] = {"median": gaps[len(gaps) // 2], "worst": gaps[-1]}
-    Path(path).write_text(json.dumps(figures, indent=2) + "\n")
-    shutil.copy(history.file, f"{path}.jsonl")
+    events = [json.loads(line) for line in history.file.read_text().splitlines()]
+    kinds: dict[str, int] = {}
+    for event in events:
+        if event["event"] == "fault":
+            kinds[event["what"]] = kinds.get(event["what"], 0) + 1
+    known = {"seed": SEED, "seconds": SECONDS, "faults": faults, **figures(events), "kinds": kinds}
+    report = Path(path).with_suffix(".sanlock.json")
+    report.write_text(json.dumps({**known, "violations": found}, indent=2) + "\n")
+    shutil.copy(history.file, report.with_suffix(".jsonl"))
