@@ -41,6 +41,7 @@ class OpenRcHost(SystemdHost):
             "test_after_a_reboot_all_is_as_it_was_to_be",
             "test_a_killed_supervisor_never_makes_a_second_copy",
             "test_stop_and_start",
+            "test_no_command_to_a_crash_looping_service_is_lost",
             "test_once_is_one_time",
             "test_ansible_builtin_service_is_redirected",
             "test_a_oneshot_is_done_once_and_up_until_it_is_undone",

@@ -308,12 +308,13 @@ def test_other_loggers_take_the_directory_over_and_back(table: Table, logger: st
     assert table.lines("a", TAI64N) == [b"one", b"two", b"three"]
 
 
-def test_a_directory_that_another_logger_holds_is_left_alone(table: Table) -> None:
-    if not shutil.which("multilog"):
-        pytest.skip("multilog is not installed")
+@pytest.mark.parametrize("logger", [["multilog", "t"], ["svlogd"], ["s6-log", "t"]], ids=lambda one: one[0])
+def test_a_directory_that_another_logger_holds_is_left_alone(table: Table, logger: list[str]) -> None:
+    if not shutil.which(logger[0]):
+        pytest.skip(f"{logger[0]} is not installed")
     table.add("a", format="tai64n")
     (table.log / "a").mkdir(parents=True)
-    with subprocess.Popen(["multilog", "t", str(table.log / "a")], stdin=subprocess.PIPE) as other:
+    with subprocess.Popen([*logger, str(table.log / "a")], stdin=subprocess.PIPE) as other:
         assert other.stdin is not None
         other.stdin.write(b"theirs\n")
         other.stdin.flush()

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 
 from . import opening, stamps
 from .sealing import seal
@@ -31,6 +32,8 @@ COMPLETE, UNSURE = ".s", ".u"
 _ROTATED_LENGTH = stamps.LABEL_LENGTH + len(COMPLETE)
 _RETRY_SIZE = 262144  # More than one line that a chunk can hold.
 _LINE_END = 10
+# struct flock with 64-bit offsets: type, whence, start, length (0: to the end), pid (must be 0).
+_WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def is_rotated(name: str) -> bool:
@@ -140,9 +143,11 @@ class DirectoryOutput(Output):
         descriptor = opening.open_file("lock", os.O_RDWR | os.O_CREAT, 0o600, directory)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # s6-log knows this kind alone. That of the open file: it does not go with another descriptor of ours.
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except OSError as error:
             os.close(descriptor)
-            if error.errno == errno.EWOULDBLOCK:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise BlockingIOError(
                     errno.EWOULDBLOCK, "another logger writes here", self.settings.directory
                 ) from None

@@ -135,7 +135,7 @@ def notes(folder: Path, ended: str | None = None, *, asked: bool = False) -> sta
         (shown("inactive", "dead", Job="7"), {"needs": ["db"]}, ("waiting", "up", None)),
         (shown("activating", "auto-restart", NRestarts="3"), {}, ("backoff", "up", None)),
         # Nobody asked for it: systemd stops it to start it again.
-            (shown("deactivating", "stop-sigterm", MainPID="7"), {}, ("stopping", "up", 7)),
+        (shown("deactivating", "stop-sigterm", MainPID="7"), {}, ("stopping", "up", 7)),
         (shown("inactive", "dead"), {}, ("down", "down", None)),
         (shown("failed", "failed", Result="start-limit-hit"), {}, ("failed", "up", None)),
         (
