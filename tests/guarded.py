@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import procs
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock.daemon import in_store
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class Guards:
         words = (f"--parameter={name}={value}" for name, value in given.items())
         # Its storage is a file of this machine, and there is no watchdog.
         self.driver = ("--driver=sanlock", "--safety=standard", *words)
+
+    def stored(self, resource: str = "r") -> str:
+        """What a resource of these guards is called on the storage of sanlock."""
+        return in_store(f"{self.base.name}/{resource}")
 
     def complaints(self, name: str) -> str:
         return (self.base / f"{name}.err").read_text()

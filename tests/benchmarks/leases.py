@@ -1,19 +1,22 @@
 # Copyright: (c) 2026, the holdfast.supervision authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Leases beside what people use instead: etcdctl lock, flock, setlock, chpst -l.
+"""Leases beside what people use instead: etcdctl lock, flock, setlock, chpst -l, sanlock's own client.
 
-    python3 tests/benchmarks/leases.py [--services N] [--many] [--rounds N]
+    python3 tests/benchmarks/leases.py [--services N] [--rounds N] [--only MEASURE ...]
 
-Run as root on a machine that does nothing else. Tools that are not installed have no figures.
+Run as root on a machine that does nothing else. Tools that are not installed have no figures. Over TLS is a column of its
+own; `exec` is the driver file with a service that takes the place of its guard.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import select
 import shutil
 import signal
+import ssl
 import statistics
 import subprocess
 import sys
@@ -40,14 +43,45 @@ WATCHED = 20.0
 Row = tuple[str, str, str, dict[str, float]]
 
 
+#: A way to hold a lock while a command runs: (lock, name of who wants it) -> command line. Names end in a and b.
+Way = Callable[[str, str], list[str]]
+#: What befalls the first one: (its process, its service's).
+Strike = Callable[[int, int], None]
+
+
+class Secured:
+    """An etcd that is asked over TLS, by clients that it knows."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        certificates(folder)
+        files = {"cert-file": "server.pem", "key-file": "server.key", "trusted-ca-file": "ca.pem"}
+        options = {name: f"{folder}/{file}" for name, file in files.items()}
+        self.cluster = Cluster(options={**options, "client-cert-auth": "true"}, scheme="https")
+        self.cluster.context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+        self.cluster.context.load_cert_chain(f"{folder}/client.pem", f"{folder}/client.key")
+        self.cluster.start()
+        names = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
+        self.parameters = {
+            "endpoints": self.cluster.endpoints,
+            **{key: f"{folder}/{name}" for key, name in names.items()},
+        }
+
+
 class Bench:
-    """One etcd, one directory, and everything that is started in it."""
+    """One etcd, another one over TLS, two hosts of sanlock, one directory, and everything that is started in it."""
 
     def __init__(self, base: Path, rounds: int) -> None:
         self.base = base
         self.rounds = rounds
         self.runtime = collection.make_runtime(base / "runtime")
+        (base / "leases").mkdir(0o700)
         self.cluster = Cluster().start()
+        self.secured = Secured(base / "tls")
+        # Only here: what it imports of the collection can be imported by now.
+        from sanlocks import SANLOCK, Storage
+
+        self.storage: Storage | None = Storage(2, io_timeout=5).join() if SANLOCK else None
         self.rows: list[Row] = []
         self.number = 0
 
@@ -55,22 +89,32 @@ class Bench:
         self.rows.append((figure, unit, limit, values))
         print(f"{figure}: " + ", ".join(f"{who} {value:.3g} {unit}" for who, value in values.items()), file=sys.stderr)
 
-    def guard(self, driver: str, resource: str, name: str, *words: str) -> list[str]:
+    def guard(self, driver: str, resource: str, name: str, *words: str, **parameters: Any) -> list[str]:
         """The command line of a guard, up to the command that it is to run."""
-        kept = (
-            [f"--directory={self.base}/leases"]
-            if driver == "file"
-            else [f"--parameter=endpoints={self.cluster.endpoints}", f"--ttl={TTL}"]
-        )
+        if driver == "file":
+            parameters["directory"] = f"{self.base}/leases"
+        elif driver == "etcd":
+            parameters = {"endpoints": self.cluster.endpoints, "ttl": TTL, **parameters}
+        kept = [f"--parameter={key}={value}" for key, value in parameters.items()]
         start = [collection.PYTHON, "-I", "-S", str(self.runtime), "guard", f"--driver={driver}", f"--name={name}"]
         return [*start, f"--resource={resource}", f"--state={self.base}/guards", *kept, *words, "--"]
 
-    def ways(self) -> dict[str, Callable[[str, str], list[str]]]:
-        """What holds a lock while a command runs, by its name: (lock, name) -> command line."""
-        found: dict[str, Callable[[str, str], list[str]]] = {
+    def _on_sanlock(self, lock: str, name: str) -> list[str]:
+        """A guard of one of the two hosts."""
+        assert self.storage is not None
+        host = self.storage.hosts["ab".index(name[-1]) if name[-1] in "ab" else 0]
+        return self.guard("sanlock", lock, name, "--safety=standard", **host.parameters())
+
+    def ways(self) -> dict[str, Way]:
+        """All ways, by their names."""
+        found: dict[str, Way] = {
             "etcd": lambda lock, name: self.guard("etcd", lock, name),
+            "TLS": lambda lock, name: self.guard("etcd", lock, name, **self.secured.parameters),
             "file": lambda lock, name: self.guard("file", lock, name),
+            "exec": lambda lock, name: self.guard("file", lock, name, "--mode=exec", "--safety=standard"),
         }
+        if self.storage is not None:
+            found["sanlock"] = self._on_sanlock
         if shutil.which("etcdctl"):
             endpoints = f"--endpoints={self.cluster.endpoints}"
             found["etcdctl"] = lambda lock, name: ["etcdctl", endpoints, "lock", f"--ttl={TTL}", lock, "--"]
@@ -79,10 +123,10 @@ class Bench:
                 found[tool] = lambda lock, name, words=words: [*words, f"{self.base}/{lock}"]  # type: ignore[misc]
         return found
 
-    def takeover(self, way: Callable[[str, str], list[str]], whom: str) -> tuple[float, bool]:
-        """Seconds from the kill of the holder's service (or of what holds for it) to the next one's first word.
+    def takeover(self, way: Way, strike: Strike, never: float = NEVER) -> tuple[float, bool]:
+        """Seconds from what befalls the first one to the next one's first word; inf if there is none in *never* seconds.
 
-        Also whether the killed one's service was still alive then.
+        Also whether the first one's service was still alive then.
         """
         self.number += 1
         lock, told = f"lock{self.number}", [self.base / f"told{self.number}{side}" for side in "ab"]
@@ -101,14 +145,14 @@ class Bench:
                     time.sleep(0.7)
             # In a pid namespace the number that the service knows of itself is another one.
             services = [pid for pid in procs.descendants(begun[0].pid) if procs.name(pid) == "sleep"] or [begun[0].pid]
-            killed = time.time_ns()
-            os.kill(begun[0].pid if whom == "holder" else services[0], signal.SIGKILL)
+            struck = time.time_ns()
+            strike(begun[0].pid, services[0])
             try:
-                procs.wait_until(told[1].exists, NEVER, "the next one")
+                procs.wait_until(told[1].exists, never, "the next one")
             except procs.TooLate:
                 return float("inf"), False
             both = procs.alive(services[0])
-            return (int(told[1].read_text().split()[1]) - killed) / 1e9, both
+            return (int(told[1].read_text().split()[1]) - struck) / 1e9, both
         finally:
             for one in begun:
                 for pid in [*procs.descendants(one.pid), one.pid]:
@@ -120,40 +164,100 @@ class Bench:
 
     def close(self) -> None:
         self.cluster.close()
+        self.secured.cluster.close()
+        if self.storage is not None:
+            self.storage.close()
 
 
-def driver(bench: Bench, **parameters: Any) -> Any:
+def kill_service(_holder: int, service: int) -> None:
+    os.kill(service, signal.SIGKILL)
+
+
+def kill_holder(holder: int, _service: int) -> None:
+    os.kill(holder, signal.SIGKILL)
+
+
+def stop_holder(holder: int, _service: int) -> None:
+    os.kill(holder, signal.SIGSTOP)
+
+
+def drivers(bench: Bench) -> dict[str, Any]:
+    """One driver of each kind in this process, by the names of the ways."""
     from ansible_collections.holdfast.supervision.plugins.module_utils._lease.etcd import Etcd
+    from ansible_collections.holdfast.supervision.plugins.module_utils._lease.file import File
+    from ansible_collections.holdfast.supervision.plugins.module_utils._lease.sanlock import Sanlock
 
-    return Etcd("bench", {"endpoints": bench.cluster.endpoints, "ttl": 10, **parameters})
+    found: dict[str, Any] = {
+        "etcd": Etcd("bench", {"endpoints": bench.cluster.endpoints, "ttl": 10}),
+        "TLS": Etcd("bench", {**bench.secured.parameters, "ttl": 10}),
+        "file": File("bench", {"directory": f"{bench.base}/leases"}),
+    }
+    if bench.storage is not None:
+        found["sanlock"] = Sanlock("bench", bench.storage.hosts[0].parameters())
+    return found
 
 
 def acquiring(bench: Bench) -> None:
     """Getting and giving back in one process, without any service."""
     for count, limit in ((1, "<= 3"), (32, "<= 6")):
-        values = {"etcd": _acquire(driver(bench), count, bench.rounds * 10)}
-        with tempfile.TemporaryDirectory() as folder:
-            certificates(Path(folder))
-            files = {"cert-file": "server.pem", "key-file": "server.key", "trusted-ca-file": "ca.pem"}
-            options = {name: f"{folder}/{file}" for name, file in files.items()}
-            import ssl
-
-            secured = Cluster(options={**options, "client-cert-auth": "true"}, scheme="https")
-            secured.context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
-            secured.context.load_cert_chain(f"{folder}/client.pem", f"{folder}/client.key")
-            secured.start()
-            names = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
-            given = {name: f"{folder}/{file}" for name, file in names.items()}
-            values["TLS"] = _acquire(driver(bench, endpoints=secured.endpoints, **given), count, bench.rounds * 10)
-            secured.close()
+        taken = {who: _acquire(one, count, bench.rounds * 10) for who, one in drivers(bench).items() if who != "file"}
+        values = {who: statistics.median(times) for who, times in taken.items()}
         if count == 1 and "etcdctl" in bench.ways():
             values["etcdctl"] = statistics.median(
                 _timed(["etcdctl", f"--endpoints={bench.cluster.endpoints}", "lock", "x", "true"], bench.rounds)
             )
+        if count == 1 and bench.storage is not None:
+            values["client"] = statistics.median(_timed(_of_client(bench), bench.rounds, 0.5))
         bench.add(f"acquire, {count} resources", "ms", limit, **values)
+    taken_by_file = sorted(1000 * one for one in _acquire(drivers(bench)["file"], 1, bench.rounds * 100))
+    bench.add("acquire, 1 resource, file", "us", "", file=statistics.median(taken_by_file))
+    bench.add("the same, 99 of 100", "us", "", file=taken_by_file[len(taken_by_file) * 99 // 100])
+    bench.add("its lock alone, 99 of 100", "us", "<= 20", file=_lock(bench))
 
 
-def _acquire(one: Any, count: int, rounds: int) -> float:
+def _of_client(bench: Bench) -> list[str]:
+    """The command by which sanlock's own client holds a resource while a command runs."""
+    import sanlocks
+
+    from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock import daemon, index, parameters
+
+    assert bench.storage is not None
+    host = bench.storage.hosts[0]
+    name, space = daemon.in_store("client"), host.daemon().space()
+    assert space is not None
+    offset = index.Index(host.daemon(), parameters.Parameters(host.parameters())).make(name, space)
+    environment = ["env", f"SANLOCK_RUN_DIR={host.base}"]
+    return [
+        *environment,
+        sanlocks.SANLOCK or "",
+        "client",
+        "command",
+        "-r",
+        f"holdfast:{name}:{host.path}:{offset}",
+        "-c",
+        "/bin/true",
+    ]
+
+
+def _lock(bench: Bench) -> float:
+    """Microseconds that opening, locking, and looking whether the file is still the same one take, 99 of 100."""
+    from ansible_collections.holdfast.supervision.plugins.module_utils._lease import ofd
+
+    path = bench.base / "alone"
+    path.touch()
+    taken = []
+    for _unused in range(bench.rounds * 100):
+        before = time.perf_counter()
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        ofd.lock(descriptor, 0)
+        same = os.path.samestat(os.fstat(descriptor), os.stat(path))
+        taken.append((time.perf_counter() - before) * 1e6)
+        assert same
+        os.close(descriptor)
+    return sorted(taken)[len(taken) * 99 // 100]
+
+
+def _acquire(one: Any, count: int, rounds: int) -> list[float]:
     taken = []
     for _unused in range(rounds):
         for at in range(count):
@@ -162,36 +266,40 @@ def _acquire(one: Any, count: int, rounds: int) -> float:
         one.acquire()
         taken.append((time.perf_counter() - before) * 1000)
         one.release()
-    return statistics.median(taken)
+    return taken
 
 
-def _timed(command: list[str], rounds: int) -> list[float]:
+def _timed(command: list[str], rounds: int, pause: float = 0.0) -> list[float]:
+    """Milliseconds that each run takes. pause: seconds between two, for a daemon that gives back afterwards."""
     taken = []
     for _unused in range(rounds):
         before = time.perf_counter()
         subprocess.run(command, check=True, env={**os.environ, "ETCDCTL_API": "3"}, stdout=subprocess.DEVNULL)
         taken.append((time.perf_counter() - before) * 1000)
+        time.sleep(pause)
     return taken
 
 
 def renewing(bench: Bench) -> None:
-    one = driver(bench)
-    one.register("renewed", "exclusive")
-    one.acquire()
-    one.renew()
-    server = bench.cluster.members[0].process
-    assert server is not None
-    count = bench.rounds * 50
-    before, ours, theirs = time.perf_counter(), time.process_time(), procs.processor_time(server.pid)
-    for _unused in range(count):
+    values: dict[str, list[float]] = {}
+    chosen = {who: one for who, one in drivers(bench).items() if who in ("etcd", "TLS")}
+    for (who, one), cluster in zip(chosen.items(), (bench.cluster, bench.secured.cluster), strict=True):
+        one.register("renewed", "exclusive")
+        one.acquire()
         one.renew()
-    took = time.perf_counter() - before
-    bench.add("renewal, time", "ms", "", etcd=took / count * 1000)
-    bench.add("renewal, processor of the guard", "ms", "<= 0.2", etcd=(time.process_time() - ours) / count * 1000)
-    bench.add(
-        "renewal, processor of etcd", "ms", "<= 0.6", etcd=(procs.processor_time(server.pid) - theirs) / count * 1000
-    )
-    one.release()
+        server = cluster.members[0].process
+        assert server is not None
+        count = bench.rounds * 50
+        before, ours, theirs = time.perf_counter(), time.process_time(), procs.processor_time(server.pid)
+        for _unused in range(count):
+            one.renew()
+        spent = (time.perf_counter() - before, time.process_time() - ours, procs.processor_time(server.pid) - theirs)
+        values[who] = [seconds / count * 1000 for seconds in spent]
+        one.release()
+    for at, (what, limit) in enumerate(
+        (("time", ""), ("processor of the guard", "<= 0.2"), ("processor of etcd", "<= 0.6"))
+    ):
+        bench.add(f"renewal, {what}", "ms", limit, **{who: spent[at] for who, spent in values.items()})
 
 
 def starting(bench: Bench) -> None:
@@ -204,18 +312,54 @@ def starting(bench: Bench) -> None:
 
 
 def taking_over(bench: Bench) -> None:
-    for whom, limit, rounds in (
-        ("service", "<= 100", bench.rounds),
-        ("holder", f"<= {TTL}600", max(bench.rounds // 4, 2)),
+    for what, strike, limit, rounds in (
+        ("service killed", kill_service, "<= 100", bench.rounds),
+        ("holder killed", kill_holder, f"<= {TTL}600", max(bench.rounds // 4, 2)),
+        ("holder stopped", stop_holder, f"<= {TTL}600", max(bench.rounds // 4, 2)),
     ):
-        values, both = {}, {}
+        values, worst, both = {}, {}, {}
         for who, way in bench.ways().items():
-            found = [bench.takeover(way, whom) for _unused in range(rounds)]
+            found = [bench.takeover(way, strike) for _unused in range(rounds)]
             values[who] = statistics.median(took for took, _both in found) * 1000
+            worst[who] = max(took for took, _both in found) * 1000
             both[who] = float(sum(alive for _took, alive in found))
-        bench.add(f"{whom} killed, next one runs", "ms", limit, **values)
-        if whom == "holder":
-            bench.add("holder killed, two run then", f"of {rounds}", "0", **both)
+        bench.add(f"{what}, next one runs", "ms", limit, **values)
+        bench.add("the same, worst", "ms", "", **worst)
+        if strike is not kill_service:
+            bench.add(f"{what}, two run then", f"of {rounds}", "0", **both)
+
+
+def host_death(bench: Bench) -> None:
+    """A host dies that has the lease, and with it the leader of the store, or another member."""
+    for what, with_leader, limit in (
+        # An etcd that may end leases early is given a T more, see docs/leases-etcd.md.
+        ("host dies, another member with it", False, f"<= {TTL}600 (+ {TTL}000)"),
+        ("host dies, the store's leader with it", True, f"<= {2 * TTL}000 (+ vote)"),
+    ):
+        taken = []
+        for _unused in range(max(bench.rounds // 4, 2)):
+            cluster = Cluster(3).start()
+            try:
+                leader = cluster.leader()
+                member = leader if with_leader else next(one for one in cluster.members if one is not leader)
+
+                def strike(holder: int, service: int, member: Any = member) -> None:
+                    member.kill()
+                    kill_holder(holder, service)
+
+                taken.append(
+                    bench.takeover(
+                        lambda lock, name, cluster=cluster: bench.guard(  # type: ignore[misc]
+                            "etcd", lock, name, endpoints=cluster.endpoints
+                        ),
+                        strike,
+                        30.0,
+                    )[0]
+                )
+            finally:
+                cluster.close()
+        bench.add(f"{what}, next one runs", "ms", limit, etcd=statistics.median(taken) * 1000)
+        bench.add("the same, worst", "ms", "", etcd=max(taken) * 1000)
 
 
 def dead_man(bench: Bench) -> None:
@@ -234,6 +378,33 @@ def dead_man(bench: Bench) -> None:
     late.sort()
     bench.add("kernel timer too late, stopped process", "ms", "", median=statistics.median(late))
     bench.add("the same, worst", "ms", "<= 10", worst=late[-1])
+    gone = sorted(_tree_after_guard(bench, f"tree{at}") for at in range(max(bench.rounds // 2, 3)))
+    bench.add("guard killed by it, its tree gone after", "ms", "", etcd=statistics.median(gone))
+    bench.add("the same, worst", "ms", "<= 20", etcd=gone[-1])
+
+
+def _tree_after_guard(bench: Bench, name: str) -> float:
+    """Milliseconds from the end of a stopped guard to that of its service."""
+    guard = subprocess.Popen([*bench.guard("etcd", name, name), "sleep", "1000"], start_new_session=True)
+    try:
+        services: list[int] = []
+
+        def runs() -> bool:
+            services[:] = [pid for pid in procs.descendants(guard.pid) if procs.name(pid) == "sleep"]
+            return bool(services)
+
+        procs.wait_until(runs, 20, "active")
+        ends = [os.pidfd_open(pid) for pid in (guard.pid, services[0])]
+        os.kill(guard.pid, signal.SIGSTOP)
+        at = []
+        for descriptor in ends:
+            assert select.select([descriptor], [], [], TTL * 5)[0], "it was not killed"
+            at.append(time.perf_counter())
+            os.close(descriptor)
+        return (at[1] - at[0]) * 1000
+    finally:
+        guard.kill()
+        guard.wait()
 
 
 def memory(bench: Bench) -> None:
@@ -309,20 +480,25 @@ def _active(bench: Bench, prefix: str) -> int:
 
 
 def table(rows: list[Row]) -> str:
-    columns = ["etcd", "file", "TLS", "etcdctl", "flock", "setlock", "chpst"]
-    lines = [f"{'figure':52} {'unit':6} {'limit':>8} " + " ".join(f"{name:>9}" for name in [*columns, "other"])]
+    columns = ["etcd", "TLS", "sanlock", "file", "exec", "etcdctl", "client", "flock", "setlock", "chpst"]
+    lines = [f"{'figure':52} {'unit':6} {'limit':>16} " + " ".join(f"{name:>9}" for name in [*columns, "other"])]
     for figure, unit, limit, values in rows:
         others = [value for name, value in values.items() if name not in columns]
         cells = [f"{values[name]:9.3g}" if name in values else f"{'-':>9}" for name in columns]
         cells.append(f"{others[0]:9.3g}" if others else f"{'-':>9}")
-        lines.append(f"{figure:52} {unit:6} {limit:>8} " + " ".join(cells))
+        lines.append(f"{figure:52} {unit:6} {limit:>16} " + " ".join(cells))
     return "\n".join(lines)
+
+
+MEASURES: dict[str, Callable[..., None]] = {
+    one.__name__: one for one in (acquiring, renewing, starting, taking_over, host_death, dead_man, memory, many)
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=200, help="guarded services on one etcd (200)")
-    parser.add_argument("--many", action="store_true", help="only these services, nothing else")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES), help="what is measured (all)")
     parser.add_argument("--rounds", type=int, default=12, help="how often each thing is done, at least (12)")
     chosen = parser.parse_args()
     if os.geteuid() != 0:
@@ -332,11 +508,13 @@ def main() -> int:
     base = Path(tempfile.mkdtemp(prefix="hf-bench-leases-"))
     bench = Bench(base, chosen.rounds)
     try:
-        for measure in () if chosen.many else (acquiring, renewing, starting, taking_over, dead_man, memory):
-            measure(bench)
-        many(bench, chosen.services)
+        for name in chosen.only:
+            if name == "many":
+                many(bench, chosen.services)
+            else:
+                MEASURES[name](bench)
     finally:
-        procs.end_all(("etcd",))
+        procs.end_all(("etcd", "sanlock", "sanlock-helper"))
         bench.close()
         shutil.rmtree(base)
     print(table(bench.rows))

@@ -205,6 +205,37 @@ def test_a_daemon_that_hangs_ends_the_service_before_its_time(fragile: Storage, 
 
 
 @pytest.fixture
+def ways() -> Iterator[Storage]:
+    """Two hosts of sanlock, each with a way of its own to the storage."""
+    made = Storage(2, ways=True)
+    try:
+        yield made.join()
+    finally:
+        made.close()
+
+
+def test_what_could_not_be_given_back_on_a_broken_path_is_got_again_by_that_host(ways: Storage, guards: Guards) -> None:
+    one, other = ways.hosts
+    start(guards, one, "a")
+    token = guards.until("a", "active")["resources"][0]["token"]
+    start(guards, other, "b")
+    guards.until("b", "standby")
+    assert one.way is not None
+    one.way.be("broken")
+    guards.started[0].kill()
+    wait_until(lambda: not one.daemon().clients(guards.stored()))
+    wait_until(lambda: " -5 " in (one.base / "log").read_text())
+    one.way.be("good")
+    again = start(guards, one, "a")
+    wait_until(lambda: guards.report("a")["pid"] == again)
+    assert guards.until("a", "active")["resources"][0]["token"] > token
+    assert guards.report("b")["phase"] == "standby"
+    # And so it is given back, for everybody.
+    guards.call("a", "Shutdown")
+    guards.until("b", "active")
+
+
+@pytest.fixture
 def disk(guards: Guards) -> Iterator[Path]:
     """A file system of the test's own, which it may freeze."""
     image, point = guards.base / "image", guards.base / "disk"
