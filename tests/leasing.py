@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,12 @@ import pytest
 from etcds import ETCD, Cluster
 from plain_imports import plain_imports
 from sanlocks import SANLOCK, Storage
+from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, lockfile
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import store as nfs_store
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.nfs import Nfs
 
 
 class Store:
@@ -33,6 +39,8 @@ class Store:
     numbers_shares = True
     #: Whether everybody is told who holds a resource, and not only where he is.
     tells_names = True
+    #: Whether `lost_fd` tells of what was taken away.
+    announces = True
     #: Parameters with which a grant is good for so long that a store may be silent for a while.
     patient: dict[str, Any] = {"ttl": 20}  # noqa: RUF012
 
@@ -78,6 +86,56 @@ class FileStore(Store):
         if hasattr(self, "_base"):
             shutil.rmtree(self._base)
             del self._base
+
+
+class NfsStore(FileStore):
+    """A directory on this host, which passes for one on NFS. On NFS: tests/machine."""
+
+    breakable = True
+    announces = False
+
+    def __init__(self) -> None:
+        self._real = (nfs_store.judge, lockfile._read, lockfile._write)
+
+    def driver(self) -> type[interface.Driver]:
+        return Nfs
+
+    def fresh(self) -> None:
+        super().fresh()
+        self._silent = self._base / "silent"
+        self.patient = {"directory": str(self._base / "patient")}
+        _judge, read, write = self._real
+
+        def hanging(work: Callable[..., Any]) -> Callable[..., Any]:
+            def one(*arguments: Any) -> Any:
+                wait_until(lambda: not self._silent.exists(), 60)
+                return work(*arguments)
+
+            return one
+
+        def looked_at(directory: str, _host: str) -> judge.Verdict:
+            os.makedirs(directory, exist_ok=True)
+            return judge.Verdict(20 if directory.endswith("patient") else 2, [], {})
+
+        nfs_store.judge, lockfile._read, lockfile._write = map(hanging, (looked_at, read, write))  # type: ignore[assignment]
+
+    def parameters(self) -> dict[str, Any]:
+        return {**super().parameters(), "scope": "hosts", "poll": 0.1}
+
+    def silence(self) -> None:
+        self._silent.touch()
+
+    def heal(self) -> None:
+        self._silent.unlink()
+
+    def take_away(self, driver: interface.Driver) -> None:
+        assert isinstance(driver, Nfs)
+        for path in Path(driver.directory).iterdir():
+            path.unlink()
+
+    def close(self) -> None:
+        nfs_store.judge, lockfile._read, lockfile._write = self._real
+        super().close()
 
 
 class EtcdStore(Store):
@@ -211,7 +269,7 @@ def foreign(driver: str, parameters: str) -> type[Store]:
 
 def stores() -> dict[str, type[Store]]:
     """The stores that can be had here."""
-    found: dict[str, type[Store]] = {"file": FileStore, "table": TableStore}
+    found: dict[str, type[Store]] = {"file": FileStore, "nfs": NfsStore, "table": TableStore}
     if ETCD:
         found["etcd"] = EtcdStore
     if SANLOCK:

@@ -28,7 +28,7 @@ options:
     choices: [holdfast.supervision.leases]
   driver:
     description:
-      - Who keeps the leases. V(file) is a directory of the controller itself.
+      - Who keeps the leases. V(file) is a directory of the controller itself, or with O(scope=hosts) one on NFS.
     type: str
     default: etcd
     choices: [etcd, file]
@@ -77,6 +77,15 @@ options:
     type: path
     env:
       - name: HOLDFAST_LEASES_DIRECTORY
+  scope:
+    description:
+      - Whose leases the driver V(file) keeps, those of one V(host), or of several V(hosts) that have mounted O(directory) by NFS.
+    type: str
+    choices: [host, hosts]
+    default: host
+    version_added: 0.2.0
+    env:
+      - name: HOLDFAST_LEASES_SCOPE
   group:
     description: The group of all hosts that are alive.
     type: str
@@ -129,7 +138,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interf
 HOST = "host:"
 _OPTIONS = {
     "etcd": ("endpoints", "prefix", "ca_file", "cert_file", "key_file", "user", "password_file"),
-    "file": ("directory",),
+    "file": ("directory", "scope"),
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
@@ -166,7 +175,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         parameters = {name: self.get_option(name) for name in _OPTIONS[driver]}
         parameters = {name: value for name, value in parameters.items() if value not in (None, "")}
         try:
-            made = drivers.load(driver)("inventory", parameters)
+            made = drivers.make(driver, "inventory", parameters)
             try:
                 holders = made.all_owners()
             finally:

@@ -43,6 +43,13 @@ def problems(given: Mapping[str, Any], where: str) -> Iterator[Problem]:
         yield Problem(
             f"{where}.type", kind, f"is not possible with lease.mode exec: {_KINDS[kind]}", "write lease.mode guard"
         )
+    if given["lease"].get("parameters", {}).get("scope") == "hosts":
+        yield Problem(
+            f"{where}.lease.parameters.scope",
+            "hosts",
+            "is not possible with lease.mode exec: nobody is there to renew the lease",
+            "write lease.mode guard",
+        )
     if given["lease"].get("safety", "strict") == "strict":
         yield Problem(
             f"{where}.lease.safety",

@@ -199,7 +199,7 @@ _LEASE = (
     Key(
         "driver",
         "driver",
-        "Who keeps the leases: file for processes of one host, etcd or sanlock for several hosts, or the driver of another "
+        "Who keeps the leases: file for processes of one host, or on NFS for several, etcd or sanlock for several hosts, or the driver of another "
         "collection, as namespace.collection.driver, see lease-drivers.md. The variable leases_driver says it for all services.",
         default="file",
         choices=("file", "etcd", "sanlock"),
@@ -208,8 +208,9 @@ _LEASE = (
     Key(
         "ttl",
         "duration",
-        "With etcd: a lease that is not renewed ends after this time, and with it the service; a host that died is "
-        "followed by the next one then. The variable leases_ttl says it for all services. Default: that of the driver, 10s.",
+        "With etcd, and with file on NFS: a lease that is not renewed ends after this time, and with it the service; a host that "
+        "died is followed by the next one then. The variable leases_ttl says it for all services. Default: that of the driver; "
+        "10s, on NFS the lease time of the server, which is the most there.",
         minimum=2,
         maximum=3600,
         example="15s",
@@ -225,7 +226,8 @@ _LEASE = (
     Key(
         "directory",
         "path",
-        "With file: directory of the locks; the same for all who are to exclude each other. On a file system of this host.",
+        "With file: directory of the locks; the same for all who are to exclude each other. On a file system of this host; with "
+        "the parameter scope: hosts on NFS, see leases-nfs.md.",
         default="/run/holdfast/leases",
         example="/run/leases",
     ),

@@ -215,7 +215,9 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
     for key, only in (("ttl", "etcd"), ("directory", "file")):
         driver = lease.get("driver", only)
         # What a driver of another collection is told it judges itself; a ttl is one of its parameters.
-        if key in lease and driver != only and not (key == "ttl" and _FOREIGN_DRIVER(driver)):
+        if key == "ttl" and (_FOREIGN_DRIVER(driver) or _of_several_hosts(lease)):
+            continue
+        if key in lease and driver != only:
             found.append(
                 Problem(f"{where}.lease.{key}", shown(lease[key]), f"means nothing to driver {lease['driver']}")
             )
@@ -244,13 +246,18 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
         )
 
 
+def _of_several_hosts(lease: Mapping[str, Any]) -> bool:
+    """Say whether it is one of driver file that runs out, as others hosts see it too."""
+    return lease.get("driver", "file") == "file" and lease.get("parameters", {}).get("scope") == "hosts"
+
+
 def _on_lost(lease: Mapping[str, Any], given: Mapping[str, Any], where: str, found: Problems) -> None:
     """What has to be there for what is to be done on a loss."""
     on_lost = lease.get("on_lost", "kill")
     path = f"{where}.lease.on_lost"
     if on_lost != "kill" and lease.get("containment") == "process_group":
         found.append(Problem(path, on_lost, "needs lease.containment pid_namespace", "leave the containment out"))
-    if on_lost != "kill" and lease.get("driver") == "file":
+    if on_lost != "kill" and lease.get("driver") == "file" and not _of_several_hosts(lease):
         found.append(Problem(path, on_lost, "means nothing to driver file: its leases do not run out"))
     if on_lost == "hook" and "hooks" not in given:
         found.append(Problem(path, on_lost, "needs hooks", "write hooks: {}"))
@@ -258,6 +265,8 @@ def _on_lost(lease: Mapping[str, Any], given: Mapping[str, Any], where: str, fou
         found.append(
             Problem(path, on_lost, "is not possible with driver sanlock: its daemon kills what it cannot renew")
         )
+    if on_lost == "pause" and _of_several_hosts(lease):
+        found.append(Problem(path, on_lost, "is not possible with locks on NFS: what is lost there is lost for ever"))
     if "pause_timeout" in lease and on_lost != "pause":
         found.append(
             Problem(f"{where}.lease.pause_timeout", shown(lease["pause_timeout"]), "is for on_lost pause only")

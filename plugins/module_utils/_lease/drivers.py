@@ -15,6 +15,7 @@ from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, Dr
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from .interface import Driver
 
@@ -71,6 +72,18 @@ def load(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = N
     except Exception as error:
         raise DriverNotLoaded(f"driver {name}: {type(error).__name__}: {error}") from error
     return driver
+
+
+def make(name: str, tenant: str, parameters: Mapping[str, Any]) -> Driver:
+    """Give an instance of the driver *name*, or of what it has for these parameters.
+
+    Raises DriverNotFound, DriverNotLoaded, DriverRefused.
+    """
+    found = load(name)
+    chosen = found.chosen(parameters)
+    if chosen is not found:
+        chosen.load(CORE_API, CORE_FEATURES)
+    return chosen(tenant, parameters)
 
 
 def look_at(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = None) -> type[Driver]:

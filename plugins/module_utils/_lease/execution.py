@@ -44,7 +44,8 @@ def refusal(driver: type[Driver]) -> str:
     if EXEC in driver.capabilities:
         return ""
     able = [one for one in drivers.DRIVERS if EXEC in drivers.look_at(one).capabilities]
-    return f"driver {driver.name} needs a guard beside the service; these do not: {', '.join(able)}"
+    how = " with scope hosts" if driver.name in able else ""
+    return f"driver {driver.name}{how} needs a guard beside the service; these do not: {', '.join(able)}"
 
 
 def told(driver: Driver) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@
 
 """The driver `file`: locks of the kernel on files of a directory, for the processes of one host. PRIVATE to the collection.
 
+What it does with scope hosts, for the processes of several hosts, is in nfs.py.
+
 What there is in the directory for a resource NAME:
 
     NAME.lock          byte 0: the lease, byte 1: whoever changes the counter. Never renamed, never removed
@@ -20,10 +22,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 
 from .._supervise._embedded import identity
-from . import mounts, trees
+from . import mounts, owners, trees
 from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay
 from .interface import (
     EXCLUSIVE_MODE,
@@ -59,12 +60,12 @@ _NOTE_LIMIT = 8192
 
 
 class File(Driver):
-    """Leases by locks of one kernel. Parameters: directory; containment (pid_namespace, process_group)."""
+    """Leases by locks of one kernel. Parameters: directory; scope: host; containment (pid_namespace, process_group)."""
 
     name: ClassVar[str] = "file"
     api: ClassVar[tuple[int, int]] = (1, 4)
     capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, HANDOVER, NOTE, EXEC})
-    parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment"})
+    parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope"})
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
         """Make the driver. Raises DriverRefused."""
@@ -78,6 +79,19 @@ class File(Driver):
         self._tree: dict[str, Any] | None = None
 
     @classmethod
+    def chosen(cls, parameters: Mapping[str, Any]) -> type[Driver]:
+        """Let what several hosts see be another driver's matter."""
+        scope = parameters.get("scope", "host")
+        if scope not in ("host", "hosts"):
+            raise DriverRefused(f"driver file: scope: {scope!r} is neither host nor hosts")
+        if scope == "host":
+            return cls
+        # Only here: those of one host do without.
+        from .nfs import Nfs
+
+        return Nfs
+
+    @classmethod
     def load(cls, core_api: tuple[int, int], features: frozenset[str]) -> None:
         """Need a core that ties grants to process trees and waits in a child."""
         missing = sorted({"bind", "line_up"} - features)
@@ -88,14 +102,14 @@ class File(Driver):
         """Make the directory if it is missing, and judge it."""
         try:
             os.makedirs(self.directory, 0o700, exist_ok=True)
-            self._judge_owners()
+            owners.judge(self.directory)
             kind = mounts.filesystem(self.directory)
         except OSError as error:
             raise DriverNotLoaded(f"{self.directory}: {error.strerror or error}") from None
         if mounts.is_network(kind):
             raise DriverRefused(
                 f"{self.directory}: is on {kind}, which other hosts may have too: a lock there can be lost without a "
-                "word. The file driver is for one host; name a directory on a local file system, such as /run"
+                "word. With scope: hosts it is watched (NFS 4.1); for one host name a local directory, such as /run"
             )
         holes = []
         if kind not in mounts.LOCAL:
@@ -103,23 +117,6 @@ class File(Driver):
                 Hole("filesystem", f"{self.directory}: nothing is known of locks on {kind or 'this file system'}")
             )
         return holes
-
-    def _judge_owners(self) -> None:
-        """Look whether somebody else could exchange the lock files. Raises DriverRefused, OSError."""
-        path = os.path.realpath(self.directory)
-        last = True
-        while True:
-            info = os.stat(path)
-            if not stat.S_ISDIR(info.st_mode):
-                raise DriverRefused(f"{path}: is not a directory")
-            if info.st_uid not in (0, os.geteuid()):
-                raise DriverRefused(f"{path}: belongs to user {info.st_uid}, who could exchange the locks")
-            sticky = info.st_mode & stat.S_ISVTX and not last
-            if info.st_mode & 0o022 and not sticky:
-                raise DriverRefused(f"{path}: others may write to it and exchange the locks; chmod go-w cures it")
-            if path == "/":
-                return
-            path, last = os.path.dirname(path), False
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource; refuses names that are no file names."""

@@ -10,7 +10,7 @@ import os
 import time
 
 from . import execution, mutex, places
-from .drivers import load
+from .drivers import load, make
 from .handle import Handle, NoGuard, living
 from .interface import HANDOVER, LeaseError
 
@@ -70,7 +70,7 @@ def resource(name: str, driver: str, parameters: Mapping[str, Any], guards: list
     waiters = [one["owner"] or one["name"] for one in guards if one["phase"] == "standby" and name in one["wants"]]
     result: dict[str, Any] = {"name": name, "holders": [], "handover": None, "waiters": waiters, "problem": ""}
     try:
-        made = load(driver)("lease_info", parameters)
+        made = make(driver, "lease_info", parameters)
         try:
             result["holders"] = [mutex.told(holder) for holder in made.owners(name)]
             mark = made.handed_over(name) if HANDOVER in made.capabilities else None
@@ -97,9 +97,9 @@ def probe(driver: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
     result.update(host=os.uname().nodename, machine_id=_machine_id())
     try:
-        kind = load(driver)
-        result["capabilities"] = sorted(kind.capabilities)
-        made = kind("lease_info", parameters)
+        result["capabilities"] = sorted(load(driver).capabilities)
+        made = make(driver, "lease_info", parameters)
+        result["capabilities"] = sorted(made.capabilities)
         try:
             result["holes"] = [{"name": hole.name, "text": hole.text} for hole in made.probe()]
             result["facts"] = made.facts()

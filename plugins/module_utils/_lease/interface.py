@@ -191,6 +191,11 @@ class Driver(ABC):
         #: What is to stand beside everything that is acquired from now on; only where NOTE is declared.
         self.note: dict[str, Any] = {}
 
+    @classmethod
+    def chosen(cls, _parameters: Mapping[str, Any]) -> type[Driver]:
+        """Give the class for these parameters, where a driver works in several ways. Raises DriverRefused."""
+        return cls
+
     @property
     def identity(self) -> str:
         """Give the name by which other guards know this one in the store: the tenant, and its host if there are several."""

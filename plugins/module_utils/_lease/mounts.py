@@ -19,21 +19,68 @@ NETWORK = frozenset(
 )
 
 
-def filesystem(path: str) -> str:
-    """Give the type of the file system that *path* is on, "" if nobody says. Raises OSError."""
+class Mount:
+    """Where a file system is mounted. kind: its type, "" if nobody says; source, options: as the kernel tells them."""
+
+    __slots__ = ("kind", "options", "point", "source")
+
+    def __init__(self, point: str = "", kind: str = "", source: str = "", options: str = "") -> None:
+        self.point = point
+        self.kind = kind
+        self.source = source
+        self.options = options.split(",") if options else []
+
+    def option(self, name: str) -> str:
+        """Give the value of an option, "" if it has none or is not there."""
+        return next((one.partition("=")[2] for one in self.options if one.partition("=")[0] == name), "")
+
+
+def mount(path: str) -> Mount:
+    """Give the mount that *path* is on. Raises OSError."""
     real = os.path.realpath(path)
     device = os.stat(real).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    best, kind = "", ""
+    best = Mount()
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             fields = line.split()
-            point = fields[4].encode("latin-1", "replace").decode("unicode_escape")
+            point = unescaped(fields[4])
             below = real == point or real.startswith(point.rstrip("/") + "/")
             # Some file systems (btrfs, overlay) report another device than their mount has: the longest path decides.
-            if below and (len(point) > len(best) or (len(point) == len(best) and fields[2] == wanted)):
-                best, kind = point, fields[fields.index("-") + 1]
-    return kind
+            longer, same = len(point) > len(best.point), len(point) == len(best.point)
+            if below and (longer or (same and fields[2] == wanted)):
+                kind, source, options = fields[fields.index("-") + 1 :][:3]
+                best = Mount(point, kind, unescaped(source), options)
+    return best
+
+
+def unescaped(field: str) -> str:
+    """Give a field of the kernel's tables of mounts as it is: white space stands there as an octal number."""
+    return field.encode("latin-1", "replace").decode("unicode_escape")
+
+
+def filesystem(path: str) -> str:
+    """Give the type of the file system that *path* is on, "" if nobody says. Raises OSError."""
+    return mount(path).kind
+
+
+def lease_time(point: str, statistics: str) -> int | None:
+    """Give the seconds after which the NFS server of a mount ends the locks of a client of which it has not heard.
+
+    statistics: the text of /proc/self/mountstats. None: the kernel does not tell (before 5.6), or no NFS 4 is there.
+    """
+    found = None
+    ours = False
+    for line in statistics.splitlines():
+        words = line.split()
+        if words[:1] == ["device"]:
+            # The last one lies on top of those before it.
+            ours = "on" in words and unescaped(words[words.index("on") + 1]) == point
+            found = None if ours else found
+        elif ours and words[:1] == ["nfsv4:"]:
+            told = dict(word.partition("=")[::2] for word in " ".join(words[1:]).split(","))
+            found = int(told["lease_time"]) if told.get("lease_time", "").isdigit() else None
+    return found
 
 
 def is_network(kind: str) -> bool:

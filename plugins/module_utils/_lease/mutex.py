@@ -18,7 +18,7 @@ import time
 
 from .._runtime import detached
 from . import places
-from .drivers import load
+from .drivers import make
 from .handle import GuardGone, Handle, living
 from .interface import EXCLUSIVE_MODE, RESOURCE_NAME, Busy, DriverRefused, LeaseError
 
@@ -148,7 +148,7 @@ class Mutex:
         return [self.driver, places.store_of(self.parameters)]
 
     def _driver(self, tenant: str) -> Driver:
-        return load(self.driver)(tenant, self.parameters)
+        return make(self.driver, tenant, self.parameters)
 
     def _draw(self, tenant: str) -> int:
         """Draw a number, so that the one that was taken away is not the greatest any more. 0: the next owner drew it."""

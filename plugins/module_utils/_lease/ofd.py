@@ -18,6 +18,7 @@ import struct
 # Missing in the fcntl module of Python 3.8; the numbers are the same on all Linux architectures.
 _SETLK = getattr(fcntl, "F_OFD_SETLK", 37)
 _SETLKW = getattr(fcntl, "F_OFD_SETLKW", 38)
+_GETLK = getattr(fcntl, "F_OFD_GETLK", 36)
 # struct flock with 64-bit offsets: type, whence, start, length, pid (must be 0).
 _FLOCK = "hhqqi4x"
 
@@ -58,6 +59,13 @@ def _locks(pid: str, descriptor: str, file: os.stat_result) -> bool:
             return "lock:" in info.read()
     except OSError:
         return False
+
+
+def lockable(descriptor: int, at: int, shared: bool = False) -> bool:
+    """Say whether `lock` would succeed now; nothing is locked. Raises OSError."""
+    kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
+    told = fcntl.fcntl(descriptor, _GETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, at, 1, 0))
+    return bool(struct.unpack(_FLOCK, told)[0] == fcntl.F_UNLCK)
 
 
 def unlock(descriptor: int, at: int) -> None:

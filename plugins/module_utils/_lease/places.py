@@ -45,8 +45,11 @@ def store_of(parameters: Mapping[str, Any]) -> str:
         # Of sanlock: a lockspace is on its storage, and the prefix is a part of it.
         prefix = str(parameters.get("prefix", ""))
         return f"{os.path.realpath(str(parameters['path']))}:{prefix}"
-    where = parameters.get("directory") or parameters.get("prefix") or ""
-    return os.path.realpath(str(where)) if where else ""
+    where = str(parameters.get("directory") or parameters.get("prefix") or "")
+    if parameters.get("scope") == "hosts":
+        # On NFS: to look at links there may take for ever.
+        return os.path.normpath(where)
+    return os.path.realpath(where) if where else ""
 
 
 def _digest(what: object) -> str:

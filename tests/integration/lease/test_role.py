@@ -120,6 +120,18 @@ def test_lock_files_for_several_hosts_have_to_be_meant(play: Play) -> None:
     assert play.result("a")["contended_with"] == "a" and play.result("b")["contended_with"] == "b"
 
 
+def test_lock_files_that_several_hosts_see_have_to_be_on_nfs_and_proved(play: Play) -> None:
+    directory = play.base / "leases"
+    leases = {"leases_driver": "file", "leases_parameters": {"directory": str(directory), "scope": "hosts"}}
+    code, output = play.run(hosts="a,b", **leases, leases_prove=False)
+    assert code != 0 and "leases_prove=false: whether all hosts see one directory is known only after" in output, output
+    code, output = play.run(hosts="a,b", **leases, leases_scope="host")
+    assert code != 0 and "leases_scope=host and leases_parameters.scope=hosts: whether" in output, output
+    code, output = play.run(hosts="a,b", **leases)
+    assert code != 0 and "of this host, and scope is hosts. Mount there what all hosts see" in output, output
+    assert not directory.exists()
+
+
 def test_a_lease_of_etcd_is_tried_out(play: Play, etcd: Cluster) -> None:
     parameters = {"endpoints": etcd.endpoints, "prefix": str(play.base)}
     code, output = play.run(leases_driver="etcd", leases_parameters=parameters, leases_ttl="3s")

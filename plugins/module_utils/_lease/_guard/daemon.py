@@ -16,7 +16,7 @@ import time
 from ..._hooks import hooks
 from ..._supervise._embedded import files
 from .. import core, execution, reports, trees
-from ..drivers import load
+from ..drivers import load, make
 from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, Hole, LeaseError
 from . import accounts
 from .api import Api
@@ -177,13 +177,12 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     lock = lock_guard(folder)
     _look_for_service(folder)
     containment = options["containment"]
-    found = load(options["driver"])
     executes = options["mode"] == execution.EXEC_MODE
-    if executes and execution.refusal(found):
-        raise LeaseError(f"mode exec: {execution.refusal(found)}")
-    if "containment" in found.parameters and not executes:
+    if "containment" in load(options["driver"]).parameters and not executes:
         options["parameters"]["containment"] = containment
-    driver = found(options["name"], options["parameters"])
+    driver = make(options["driver"], options["name"], options["parameters"])
+    if executes and execution.refusal(type(driver)):
+        raise LeaseError(f"mode exec: {execution.refusal(type(driver))}")
     for resource, mode in resources:
         driver.register(resource, mode)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}

@@ -16,7 +16,7 @@ import os
 import sys
 
 from ..._supervise._embedded import files
-from ..drivers import load
+from ..drivers import make
 from ..interface import EXCLUSIVE_MODE, RESOURCE_NAME, SHARED_MODE, DriverRefused, LeaseError
 from ..places import folder_of, holders, store_of
 from .daemon import lock_guard
@@ -139,7 +139,7 @@ def _hold(request: dict[str, Any], reports: int) -> int:
     folder = os.path.join(base, name)
     _occupy(folder)
     _tidy(base, name)
-    driver = load(request["driver"])(owner, parameters)
+    driver = make(request["driver"], owner, parameters)
     driver.register(resource, request["mode"])
     holder = Holder(resource, folder, driver, owner, seconds)
     holder.resources = [resource]

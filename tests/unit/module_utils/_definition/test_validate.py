@@ -72,6 +72,8 @@ def test_what_would_run_outside_of_the_lease_is_refused(also: dict[str, Any]) ->
         ({"driver": "zookeeper"}, "driver"),
         ({"ttl": "1s"}, "ttl"),
         ({"driver": "file", "ttl": "10s"}, "means nothing to driver file"),
+        ({"driver": "file", "ttl": "10s", "parameters": {"scope": "host"}}, "means nothing to driver file"),
+        ({"on_lost": "pause", "parameters": {"scope": "hosts"}}, "is not possible with locks on NFS"),
         ({"driver": "etcd", "directory": "/x"}, "means nothing to driver etcd"),
         ({"parameters": []}, "must be a dictionary"),
         ({"parameters": {"Endpoints": "x"}}, "small letters"),
@@ -102,6 +104,8 @@ def test_what_cannot_be_done_when_a_lease_is_lost(lease: dict[str, Any], text: s
 def test_what_can_be_done_when_a_lease_is_lost() -> None:
     assert texts({**COMMAND, "lease": {"on_lost": "hook"}, "hooks": {}}) == []
     assert texts({**COMMAND, "lease": {"driver": "etcd", "on_lost": "pause", "pause_timeout": "1h"}}) == []
+    on_nfs = {"driver": "file", "directory": "/srv/leases", "parameters": {"scope": "hosts"}}
+    assert texts({**COMMAND, "lease": {**on_nfs, "ttl": "20s", "on_lost": "hook"}, "hooks": {}}) == []
 
 
 @pytest.mark.parametrize(

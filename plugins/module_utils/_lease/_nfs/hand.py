@@ -1,0 +1,258 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The process that has the lock files on NFS open, in the place of the guard. PRIVATE to the collection.
+
+Whatever touches a file on NFS may hang until the network is back: reading, writing, closing a file that is locked, and so
+the end of any process that has one open. A guard must not: a kernel closes a dying process's files *before* it kills those
+who are to die with it, so a guard with a lock on NFS could, killed in time, leave its service alive. Therefore guard and
+service have nothing of NFS open. This process has, and does as the guard tells it. It can be given up on.
+
+It writes no heartbeat of its own accord: a guard that is stopped keeps nothing, and is soon killed by the kernel. When the guard is gone, it waits until the
+service's tree is gone too, and gives everything back then, so that others need not wait for the time to run out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+
+from .. import interface
+from ..interface import Busy, LeaseError, NotHeld, RunningOut, StoreUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .store import Store
+
+#: What `ps` shows: 15 bytes at most.
+_TITLE = b"holdfast-nfs"
+#: Bytes that a message may have: all holders of a directory, for people.
+_LONGEST = 1 << 20
+#: Seconds in which the process is there.
+_BIRTH = 5.0
+#: Seconds between two looks of one in line whose last one failed.
+_AGAIN = 2.0
+_ERRORS = ("DriverNotLoaded", "DriverRefused", "Lost", "RunningOut", "StoreUnavailable")
+
+
+class Hand:
+    """The other end of it: asks, and waits no longer than it says. make: gives the store, in that process."""
+
+    def __init__(self, make: Callable[[], Store], poll: float) -> None:
+        """Start the process. Raises OSError."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            child = os.fork()
+            if not child:
+                try:
+                    # No child of ours: it is not collected with the service's processes, and may outlive us.
+                    if not os.fork():
+                        _serve(theirs, make, poll)
+                finally:
+                    os._exit(0)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()
+        try:
+            os.waitpid(child, 0)
+        except ChildProcessError:
+            pass  # The guard's loop has collected it.
+        self._process = os.pidfd_open(int(self._receive("", time.monotonic() + _BIRTH)["pid"]))
+
+    def fileno(self) -> int:
+        """Give the descriptor that tells of the process's end."""
+        return self._socket.fileno()
+
+    def ask(self, verb: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        """Have something done, and give the answer. seconds: how long that may take, 0 for ever.
+
+        Raises what went wrong there; StoreUnavailable if no answer came in time: it may still be done; RunningOut if the
+        process is gone.
+        """
+        # What is in line asks by the same socket, from another process; numbers in turn would be taken twice.
+        number = os.urandom(8).hex()
+        self.tell(verb, id=number, **arguments)
+        answer = self._receive(number, time.monotonic() + seconds if seconds else None)
+        if "error" in answer:
+            raise _error(answer)
+        return answer
+
+    def tell(self, verb: str, **arguments: Any) -> None:
+        """Have something done, without an answer. Raises RunningOut, StoreUnavailable."""
+        message = json.dumps({"verb": verb, **arguments}).encode()
+        try:
+            self._socket.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            raise StoreUnavailable("the NFS server does not answer") from None
+        except OSError:
+            raise _gone() from None
+
+    def _receive(self, number: str, deadline: float | None) -> dict[str, Any]:
+        """Wait for an answer; those to earlier questions, which nobody waits for any more, are passed over."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while True:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0) * 1000
+            if not poll.poll(left):
+                raise StoreUnavailable("the NFS server does not answer")
+            answer = self._read()
+            if answer.get("id") == number:
+                return answer
+
+    def _read(self, flags: int = 0) -> dict[str, Any]:
+        try:
+            data = self._socket.recv(_LONGEST, flags)
+        except BlockingIOError:
+            raise
+        except OSError:
+            data = b""
+        if not data:
+            raise _gone()
+        return dict(json.loads(data))
+
+    def look(self) -> None:
+        """See whether the process is still there, without waiting. Raises RunningOut."""
+        try:
+            while True:
+                self._read(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Ask nothing more. It ends when the tree is gone, if there is one, and what it has in hand is done."""
+        if self._socket.fileno() >= 0:
+            self._socket.close()
+            os.close(self._process)
+
+    def kill(self) -> None:
+        """Give it up. What it holds is free when the kernel has ended it."""
+        try:
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        except OSError:
+            pass
+        self.close()
+
+
+def _gone() -> RunningOut:
+    return RunningOut("the process that has the locks on NFS has ended")
+
+
+def _error(answer: dict[str, Any]) -> LeaseError:
+    kind, text = answer["error"], str(answer.get("text", ""))
+    if kind == "Busy":
+        return Busy(answer["resource"], answer["holders"])
+    if kind == "NotHeld":
+        return NotHeld(answer["resource"], answer["tenant"])
+    return getattr(interface, kind)(text) if kind in _ERRORS else LeaseError(text)
+
+
+def _told(error: Exception, store: Store) -> dict[str, Any]:
+    """Put an error into words that `_error` understands."""
+    if isinstance(error, Busy):
+        return {"error": "Busy", "resource": error.resource, "holders": error.holders}
+    if isinstance(error, NotHeld):
+        return {"error": "NotHeld", "resource": error.resource, "tenant": store.tenant}
+    if isinstance(error, OSError):
+        return {"error": "LeaseError", "text": f"{error.filename or store.directory}: {error.strerror or error}"}
+    kind = type(error).__name__
+    return {"error": kind, "text": str(error) if isinstance(error, LeaseError) else f"{kind}: {error}"}
+
+
+# -- in the process
+
+
+def _serve(pair: socket.socket, make: Callable[[], Store], poll: float) -> None:
+    """Be the hand, until the guard is gone, or has no use for it any more."""
+    # Not in the guard's process group: whoever kills that as a whole is to leave this one behind.
+    os.setsid()
+    with open("/proc/self/comm", "wb", buffering=0) as title:
+        title.write(_TITLE)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    place = os.dup2(pair.detach(), 3, inheritable=False)
+    os.closerange(4, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    os.chdir("/")
+    served = _Served(socket.socket(fileno=place), make(), poll)
+    served.answer({"id": "", "pid": os.getpid()})
+    while served.turn():
+        pass
+    served.store.outlive()
+
+
+class _Served:
+    """One guard and its store."""
+
+    def __init__(self, pair: socket.socket, store: Store, pause: float) -> None:
+        self.store = store
+        self._socket = pair
+        self._pause = pause
+        self._poll = select.poll()
+        self._poll.register(pair, select.POLLIN)
+        #: The question of one in line, and what he wants.
+        self._line: dict[str, Any] | None = None
+        self._next = 0.0
+
+    def turn(self) -> bool:
+        """Do the next thing that is to be done; False if there is nobody any more who wants anything."""
+        times = [self.store.overdue_in()] + ([self._next - time.monotonic()] if self._line is not None else [])
+        known = [seconds for seconds in times if seconds is not None]
+        if not self._poll.poll(max(min(known), 0.0) * 1000 if known else None):
+            self.store.run_out()
+            self._look()
+            return True
+        try:
+            data = self._socket.recv(_LONGEST)
+        except OSError:
+            data = b""
+        if not data:
+            return False
+        request = json.loads(data)
+        # Whoever asks for something else stands in line no more.
+        self._line = None
+        if request["verb"] == "line":
+            self._line, self._next = request, 0.0
+        elif request["verb"] != "rest":
+            self._do(request)
+        return True
+
+    def _do(self, request: dict[str, Any]) -> None:
+        verb, number = request.pop("verb"), request.pop("id", None)
+        try:
+            result = getattr(self.store, verb)(**request)
+            answer = result if isinstance(result, dict) else {"result": result}
+        except Exception as error:
+            # The next renewal says it, if it is about one that is not answered.
+            answer = _told(error, self.store)
+        if number is not None:
+            self.answer({**answer, "id": number})
+
+    def _look(self) -> None:
+        line = self._line
+        if line is None or self._next > time.monotonic():
+            return
+        try:
+            free, pause = self.store.may_have(line["wanted"]), self._pause
+        except (LeaseError, OSError):
+            free, pause = False, max(self._pause, _AGAIN)
+        if free:
+            self._line = None
+            self.answer({"id": line["id"]})
+        # Not all at the same time.
+        self._next = time.monotonic() + pause * (0.9 + 0.2 * os.urandom(1)[0] / 255)
+
+    def answer(self, answer: dict[str, Any]) -> None:
+        """Say it; if nobody listens any more, the next turn finds that out."""
+        try:
+            self._socket.send(json.dumps(answer).encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a lock file on NFS has in it, and how long those who are named there are waited for. PRIVATE to the collection.
+
+Blocks of 4096 bytes, each a check sum and JSON, or zeros. The first has the counter of the resource, each further one a
+holder. A holder changes his block with every heartbeat, and clears it when he gives the lease back.
+
+What can be said of a holder on another host, from here? Nothing by his lock: it goes when his client is cut off, when a
+process of his is killed, when the server forgets it; the service may run on in all of these cases. But he promises that
+nothing of it runs `ttl` seconds after he has *begun* the last heartbeat that was answered. So when a block has not changed
+for `ttl` seconds of our own clock, since we have first read it as it is, his time is over, whatever server and network
+did meanwhile. Nobody's clock is compared with another one; only their rates have to be about the same.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from ..interface import LeaseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BLOCK = 4096
+#: How many can have a resource at a time, all of them shared.
+SLOTS = 31
+SIZE = (1 + SLOTS) * BLOCK
+#: Holders that follow each other have different slots, so that what an old one has sent and arrives late hits no new one.
+_TURNS = 4
+#: What is in the block of nobody.
+EMPTY = bytes(BLOCK)
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """Give the block of a record. Raises LeaseError if it is too long."""
+    text = json.dumps(record, separators=(",", ":")).encode()
+    block = b"%08x %s" % (zlib.crc32(text), text)
+    if len(block) > BLOCK:
+        raise LeaseError(
+            f"driver file: {len(block)} bytes about a holder are more than the {BLOCK} that there is room for"
+        )
+    return block.ljust(BLOCK, b"\0")
+
+
+def decode(block: bytes) -> dict[str, Any] | None:
+    """Give the record of a block, None if it is damaged, or was read while it was written."""
+    check, _space, text = block.rstrip(b"\0").partition(b" ")
+    try:
+        if int(check, 16) != zlib.crc32(text):
+            return None
+        record = json.loads(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def free_slot(blocks: list[bytes], token: int) -> int:
+    """Give the number of the block for the holder with *token*, 0 if there is none left."""
+    turns = [1 + (token + turn) % _TURNS for turn in range(_TURNS)]
+    order = [*turns, *range(_TURNS + 1, SLOTS + 1)]
+    return next((slot for slot in order if slot >= len(blocks) or blocks[slot] == EMPTY), 0)
+
+
+class Watched:
+    """Since when the blocks of others are as they are, by our own clock."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, int], tuple[bytes, float]] = {}
+
+    def until(self, resource: str, slot: int, block: bytes, ttl: float, now: float) -> float:
+        """Give the time from which on the holder named in *block*, who promises *ttl*, is sure to be gone.
+
+        To be called with what has been read *before* the time *now*, again and again: what nobody has looked at is new.
+        """
+        seen = self._since.get((resource, slot))
+        if seen is None or seen[0] != block:
+            self._since[resource, slot] = seen = (block, now)
+        return seen[1] + ttl
+
+    def forget(self, resource: str) -> None:
+        """Begin anew with a resource: it is ours now."""
+        for key in [key for key in self._since if key[0] == resource]:
+            del self._since[key]

@@ -1,0 +1,404 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The leases of one tenure in a directory on NFS, as the process of hand.py has them. PRIVATE to the collection.
+
+Every method may hang. What an error means: interface.py; a plain OSError of a held file means that its lock is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..._supervise._embedded import identity
+from .. import trees
+from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Busy, Holder, LeaseError, Lost, NotHeld, StoreUnavailable
+from . import layout
+from .judge import judge
+from .lockfile import LockFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Seconds that the tree of a dead holder of this host has to be gone.
+_DYING = 2.0
+#: Attempts to read a block that is being written, and to open a file that is being exchanged.
+_TRIES = 5
+#: Seconds between two looks at a tree whose guard is dead.
+_LOOK = 0.05
+
+
+class Store:
+    """The directory, for the tenure of the process *guard* of this host, *here*, which calls itself *tenant*.
+
+    wanted: seconds for which a grant is to be good; the server's lease time if that is less, or None.
+    """
+
+    def __init__(self, directory: str, tenant: str, here: str, wanted: float | None, guard: int) -> None:
+        self.directory = directory
+        self.tenant = tenant
+        self.ttl = 0.0
+        self.good_from = 0.0
+        #: Why nothing of it is ours any more, "" as long as it is.
+        self.lost = ""
+        self._wanted = wanted
+        self._watched = layout.Watched()
+        self._held: dict[str, LockFile] = {}
+        self._lease_time = 0.0
+        self._guard = trees.describe(guard, identity.start_time(guard), trees.PROCESS)
+        self._tree: dict[str, Any] | None = None
+        self._here = here
+
+    # -- seeing
+
+    def probe(self) -> dict[str, Any]:
+        """Look at the directory. Raises DriverNotLoaded, DriverRefused."""
+        verdict = judge(self.directory, self._here)
+        self._know(verdict.lease_time)
+        holes = [[hole.name, hole.text] for hole in verdict.holes]
+        return {"holes": holes, "facts": {**verdict.facts, "ttl": f"{self.ttl:g} s"}, "ttl": self.ttl}
+
+    def _know(self, lease_time: float) -> None:
+        self._lease_time = float(lease_time)
+        if not self._held:
+            self.ttl = min(self._lease_time, self._wanted or self._lease_time)
+
+    def owners(self, resource: str) -> list[dict[str, Any]]:
+        """Tell who has it, or is waited for as he may: his lock is gone then (locked). Raises OSError, LeaseError."""
+        one = LockFile(self.directory, resource, EXCLUSIVE_MODE)
+        if not os.path.exists(one.path):
+            return []
+        one.open()
+        try:
+            locked = not one.lockable()
+            records = [layout.decode(block) for block in one.blocks()[1:] if block != layout.EMPTY]
+        finally:
+            one.close()
+        return [{**record, "alive": self._alive(record), "locked": locked} for record in records if record is not None]
+
+    def names(self) -> list[str]:
+        """Give the names of all resources that the directory has ever had. Raises OSError."""
+        there = os.listdir(self.directory) if os.path.isdir(self.directory) else []
+        return sorted(name[: -len(".lock")] for name in there if name.endswith(".lock"))
+
+    def _alive(self, record: dict[str, Any]) -> bool | None:
+        """Say whether a holder lives, None if nobody can tell from here."""
+        if not self._local(record):
+            return None
+        tree = record.get("tree")
+        return not trees.gone(record["guard"]) or (tree is not None and not trees.gone(tree))
+
+    def _local(self, record: dict[str, Any]) -> bool:
+        """Say whether the processes of a record are of this host, this boot, and can be seen from here."""
+        guard = record.get("guard") or {}
+        boot, host = guard.get("boot"), record.get("host")
+        return boot == trees.boot() and host == self._here and trees.visible(guard)
+
+    # -- getting
+
+    def acquire(self, wanted: list[tuple[str, str]], note: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Get all of *wanted*, names and modes, before *deadline*, or none of it. Raises LeaseError, OSError.
+
+        deadline: CLOCK_BOOTTIME. What comes later nobody waits for any more: it is given back.
+        """
+        self._check()
+        # The server may have been given another time since.
+        self._know(judge(self.directory, self._here).lease_time)
+        fresh: list[LockFile] = []
+        began = 0.0
+        try:
+            for name, mode in sorted(wanted):
+                one = LockFile(self.directory, name, mode)
+                fresh.append(one)
+                sent = self._take(one, note, deadline)
+                began = began or sent
+            if _now() >= deadline:
+                raise StoreUnavailable(f"{self.directory}: the server took too long")
+        except (LeaseError, OSError):
+            for one in fresh:
+                self._drop(one)
+            raise
+        if not self._held:
+            self.good_from = began
+        self._held.update((one.name, one) for one in fresh)
+        tokens = {one.name: one.token for one in fresh}
+        return {"tokens": tokens, "good_from": self.good_from, "ttl": self.ttl}
+
+    def _take(self, one: LockFile, note: dict[str, Any], deadline: float) -> float:
+        """Lock it, draw the next token, write down who has it; give the time at which that was begun."""
+        self._lock(one)
+        with one.count():
+            blocks = self._outwait(one)
+            last = max(self._last(one, blocks), one.counted())
+            token = last + 1
+            slot = layout.free_slot(blocks, token)
+            if not slot:
+                raise Busy(one.name, [f"{layout.SLOTS} others, which is the most"])
+            one.record = {
+                "token": token,
+                "tenant": self.tenant,
+                "host": self._here,
+                "mode": one.mode,
+                "since": time.time(),
+                "ttl": self.ttl,
+                "guard": self._guard,
+                "tree": self._tree,
+                "note": note,
+                "beat": 0,
+            }
+            sent = _now()
+            if sent >= deadline:
+                raise StoreUnavailable(f"{self.directory}: the server took too long")
+            one.token, one.slot = token, slot
+            one.beat()
+            one.write(0, layout.encode({"token": token}))
+            one.note_count(token)
+        self._watched.forget(one.name)
+        return sent
+
+    def _lock(self, one: LockFile) -> None:
+        for _unused in range(_TRIES):
+            one.open()
+            if not one.lock():
+                raise Busy(one.name, map(_named, self.owners(one.name)))
+            # Whoever has exchanged the file between open and lock would let a second one in: look again.
+            if one.current():
+                return
+        raise StoreUnavailable(f"{one.path}: is exchanged again and again")
+
+    def _outwait(self, one: LockFile) -> list[bytes]:
+        """Read the blocks; every conflicting holder in them is sure to be gone, and taken out. Raises Busy, OSError."""
+        blocks, until, whom = self._judge(one)
+        if until > _now():
+            raise Busy(one.name, [f"{whom}, who may still run: waited for {until - _now():.1f} s more"])
+        for number in range(1, len(blocks)):
+            if blocks[number] != layout.EMPTY and self._conflicts(one, blocks[number]):
+                self._end(one, blocks[number])
+                one.write(number, layout.EMPTY)
+                blocks[number] = layout.EMPTY
+        return blocks
+
+    def _judge(self, one: LockFile) -> tuple[list[bytes], float, str]:
+        """Read the blocks; give them, the time until which somebody in them may run, and who that is."""
+        blocks = self._read(one)
+        now = _now()
+        until, whom = 0.0, ""
+        for number, block in enumerate(blocks):
+            if number == 0 or block == layout.EMPTY or not self._conflicts(one, block):
+                continue
+            record = layout.decode(block)
+            ttl = float(record["ttl"]) if record else self._lease_time
+            end = self._watched.until(one.name, number, block, ttl, now)
+            if (record is None or not self._dead_here(record)) and end > until:
+                until, whom = end, _named(record) if record else "somebody whose block is damaged"
+        if (not blocks or blocks[0] == layout.EMPTY) and one.counted():
+            # Not the file that it was: whoever holds that one finds out with his next heartbeat.
+            end = self._watched.until(one.name, -1, layout.EMPTY, self._lease_time, now)
+            if end > until:
+                until, whom = end, "whoever has the lock file that was here before"
+        return blocks, until, whom
+
+    def _read(self, one: LockFile) -> list[bytes]:
+        """Read the blocks, again if one of them is just being written."""
+        for _unused in range(_TRIES):
+            blocks = one.blocks()
+            if all(block == layout.EMPTY or layout.decode(block) for block in blocks):
+                break
+            time.sleep(_LOOK)
+        return blocks
+
+    def _conflicts(self, one: LockFile, block: bytes) -> bool:
+        record = layout.decode(block)
+        return record is None or not one.shared or record.get("mode") != SHARED_MODE
+
+    def _dead_here(self, record: dict[str, Any]) -> bool:
+        """Say whether it is a holder of this host that is seen to be dead, or dying."""
+        tree = record.get("tree")
+        if not self._local(record):
+            return False
+        if record["guard"] == self._guard and record.get("tenant") == self.tenant:
+            # An attempt of our own that nobody has heard the end of.
+            return tree is None or trees.gone(tree)
+        return tree is not None and trees.gone(record["guard"])
+
+    def _end(self, one: LockFile, block: bytes) -> None:
+        """See the end of what a dead holder of this host has left. Raises Busy."""
+        record = layout.decode(block)
+        if record is None or not self._dead_here(record) or record["tree"] is None:
+            return
+        if not trees.end(record["tree"], _DYING):
+            raise Busy(one.name, [f"{_named(record)}, which is being killed"])
+
+    def _last(self, one: LockFile, blocks: list[bytes]) -> int:
+        records = [layout.decode(block) or {} for block in blocks]
+        if blocks and blocks[0] != layout.EMPTY and not records[0] and not one.counted():
+            raise LeaseError(f"{one.path}: is damaged; remove it when nobody has {one.name}")
+        return max((int(record.get("token", 0)) for record in records), default=0)
+
+    def _drop(self, one: LockFile) -> None:
+        """Give back what nobody was told of."""
+        try:
+            self._clear(one)
+            one.unlock()
+        except OSError:
+            one.close()
+
+    # -- keeping
+
+    def renew(self) -> dict[str, Any]:
+        """Write a heartbeat into everything that is held. Raises Lost: it is for ever."""
+        self._check()
+        sent = _now()
+        try:
+            for one in self._held.values():
+                one.beat()
+                head = layout.decode(one.block(0)) or {}
+                token = head.get("token", 0)
+                if token < (one.token or 0) or (token > (one.token or 0) and not one.shared):
+                    raise Lost(f"{one.path}: somebody else has been granted it, with token {token}")
+                if not one.current():
+                    raise Lost(f"{one.path}: was removed or exchanged")
+        except Lost as error:
+            self.lost = str(error)
+            raise
+        except OSError as error:
+            self.lost = f"{one.path}: {error.strerror}: its lock is lost"
+            raise Lost(self.lost) from None
+        self.good_from = sent
+        return {"good_from": sent, "ttl": self.ttl}
+
+    def _check(self) -> None:
+        """Never lock anew what was lost: a lock that can be had again says nothing of who had it meanwhile."""
+        if self.lost:
+            raise Lost(self.lost)
+
+    def tie(self, tree: dict[str, Any]) -> None:
+        """Note the tree, and write it down."""
+        self._tree = tree
+        self._write(tree=tree)
+
+    def annotate(self, note: dict[str, Any]) -> None:
+        """Write another note down. Raises LeaseError."""
+        for one in self._held.values():
+            layout.encode({**one.record, "note": note, "beat": 2**32})
+        self._write(note=note)
+
+    def _write(self, **more: Any) -> None:
+        self._check()
+        for one in self._held.values():
+            try:
+                one.beat(**more)
+            except OSError as error:
+                self.lost = f"{one.path}: {error.strerror}: its lock is lost"
+                raise Lost(self.lost) from None
+
+    # -- waiting
+
+    def may_have(self, wanted: list[tuple[str, str]]) -> bool:
+        """Say whether all of *wanted* could be got now. Raises OSError, LeaseError."""
+        if not self._lease_time:
+            self._know(judge(self.directory, self._here).lease_time)
+        found = True
+        for name, mode in wanted:
+            one = LockFile(self.directory, name, mode)
+            one.open()
+            try:
+                # Looked at also if another one is not to be had: the time of who is there counts from the first look.
+                _blocks, until, _whom = self._judge(one)
+                found = until <= _now() and one.lockable() and found
+            finally:
+                one.close()
+        return found
+
+    # -- giving back
+
+    def release(self, resource: str | None) -> None:
+        """Clear our blocks, then unlock; the tree is gone, if it is about all. Raises NotHeld, Lost, LeaseError."""
+        if resource is not None and resource not in self._held:
+            raise NotHeld(resource, self.tenant)
+        self._check()
+        for name in list(self._held) if resource is None else [resource]:
+            one = self._held[name]
+            try:
+                self._clear(one)
+                one.unlock()
+            except OSError as error:
+                self.lost = f"{one.path}: {error.strerror}: its lock is lost"
+                raise Lost(self.lost) from None
+            del self._held[name]
+        if resource is None:
+            self._tree = None
+
+    def _clear(self, one: LockFile) -> None:
+        """Clear our block if it still is ours. Raises OSError."""
+        if one.token is not None:
+            record = layout.decode(one.block(one.slot))
+            if record is not None and record.get("token") == one.token:
+                one.write(one.slot, layout.EMPTY)
+            one.token = None
+
+    def overdue_in(self) -> float | None:
+        """Give the seconds until what is held has run out, None if nothing is, or it has; then call `run_out`."""
+        if not self._held or self.lost:
+            return None
+        return self.good_from + self.ttl - _now()
+
+    def run_out(self) -> None:
+        """Give back what nobody has renewed in time. What is left of the tree is waited for at the guard's end."""
+        overdue = self.overdue_in()
+        if overdue is None or overdue > 0:
+            return
+        self.lost = "not renewed in time"
+        if self._tree is None or trees.gone(self._tree):
+            self._give_back()
+
+    def _give_back(self) -> None:
+        for one in self._held.values():
+            self._drop(one)
+        self._held.clear()
+
+    def outlive(self) -> None:
+        """Give everything back when the guard is gone and nothing of the tree is left; hold it until then.
+
+        What does not die, since it hangs in the kernel, is a holder still.
+        """
+        beaten = 0.0
+        while self._tree is not None and not trees.gone(self._tree):
+            if trees.gone(self._guard):
+                trees.end(self._tree, _LOOK)
+            else:
+                time.sleep(_LOOK)
+            if _now() >= beaten and not self.lost:
+                beaten = _now() + self.ttl / 3
+                try:
+                    self.renew()
+                except LeaseError:
+                    pass
+        self._give_back()
+
+
+def _named(record: dict[str, Any]) -> str:
+    return str(holder("", record))
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def holder(resource: str, record: dict[str, Any]) -> Holder:
+    """Give the holder that a record is about."""
+    guard, note = record.get("guard") or {}, record.get("note")
+    return Holder(
+        resource,
+        str(record.get("mode", EXCLUSIVE_MODE)),
+        f"{record.get('tenant', '?')}@{record.get('host', '?')}" if not resource else str(record.get("tenant", "?")),
+        int(guard.get("pid", 0)),
+        int(record.get("token", 0)),
+        float(record.get("since", 0.0)),
+        record.get("alive"),
+        note if isinstance(note, dict) else None,
+        str(record.get("host", "")),
+    )

@@ -1,0 +1,428 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driver `file` with scope hosts, on a local directory that passes for one on NFS. On NFS: tests/machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, mounts, trees
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, layout, store
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
+    Busy,
+    DriverRefused,
+    LeaseError,
+    Lost,
+    RunningOut,
+)
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.nfs import Nfs
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import identity
+
+Make = Callable[..., Nfs]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes drivers, each on the host that is named, for which the server's lease time is *seconds*."""
+    made: list[Nfs] = []
+
+    def one(tenant: str, *resources: str, host: str = "here", seconds: int = 60, **parameters: Any) -> Nfs:
+        verdict = judge.Verdict(seconds, [], {})
+        monkeypatch.setattr(store, "judge", lambda _directory, _host: verdict)
+        driver = drivers.make("file", tenant, {"directory": str(tmp_path), "scope": "hosts", "poll": 0.1, **parameters})
+        assert isinstance(driver, Nfs)
+        driver.host = host
+        made.append(driver)
+        for resource in resources:
+            name, _colon, mode = resource.partition(":")
+            driver.register(name, mode or "exclusive")
+        driver.probe()
+        return driver
+
+    yield one
+    for driver in made:
+        driver.free()
+
+
+def hand_of(driver: Nfs) -> int:
+    """The process that has the locks."""
+    assert driver._hand is not None
+    with open(f"/proc/self/fdinfo/{driver._hand._process}", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pid:"))
+
+
+def kill_hand(driver: Nfs) -> None:
+    pid = hand_of(driver)
+    started = identity.start_time(pid)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not identity.alive(pid, started), message="the end of the process with the locks")
+
+
+def test_holders_of_two_hosts_exclude_each_other_and_tokens_rise(make: Make) -> None:
+    one, two = make("one", "db", host="a"), make("two", "db", host="b")
+    [first] = one.acquire()
+    with pytest.raises(Busy, match=r"one@a \(process \d+, token 1\)"):
+        two.acquire()
+    one.renew()
+    one.release()
+    [second] = two.acquire()
+    assert (first.token, second.token) == (1, 2)
+
+
+def test_a_grant_is_good_from_before_its_first_heartbeat_and_later_with_each(make: Make) -> None:
+    one = make("one", "db")
+    one.acquire()
+    begun = one.good_from
+    one.renew()
+    assert 0 < begun < one.good_from
+    assert one.ttl == 60
+
+
+def test_the_time_is_the_servers_or_less(make: Make) -> None:
+    assert make("one", "db", seconds=30, ttl=20).ttl == 20
+    assert make("two", "db", seconds=30, ttl=90).ttl == 30
+
+
+def test_shared_ones_have_it_together_and_no_exclusive_one_beside_them(make: Make) -> None:
+    one, two, three = make("one", "db:shared", host="a"), make("two", "db:shared", host="b"), make("three", "db")
+    tokens = [one.acquire()[0].token, two.acquire()[0].token]
+    assert tokens == [1, 2]
+    with pytest.raises(Busy):
+        three.acquire()
+    one.renew()
+    two.renew()
+    one.release()
+    with pytest.raises(Busy):
+        three.acquire()
+    two.release()
+    assert three.acquire()[0].token == 3
+
+
+def test_who_has_lost_his_lock_without_a_word_is_waited_for_from_another_host(make: Make) -> None:
+    one, two = make("one", "db", host="a"), make("two", "db", host="b")
+    one.acquire()
+    kill_hand(one)
+    with pytest.raises(Busy, match="who may still run: waited for"):
+        two.acquire()
+
+
+def test_and_has_no_successor_while_his_heartbeat_changes(make: Make) -> None:
+    watched = layout.Watched()
+    first, second = layout.encode({"beat": 1}), layout.encode({"beat": 2})
+    assert watched.until("db", 1, first, 10.0, 100.0) == 110.0
+    assert watched.until("db", 1, first, 10.0, 105.0) == 110.0
+    assert watched.until("db", 1, second, 10.0, 106.0) == 116.0
+    # Of two resources, and of two holders, each has a time of its own.
+    assert watched.until("other", 1, second, 10.0, 107.0) == 117.0
+    assert watched.until("db", 2, second, 10.0, 108.0) == 118.0
+
+
+def test_but_is_followed_when_his_time_is_over(make: Make) -> None:
+    one, two = make("one", "db", host="a", seconds=1), make("two", "db", host="b", seconds=1)
+    one.acquire()
+    kill_hand(one)
+    with pytest.raises(Busy):
+        two.acquire()
+    two.line_up()
+    assert two.acquire()[0].token == 2
+
+
+def test_a_dead_holder_of_this_host_is_followed_at_once(make: Make) -> None:
+    one, two = make("one", "db"), make("two", "db")
+    one.acquire()
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    record = {**trees.describe(dead.pid, identity.start_time(dead.pid), trees.PROCESS)}
+    dead.wait()
+    assert one._hand is not None
+    # As if the guard had been another process, which is dead, too.
+    one._hand.ask("tie", 10, tree=record)
+    path = Path(one.directory) / "db.lock"
+    number, found = next(
+        (number, layout.decode(block)) for number, block in enumerate(blocks(path)) if number and block != layout.EMPTY
+    )
+    assert found is not None
+    kill_hand(one)
+    with path.open("r+b") as file:
+        file.seek(number * layout.BLOCK)
+        file.write(layout.encode({**found, "guard": record}))
+    assert two.acquire()[0].token == 2
+
+
+def test_an_attempt_of_ones_own_that_was_given_up_is_in_nobodys_way(make: Make) -> None:
+    one = make("one", "db")
+    one.acquire()
+    kill_hand(one)
+    again = make("one", "db")
+    assert again.acquire()[0].token == 2
+
+
+def blocks(path: Path) -> list[bytes]:
+    data = path.read_bytes()
+    return [data[at : at + layout.BLOCK] for at in range(0, len(data), layout.BLOCK)]
+
+
+def test_a_damaged_place_counts_as_a_holder_until_its_time_is_over(make: Make) -> None:
+    one, two = make("one", "db", host="a"), make("two", "db", host="b")
+    one.acquire()
+    slot = next(number for number, block in enumerate(blocks(Path(one.directory) / "db.lock")) if number and any(block))
+    kill_hand(one)
+    with (Path(one.directory) / "db.lock").open("r+b") as file:
+        file.seek(slot * layout.BLOCK)
+        file.write(b"x" * 100)
+    with pytest.raises(Busy, match="somebody whose block is damaged, who may still run"):
+        two.acquire()
+
+
+@pytest.mark.parametrize("how", ["removed", "exchanged"])
+def test_a_lock_file_that_goes_is_a_lost_lease_and_lets_nobody_in_before_its_time(make: Make, how: str) -> None:
+    one, two = make("one", "db", host="a"), make("two", "db", host="b")
+    one.acquire()
+    path = Path(one.directory) / "db.lock"
+    if how == "removed":
+        path.unlink()
+    else:
+        (path.parent / "new").write_bytes(b"")
+        (path.parent / "new").rename(path)
+    with pytest.raises(Busy, match="whoever has the lock file that was here before"):
+        two.acquire()
+    with pytest.raises(Lost, match="was removed or exchanged"):
+        one.renew()
+
+
+def test_what_is_lost_is_lost_for_ever(make: Make) -> None:
+    one = make("one", "db")
+    one.acquire()
+    path = Path(one.directory) / "db.lock"
+    path.rename(path.parent / "aside")
+    with pytest.raises(Lost):
+        one.renew()
+    (path.parent / "aside").rename(path)
+    for again in (one.renew, one.release):
+        with pytest.raises(Lost):
+            again()
+    one.register("more", "exclusive")
+    with pytest.raises(Lost):
+        one.acquire()
+
+
+def test_who_finds_a_later_token_has_lost_it(make: Make) -> None:
+    one = make("one", "db")
+    one.acquire()
+    with (Path(one.directory) / "db.lock").open("r+b") as file:
+        file.write(layout.encode({"token": 7}))
+    with pytest.raises(Lost, match="somebody else has been granted it, with token 7"):
+        one.renew()
+
+
+def test_tokens_go_on_after_the_lock_file_was_lost(make: Make) -> None:
+    one = make("one", "db", seconds=1)
+    one.acquire()
+    one.release()
+    (Path(one.directory) / "db.lock").unlink()
+    two = make("two", "db", seconds=1)
+    with pytest.raises(Busy, match="who may still run"):
+        two.acquire()
+    two.line_up()
+    assert two.acquire()[0].token == 2
+
+
+def test_a_guard_whose_locks_are_gone_hears_of_it_and_runs_out(make: Make) -> None:
+    one = make("one", "db")
+    one.acquire()
+    one.look()
+    kill_hand(one)
+    with pytest.raises(RunningOut):
+        one.look()
+    with pytest.raises(RunningOut):
+        one.renew()
+    # Nobody can give it back any more: that is no reason to try again.
+    with pytest.raises(Lost):
+        one.release()
+
+
+def test_one_that_holds_nothing_gets_another_process(make: Make) -> None:
+    one = make("one", "db")
+    kill_hand(one)
+    with pytest.raises(LeaseError):
+        one.acquire()
+    assert one.acquire()[0].token == 1
+
+
+def test_a_process_that_hangs_is_given_up_and_renews_nothing(make: Make) -> None:
+    one = make("one", "db", seconds=1)
+    one.acquire()
+    good = one.good_from
+    os.kill(hand_of(one), signal.SIGSTOP)
+    with pytest.raises(LeaseError, match="does not answer"):
+        one.renew()
+    assert one.good_from == good
+    os.kill(hand_of(one), signal.SIGCONT)
+    one.renew()
+    assert one.good_from > good
+
+
+def test_what_a_dead_guard_held_is_given_back_after_the_end_of_its_tree(make: Make, tmp_path: Path) -> None:
+    two = make("two", "db", host="b")
+    guard = subprocess.Popen(
+        [sys.executable, "-c", GUARD.format(tests=Path(__file__).parents[3], directory=tmp_path)],
+        stdout=subprocess.PIPE,
+    )
+    assert guard.stdout is not None
+    tree = int(guard.stdout.readline())
+    try:
+        guard.kill()
+        guard.wait()
+        with pytest.raises(Busy, match="one@a"):
+            two.acquire()
+    finally:
+        os.kill(tree, signal.SIGKILL)
+    two.line_up()
+    # Not waited for by the time: it was given back.
+    assert two.acquire()[0].token == 2
+
+
+GUARD = """
+import subprocess, sys, time
+sys.path.insert(0, "{tests}")
+import conftest
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import nfs, trees
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, store
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import identity
+store.judge = lambda _directory, _host: judge.Verdict(60, [], {{}})
+driver = nfs.Nfs("one", {{"directory": "{directory}", "containment": trees.GROUP}})
+driver.host = "a"
+driver.register("db", "exclusive")
+driver.acquire()
+tree = subprocess.Popen(["sleep", "1000"], start_new_session=True, stdout=subprocess.DEVNULL)
+driver.bind(tree.pid, identity.start_time(tree.pid))
+driver.renew()
+print(tree.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_holders_are_told_with_their_hosts_and_notes(make: Make) -> None:
+    one = make("one", "db", "web", host="a")
+    one.note = {"owner": "me"}
+    one.acquire()
+    one.annotate({"owner": "you"})
+    two = make("two", host="b")
+    [holder] = two.owners("db")
+    assert (holder.name, holder.host, holder.token, holder.alive) == ("one", "a", 1, None)
+    assert holder.note == {"owner": "you"}
+    assert [(one.resource, one.host) for one in two.all_owners()] == [("db", "a"), ("web", "a")]
+    with pytest.raises(LeaseError, match="more than the 4096"):
+        one.annotate({"owner": "x" * 4000})
+    assert two.owners("nothing") == []
+    kill_hand(one)
+    # Who may still run is told of, and is nobody to count on.
+    assert [one.name for one in two.owners("db")] == ["one"]
+    assert two.all_owners() == []
+
+
+# -- where it is
+
+
+def nfs(**options: str) -> mounts.Mount:
+    given = {"vers": "4.2", "local_lock": "none", **options}
+    text = ",".join(f"{name}={value}" if value else name for name, value in given.items())
+    return mounts.Mount("/srv", given.pop("kind", "nfs4"), "server:/leases", f"rw,hard,{text}")
+
+
+@pytest.mark.parametrize(
+    ("mount", "said"),
+    [
+        (mounts.Mount("/", "ext4", "/dev/vda1", "rw"), "is on ext4 of this host, and scope is hosts"),
+        (
+            mounts.Mount("/srv", "nfs", "server:/leases", "rw,vers=3,local_lock=none"),
+            "NFS 3, whose locks never run out",
+        ),
+        (mounts.Mount("/srv", "nfs4", "server:/leases", "rw,vers=4.0,local_lock=none"), "NFS 4.0; 4.1 is the least"),
+        (nfs(local_lock="all"), "local_lock=all: its locks"),
+        (nfs(local_lock="posix"), "local_lock=posix"),
+        (nfs(nolock=""), "nolock"),
+        (mounts.Mount("/srv", "cifs", "//server/leases", "rw,vers=3.1.1"), "is on cifs. Of file systems"),
+        (mounts.Mount("/srv", "gfs2", "/dev/sdb", "rw"), "is on gfs2"),
+        (mounts.Mount("/srv", "fuse.sshfs", "server:", "rw"), "is on fuse.sshfs"),
+        (mounts.Mount("/srv", "", "", ""), "an unknown file system"),
+    ],
+)
+def test_what_keeps_no_lease_between_hosts_is_refused(mount: mounts.Mount, said: str) -> None:
+    with pytest.raises(DriverRefused) as raised:
+        judge._judge_mount("/srv/leases", mount)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("version", ["4.1", "4.2"])
+def test_newer_nfs_is_taken(version: str) -> None:
+    judge._judge_mount("/srv/leases", nfs(vers=version))
+
+
+def test_nothing_is_made_where_the_mount_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DriverRefused, match="of this host"):
+        judge.judge(str(tmp_path / "leases"), "a")
+    assert not (tmp_path / "leases").exists()
+
+
+def test_a_directory_is_proved_for_each_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "mount", lambda _path: nfs())
+    monkeypatch.setattr(judge.owners, "judge", lambda _path: None)
+    monkeypatch.setattr(mounts, "lease_time", lambda _point, _statistics: 90)
+    assert [hole.name for hole in judge.judge(str(tmp_path), "a").holes] == ["unproved"]
+    (tmp_path / "proved.a").touch()
+    assert judge.judge(str(tmp_path), "a").holes == []
+    assert [hole.name for hole in judge.judge(str(tmp_path), "b").holes] == ["unproved"]
+
+
+STATISTICS = """\
+device sysfs mounted on /sys with fstype sysfs
+device server:/one mounted on /srv with fstype nfs4 statvers=1.1
+\topts:\trw,vers=4.2
+\tnfsv4:\tbm0=0xfdffbfff,acl=0x3,sessions,pnfs=not configured,lease_time=90,lease_expired=0
+device server:/with\\040blank mounted on /srv/a\\040b with fstype nfs4 statvers=1.1
+\tnfsv4:\tbm0=0xfdffbfff,acl=0x3,sessions,pnfs=not configured,lease_time=10,lease_expired=3
+device server:/old mounted on /old with fstype nfs4 statvers=1.1
+\tnfsv4:\tbm0=0xfdffbfff,acl=0x3,sessions,pnfs=not configured
+device tmpfs mounted on /over with fstype tmpfs
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "seconds"), [("/srv", 90), ("/srv/a b", 10), ("/old", None), ("/over", None), ("/none", None)]
+)
+def test_the_servers_time_is_read_from_the_mounts_statistics(point: str, seconds: int | None) -> None:
+    assert mounts.lease_time(point, STATISTICS) == seconds
+    assert (
+        mounts.lease_time(point, STATISTICS + f"device tmpfs mounted on {point.replace(' ', chr(92) + '040')} with\n")
+        is None
+    )
+
+
+# -- what is said
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"scope": "world"}, "neither host nor hosts"),
+        ({"scope": "hosts", "directory": "leases"}, "is not an absolute path"),
+        ({"scope": "hosts", "ttl": "1"}, "ttl: '1' is no number of seconds from 5 to 3600"),
+        ({"scope": "hosts", "poll": "often"}, "poll: 'often' is no number"),
+        ({"scope": "hosts", "proof": "none"}, "proof: 'none' is not pending"),
+        ({"scope": "hosts", "colour": "red"}, "unknown parameter colour"),
+        ({"scope": "host", "ttl": "10"}, "unknown parameter ttl"),
+    ],
+)
+def test_wrong_parameters_are_refused(parameters: dict[str, str], said: str) -> None:
+    with pytest.raises(DriverRefused, match=said):
+        drivers.make("file", "one", {"directory": "/srv/leases", **parameters})
