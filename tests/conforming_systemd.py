@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 
 import hosted
 from conforming import Supervised, sweep
-from converging import PYTHON
+from converging import PYTHON, sent
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._systemd.unit import GROWING_PAUSE
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import Backend
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 
 INIT = "systemd"
 
@@ -88,21 +87,8 @@ class SystemdHost(Supervised):
         options = {"defaults": self.defaults, "check": False, "diff": True, **options}
         definitions = {name: {"readiness": {"grace": "20ms"}, **value} for name, value in definitions.items()}
         defaults = options.pop("defaults")
-        made = payload.make(definitions, dict.fromkeys(definitions, "services"), defaults, {}, lambda service: "")
-        assert not made.problems, [problem.text() for problem in made.problems]
         check, diff = options.pop("check"), options.pop("diff")
-        parameters = {
-            "payload": payload.encode(made.content),
-            "secrets": made.secrets,
-            "scan_directory": str(self.scan),
-            "log_directory": str(self.logs),
-            "prune": False,
-            "timeout": 30.0,
-            "command_check": True,
-            "offline": False,
-            "backend": self.backend,
-            **options,
-        }
+        parameters = sent(definitions, defaults, self.scan, self.logs, backend=self.backend, **options)
         return hosted.task(self.machine, parameters, check, diff)
 
     def client(self) -> Backend:

@@ -15,14 +15,36 @@ from typing import Any
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan import tasks
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import features, payload
 
 PYTHON = "/usr/bin/python3"
 INTERFACE = "io.holdfast.Supervisor"
 #: Ready soon, so that the tests are.
 DEFAULTS = {"readiness": {"grace": "20ms"}, "backoff": {"initial": "10ms", "maximum": "50ms"}, "stop_timeout": "5s"}
 SLEEP = ["/bin/sleep", "100000"]
+
+
+def sent(
+    definitions: dict[str, Any], defaults: dict[str, Any], scan: Path | str, logs: Path | str, **options: Any
+) -> dict[str, Any]:
+    """What the action plugin makes of definitions: the parameters of the module services."""
+    made = payload.make(definitions, dict.fromkeys(definitions, "services"), defaults, {}, lambda service: "")
+    assert not made.problems, [problem.text() for problem in made.problems]
+    having = features.having(options.get("backend", "embedded"), made.content)
+    return {
+        "payload": payload.encode({**made.content, "having": having}),
+        "secrets": made.secrets,
+        "scan_directory": str(scan),
+        "log_directory": str(logs),
+        "prune": False,
+        "timeout": 30.0,
+        "command_check": True,
+        "offline": False,
+        "backend": "embedded",
+        **options,
+    }
 
 
 class Host:
@@ -85,21 +107,8 @@ class Host:
     ) -> dict[str, Any]:
         """Run the task `services` with these definitions; everything that Ansible itself does is left out."""
         defaults = DEFAULTS if defaults is None else defaults
-        made = payload.make(definitions, dict.fromkeys(definitions, "services"), defaults, {}, lambda service: "")
-        assert not made.problems, [problem.text() for problem in made.problems]
-        parameters = {
-            "payload": payload.encode(made.content),
-            "secrets": made.secrets,
-            "scan_directory": str(self.scan),
-            "log_directory": str(self.logs),
-            "prune": False,
-            "timeout": 30.0,
-            "command_check": True,
-            "offline": False,
-            "backend": "embedded",
-            **options,
-        }
-        return tasks.services(parameters, check_mode=check, with_diff=diff)
+        parameters = sent(definitions, defaults, self.scan, self.logs, **options)
+        return tasks.services(parameters, BACKENDS.values(), check_mode=check, with_diff=diff)
 
     def tree(self) -> dict[str, Any]:
         """Everything below the scan directory but what supervisors write, with modes, to compare it before and after."""

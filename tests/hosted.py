@@ -61,7 +61,7 @@ def do(verb, arguments):
         return supervisor.supervisor(options, state, backend, run, check)
     if verb == "task":
         parameters, check, diff = arguments
-        return tasks.services(parameters, check_mode=check, with_diff=diff)
+        return tasks.services(parameters, BACKENDS.values(), check_mode=check, with_diff=diff)
     kind, scan, *rest = arguments
     backend = BACKENDS[kind](scan)
     try:

@@ -16,11 +16,21 @@ from ansible.template import trust_as_template
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition import merge, validate
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import SECRET, Problem, shown
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.presence import AUTO
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 from ansible_collections.holdfast.supervision.plugins.plugin_utils.plain import plain
 from ansible_collections.holdfast.supervision.plugins.plugin_utils.resolve import message, resolve
 
+#: The module that has the code of a backend: this one, except for those named below.
 MODULE = "holdfast.supervision.services"
+ELSEWHERE = {
+    "s6": f"{MODULE}_suite",
+    "runit": f"{MODULE}_suite",
+    "daemontools": f"{MODULE}_suite",
+    "daemontools_encore": f"{MODULE}_suite",
+    "systemd": f"{MODULE}_systemd",
+    "supervisord": f"{MODULE}_supervisord",
+}
 DEFAULTS = "services_defaults"
 SHIPPED = "supervisor_lease_drivers"
 INTERNAL = ("payload", "secrets")
@@ -74,13 +84,41 @@ class ActionModule(ActionBase):
             result.update(_failure(problems, str(task_vars.get("inventory_hostname", ""))))
             return result
 
-        arguments["payload"] = payload.encode(made.content)
-        arguments["secrets"] = made.secrets
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
-        result.update(
-            self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async)
-        )
+        backend = str(arguments.get("backend", AUTO))
+        if backend == AUTO and wrap_async:
+            # What runs in the background can't be followed by another one.
+            nothing = self._converge(backend, {**arguments, "prune": False}, payload.EMPTY, task_vars, False)
+            backend = nothing.get("elsewhere", backend)
+        answer = self._converge(backend, arguments, made, task_vars, wrap_async)
+        if "elsewhere" in answer:
+            answer = self._converge(answer["elsewhere"], arguments, made, task_vars, wrap_async)
+        result.update(answer)
         return result
+
+    def _converge(
+        self,
+        backend: str,
+        arguments: Mapping[str, Any],
+        made: payload.Payload,
+        task_vars: dict[str, Any],
+        wrap_async: bool,
+    ) -> dict[str, Any]:
+        """Have the module run that has the code of *backend*, and return its result.
+
+        Of the backend AUTO that is one which knows where it is not the right one; `elsewhere` then names the backend.
+        """
+        sent = {
+            **arguments,
+            "payload": payload.encode({**made.content, "having": _having(backend, made.content)}),
+            "secrets": made.secrets,
+        }
+        if backend != AUTO:
+            sent["backend"] = backend
+        answer: dict[str, Any] = self._execute_module(
+            module_name=ELSEWHERE.get(backend, MODULE), module_args=sent, task_vars=task_vars, wrap_async=wrap_async
+        )
+        return answer
 
     def _definitions(self, services: Any, task_vars: dict[str, Any]) -> merge.Merged:
         """Return the definitions of the task, or else those of the inventory."""
@@ -151,6 +189,15 @@ class ActionModule(ActionBase):
         if not text.startswith("#!/") or text.partition("\n")[0].endswith("\r"):
             raise ValueError("its first line must name an interpreter, such as #!/bin/sh")
         return text
+
+
+def _having(backend: str, content: Mapping[str, Any]) -> dict[str, list[str]]:
+    if backend not in ELSEWHERE:
+        # The others have every feature. Not to load any backend here saves a tenth of a second of each run.
+        return {}
+    from ansible_collections.holdfast.supervision.plugins.plugin_utils import features
+
+    return features.having(backend, content)
 
 
 def _without_secrets(service: dict[str, Any]) -> dict[str, Any]:

@@ -21,73 +21,11 @@ description:
 extends_documentation_fragment:
   - holdfast.supervision.attributes
   - holdfast.supervision.attributes.supervisor
-attributes:
-  check_mode:
-    support: full
-    details:
-      - Nothing on the host is changed, and no state is assumed that was not looked at. On a host that has no scan
-        directory or no supervisor yet all services are taken as new; what can't be looked at is listed in RV(unverified).
-  diff_mode:
-    support: full
-    details:
-      - There is one entry for each file, and one for the states of the services. Secrets are not shown.
-  idempotent:
-    support: full
-options:
-  services:
-    description:
-      - The definitions, by the name of the service. The keys of a definition are described in the documentation of the collection,
-        in C(docs/definitions.md).
-      - When this is omitted, the variable C(services_definitions) and every variable whose name begins with C(services_definitions__)
-        are merged.
-      - Read by the action plugin on the controller.
-    type: dict
-  defaults:
-    description:
-      - A definition that is merged under every other one. When it is omitted the variable C(services_defaults) is used.
-      - Read by the action plugin on the controller.
-    type: dict
-  prune:
-    description:
-      - Remove services that this module has made and that are not defined any more.
-      - What this module has not made is never touched.
-    type: bool
-    default: false
-  log_directory:
-    description:
-      - The directory with one directory of log files for each service.
-      - Defaults to V(/var/log/holdfast) for root, and to V(~/.holdfast/log) for other users.
-    type: path
-  runtime_directory:
-    description:
-      - Where the runtime is, which has to have the lease drivers of other collections that definitions name.
-      - Defaults to V(/usr/local/lib/holdfast) for root, and to V(~/.holdfast/lib) for other users.
-    type: path
-  timeout:
-    description:
-      - How long to wait, in seconds, for all services together, after the supervisor was told.
-    type: float
-    default: 60
-  command_check:
-    description:
-      - Whether the commands and directories of the definitions have to exist before anything is changed.
-      - Say V(false) if applications are deployed after their services. What is missing is listed in RV(unverified) then.
-    type: bool
-    default: true
-  offline:
-    description:
-      - Write and enable everything without a supervisor, as for an image or a chroot. No service is started and nothing is
-        verified of it.
-    type: bool
-    default: false
-  payload:
-    description:
-      - Set by the action plugin. Not for playbooks.
-    type: str
-  secrets:
-    description:
-      - Set by the action plugin. Not for playbooks.
-    type: dict
+  - holdfast.supervision.converging
+notes:
+  - What is sent to a host has the code of its backend and of no other. For other backends than V(embedded) and V(openrc) the action
+    plugin has M(holdfast.supervision.services_suite), M(holdfast.supervision.services_systemd) or
+    M(holdfast.supervision.services_supervisord) run in place of this module. Nobody else needs to.
 seealso:
   - module: holdfast.supervision.service
   - module: holdfast.supervision.service_info
@@ -219,36 +157,14 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._plan.places import OPTIONS
-from ..module_utils._plan.tasks import services
+from ..module_utils._plan.tasks import SPEC, run
+from ..module_utils._supervise.embedded import Embedded
+from ..module_utils._supervise.openrc import OpenRc
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "services": {"type": "dict"},
-            "defaults": {"type": "dict"},
-            "prune": {"type": "bool", "default": False},
-            "log_directory": {"type": "path"},
-            "runtime_directory": {"type": "path"},
-            "timeout": {"type": "float", "default": 60},
-            "command_check": {"type": "bool", "default": True},
-            "offline": {"type": "bool", "default": False},
-            "payload": {"type": "str", "no_log": True},
-            "secrets": {"type": "dict", "no_log": True},
-            **OPTIONS,
-        },
-        supports_check_mode=True,
-    )
-    # Results are masked where secrets can be; replaced everywhere, a short one would destroy names and states.
-    module.no_log_values.clear()
-    result = services(module.params, check_mode=module.check_mode, with_diff=module._diff)
-    for warning in result.pop("warnings", ()):
-        module.warn(warning)
-    if result.get("failed"):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    run(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), (Embedded, OpenRc))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ PACKAGES = (
     "_supervise/limits.py",
     "_supervise/log_table.py",
     "_supervise/portable.py",
+    "_supervise/presence.py",
     "_supervise/runit.py",
     "_supervise/s6.py",
     "_supervise/supervisord.py",

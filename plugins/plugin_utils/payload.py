@@ -38,6 +38,10 @@ class Payload(NamedTuple):
     problems: list[Problem]
 
 
+#: Asks for nothing.
+EMPTY = Payload({"format": FORMAT, "services": {}, "absent": [], "order": []}, {}, [])
+
+
 def make(
     definitions: Mapping[str, Any],
     origins: Mapping[str, str],

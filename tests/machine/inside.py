@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan import tasks
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
 
 PAYLOAD = Path("/payload")
@@ -58,7 +59,7 @@ def answers() -> bool:
 
 def converge(number: int) -> dict[str, Any]:
     parameters = json.loads((PAYLOAD / f"task-{number}.json").read_text())
-    result = tasks.services(parameters, check_mode=False, with_diff=False)
+    result = tasks.services(parameters, BACKENDS.values(), check_mode=False, with_diff=False)
     return {key: result.get(key) for key in ("changed", "failed", "msg", "actions")}
 
 

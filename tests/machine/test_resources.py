@@ -16,9 +16,10 @@ from typing import Any
 
 import jinja2
 import pytest
+from converging import sent
 from testhosts import emulated
 
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack, payload
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 COLLECTION = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the root tree of the machine is built as root")
@@ -111,20 +112,8 @@ DEFINITIONS: dict[str, Any] = {
 
 def task(definitions: dict[str, Any]) -> str:
     """The parameters of the module services, as the action plugin makes them."""
-    made = payload.make(definitions, dict.fromkeys(definitions, "services"), DEFAULTS, {}, lambda service: "")
-    assert not made.problems, [problem.text() for problem in made.problems]
-    parameters = {
-        "payload": payload.encode(made.content),
-        "secrets": {},
-        "scan_directory": ROLE["supervisor_scan_directory"],
-        "log_directory": ROLE["supervisor_log_directory"],
-        "prune": False,
-        "timeout": 40.0,
-        "command_check": True,
-        "offline": False,
-        "backend": "embedded",
-    }
-    return json.dumps(parameters)
+    folders = ROLE["supervisor_scan_directory"], ROLE["supervisor_log_directory"]
+    return json.dumps(sent(definitions, DEFAULTS, *folders, timeout=40.0))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._definition.names import is_name
 from .._hooks.hooks import DAEMON_POINTS, POINTS, describe, directory_of
-from .._supervise.backends import choose
+from .._supervise.choosing import choose
 from .._supervise.interface import Backend, BackendError, Service, Snapshot
 from .directories import Actual
 from .places import scan_directory

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .._supervise.backends import AUTO, BACKENDS
+from .._supervise.presence import AUTO, NAMES
 
 OPTIONS: dict[str, Any] = {
     "scan_directory": {"type": "path"},
-    "backend": {"type": "str", "default": AUTO, "choices": [AUTO, *BACKENDS]},
+    "backend": {"type": "str", "default": AUTO, "choices": [AUTO, *NAMES]},
 }
 
 

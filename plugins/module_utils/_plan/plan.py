@@ -14,8 +14,7 @@ import os
 from typing import Any
 
 from .._supervise import holding, personal
-from .._supervise.backends import unsupported
-from .._supervise.interface import Backend, BackendError, NotRunning, Service, Snapshot, needed
+from .._supervise.interface import Backend, BackendError, NotRunning, Service, Snapshot, Unsupported, needed
 from . import logdirs, verify
 from .change import Change, Changes
 from .directories import Actual, Wanted, compare, identity, removal
@@ -361,15 +360,19 @@ def _check_host(plan: Plan, request: Request) -> None:
             plan.unverified.append(f"{wanted.name}: whether its command is there (command_check: false, or a template)")
 
 
+def _unsupported(request: Request, feature: str, backend: Backend, reason: str = "") -> Unsupported:
+    return Unsupported(feature, backend.name, request.having.get(feature, ()), reason)
+
+
 def _check_features(plan: Plan, request: Request, backend: Backend) -> None:
     for wanted in request.services.values():
         for feature in needed(wanted.meta):
             if feature not in backend.capabilities:
-                plan.problems.append(f"{wanted.name}: {unsupported(feature, backend)}")
+                plan.problems.append(f"{wanted.name}: {_unsupported(request, feature, backend)}")
             elif plan.snapshot is not None:
                 reason = backend.obstacle(feature, wanted.meta, plan.snapshot)
                 if reason:
-                    plan.problems.append(f"{wanted.name}: {unsupported(feature, backend, reason)}")
+                    plan.problems.append(f"{wanted.name}: {_unsupported(request, feature, backend, reason)}")
             elif backend.depends_on_host(feature):
                 plan.unverified.append(f"{wanted.name}: whether {feature} is possible here")
 

@@ -11,7 +11,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._definition.names import is_name
 from .directories import SECRET_MODE, Wanted
@@ -31,13 +31,15 @@ class Request:
 
     prune: remove what is ours and not listed. timeout: seconds for the whole wait. command_check: whether programs and
     directories have to exist. offline: no supervisor is asked. check_mode: nothing is changed. with_diff: contents are
-    collected for a diff. mask: covers the secrets in what is shown. runtime: the directory that the runtime is in.
+    collected for a diff. mask: covers the secrets in what is shown. having: the backends that have a feature, for each that
+    the present one lacks. runtime: the directory that the runtime is in.
     """
 
     __slots__ = (
         "absent",
         "check_mode",
         "command_check",
+        "having",
         "mask",
         "offline",
         "prune",
@@ -61,6 +63,7 @@ class Request:
         check_mode: bool = False,
         with_diff: bool = False,
         mask: Mask | None = None,
+        having: Mapping[str, list[str]] | None = None,
         runtime: str = "",
     ) -> None:
         self.scan = scan
@@ -73,11 +76,20 @@ class Request:
         self.check_mode = check_mode
         self.with_diff = with_diff
         self.mask = mask or Mask()
+        self.having = having or {}
         self.runtime = runtime
 
 
-def read(payload: str, secrets: Mapping[str, Any], log_directory: str) -> tuple[dict[str, Wanted], list[str]]:
-    """Unpack a payload: the services in the order of their start, and the names that shall be absent.
+class Content(NamedTuple):
+    """What a payload has for a Request: the services in the order of their start, and the names that shall be absent."""
+
+    services: dict[str, Wanted]
+    absent: list[str]
+    having: dict[str, list[str]]
+
+
+def read(payload: str, secrets: Mapping[str, Any], log_directory: str) -> Content:
+    """Unpack a payload.
 
     *secrets* has the value for each id that the payload names. *log_directory* is where the logs are of services that
     name no directory of their own. Raises BadPayload.
@@ -92,7 +104,8 @@ def read(payload: str, secrets: Mapping[str, Any], log_directory: str) -> tuple[
     for name in (*order, *absent):
         if not is_name(name):
             raise BadPayload(f"{name!r} cannot be the name of a service")
-    return {name: _wanted(name, entries[name], secrets, log_directory) for name in order}, absent
+    services = {name: _wanted(name, entries[name], secrets, log_directory) for name in order}
+    return Content(services, absent, data.get("having") or {})
 
 
 def _unpack(payload: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .._definition.names import is_name
 from .._supervise import holding, hostmanager
-from .._supervise.backends import choose
+from .._supervise.choosing import choose
 from .._supervise.interface import Backend, BackendError, NotRunning, Service
 from . import verify
 from .logtail import log_directory, settle, tail_of

@@ -15,7 +15,7 @@ import re
 import signal
 import time
 
-from .._supervise.embedded import lock_holder
+from .._supervise.presence import lock_holder
 from .files import MARKER, read_text, write_text
 from .interpreter import Runner
 from .systemd import Systemd, UnitError

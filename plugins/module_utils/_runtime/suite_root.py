@@ -20,9 +20,10 @@ from typing import Any, ClassVar
 
 from .._supervise.daemontools import Daemontools
 from .._supervise.daemontools_encore import DaemontoolsEncore
-from .._supervise.family import Family, find_program, find_root
+from .._supervise.family import Family, find_program
 from .._supervise.family_directories import ours
 from .._supervise.family_files import supervised
+from .._supervise.presence import find_root
 from .._supervise.runit import Runit
 from .._supervise.s6 import S6
 from . import beginning, control, detached

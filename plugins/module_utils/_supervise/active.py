@@ -15,9 +15,9 @@ from .._lease.reports import ACTIVE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from typing import Any
+    from typing import Any, Optional
 
-    Look = Callable[[str], tuple[bool, Collection[str] | None, Collection[str]]]
+    Look = Callable[[str], tuple[bool, Optional[Collection[str]], Collection[str]]]
 
 #: Parts the names of services that have to be active from those of all that are needed; no service is called so.
 FLAG = "--active"

@@ -17,6 +17,7 @@ from typing import Any
 
 from .family import LOGS, SUPPLIED, Family
 from .family_scripts import Dialect
+from .presence import SCANNERS
 
 #: Seconds between two looks of svscan at its directory.
 SCAN = 5.0
@@ -27,7 +28,7 @@ class Daemontools(Family):
 
     name = "daemontools"
     form = "daemontools"
-    scanner = "svscan"
+    scanner = SCANNERS[name]
     # pgrphack is a part of daemontools: a session of its own.
     dialect = Dialect("daemontools", notification=False, session="pgrphack", finish="")
     native = LOGS

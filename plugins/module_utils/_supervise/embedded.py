@@ -10,9 +10,7 @@ for some seconds, and the call with it, since every call may be made twice.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +30,7 @@ from .interface import (
     resources,
 )
 from .labels import obstacle as label_obstacle
+from .presence import lock_holder
 
 INTERFACE = "io.holdfast.Supervisor"
 #: Seconds for an answer that the supervisor gives at once.
@@ -51,14 +50,6 @@ class Embedded(Backend):
         super().__init__(scan)
         self._path = os.path.join(scan, ".holdfast", "socket")
         self._connection: Connection | None = None
-
-    @classmethod
-    def present(cls, scan: str) -> bool:
-        """Tell whether anybody holds the supervisor's lock, and not for the backend openrc."""
-        return (
-            not os.path.exists(os.path.join(scan, ".openrc"))
-            and lock_holder(os.path.join(scan, ".holdfast", "lock")) is not None
-        )
 
     def snapshot(self) -> Snapshot:
         """Ask for everything, once."""
@@ -186,21 +177,3 @@ class Embedded(Backend):
                     f"{self._path}: the supervisor there does not know {method} ({error}): it is of another version"
                 ) from None
             raise BackendError(f"the supervisor on {self.scan} refused {method}: {error}") from None
-
-
-def lock_holder(path: str) -> int | None:
-    """Give the pid that holds the record lock of the file *path*, None if nobody does. Takes no lock itself."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # struct flock: type, whence, start, length (0 = to the end), pid.
-        form = "hhqqi"
-        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(form, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-        kind, _whence, _start, _length, pid = struct.unpack(form, answer)
-        return None if kind == fcntl.F_UNLCK else pid
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)

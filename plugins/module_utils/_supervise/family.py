@@ -37,6 +37,7 @@ from .labels import obstacle as label_obstacle
 from .log_table import waiting
 from .portable import Portable, read_all, read_for
 from .portable import read as read_portable
+from .presence import find_root
 
 #: Seconds in which a suite must have noticed a new directory; runsvdir and svscan look every five seconds.
 NOTICE = 15.0
@@ -96,11 +97,6 @@ class Family(Backend):
         self._waiting = Waiting(self)
 
     # -- the interface
-
-    @classmethod
-    def present(cls, scan: str) -> bool:
-        """Tell whether the root process runs on the suite's scan directory."""
-        return bool(find_root(cls.scanner, f"{scan}/.{cls.name}"))
 
     def snapshot(self) -> Snapshot:
         """Read the status of every service."""
@@ -501,28 +497,6 @@ _BYTES = {
     "pause": b"p",
     "continue": b"c",
 }
-
-
-def find_root(scanner: str, directory: str) -> int:
-    """Give the pid of the process *scanner* that scans *directory*, 0 if there is none. Of ours or root's only."""
-    wanted = os.path.realpath(directory)
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        folder = f"/proc/{entry}"
-        try:
-            with open(f"{folder}/comm", encoding="utf-8", errors="replace") as file:
-                if file.read().rstrip("\n") != scanner[:15] or os.stat(folder).st_uid not in (0, os.geteuid()):
-                    continue
-            place = os.readlink(f"{folder}/cwd")
-            with open(f"{folder}/cmdline", "rb") as stream:
-                words = [os.fsdecode(one) for one in stream.read().split(b"\0")[1:-1]]
-        except OSError:
-            continue
-        # All but runsvdir work in the directory itself; it goes there to look only.
-        if place == wanted or any(os.path.realpath(os.path.join(place, word)) == wanted for word in words):
-            return int(entry)
-    return 0
 
 
 def find_program(name: str) -> str:

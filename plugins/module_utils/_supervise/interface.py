@@ -22,6 +22,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from .presence import present
+
 #: Every feature that a definition can ask for, with the words for people.
 FEATURES = {
     "readiness.notification_fd": "readiness by a file descriptor",
@@ -84,7 +86,7 @@ class Unsupported(BackendError):
     def __init__(self, feature: str, backend: str, others: Iterable[str], reason: str = "") -> None:
         self.feature = feature
         self.backend = backend
-        self.others = sorted(others)
+        self.others = sorted({*others} - {backend})
         what = FEATURES.get(feature, feature)
         text = f"{feature} ({what}) is not supported by the backend {backend}"
         if reason:
@@ -211,7 +213,7 @@ class Backend(ABC):
     @classmethod
     def present(cls, scan: str) -> bool:
         """Tell whether this backend's supervisor runs on *scan*: so `auto` chooses. Changes nothing, never raises."""
-        return False
+        return present(cls.name, scan)
 
     @abstractmethod
     def snapshot(self) -> Snapshot:

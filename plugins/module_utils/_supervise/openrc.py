@@ -43,11 +43,6 @@ class OpenRc(Embedded):
         self._runlevel = runlevel
         self._state = state
 
-    @classmethod
-    def present(cls, scan: str) -> bool:
-        """Tell whether the role has set the scan directory up for OpenRC."""
-        return os.path.exists(f"{scan}/{FOLDER}/{SETTINGS}")
-
     def snapshot(self) -> Snapshot:
         """Ask the supervisor, and look at the scripts."""
         snapshot = super().snapshot()

@@ -17,6 +17,7 @@ from typing import Any
 from .family import BY_FINISH, LOGS, SUPPLIED, Family, signal_process
 from .family_scripts import EXECUTABLE, Dialect, Files, check
 from .portable import Portable
+from .presence import SCANNERS
 
 
 class Runit(Family):
@@ -24,7 +25,7 @@ class Runit(Family):
 
     name = "runit"
     form = "runit"
-    scanner = "runsvdir"
+    scanner = SCANNERS[name]
     # runsv starts everything in the session of its own; chpst is a part of runit.
     dialect = Dialect(
         "runit",

@@ -18,6 +18,7 @@ from .family import BY_FINISH, LOGS, SUPPLIED, Family
 from .family_files import NoSupervisor, send
 from .family_scripts import PLAIN, Dialect, Files
 from .portable import Portable
+from .presence import SCANNERS
 
 
 class S6(Family):
@@ -25,7 +26,7 @@ class S6(Family):
 
     name = "s6"
     form = "s6"
-    scanner = "s6-svscan"
+    scanner = SCANNERS[name]
     dialect = Dialect("s6", notification=True, session="", finish="exit", signalled=256)
     native = frozenset(("readiness.notification_fd", "once", "finish", "stop_signal", "log.iso")) | LOGS
     supplied = (SUPPLIED | BY_FINISH) - native

@@ -24,9 +24,9 @@ from . import active, holding
 from ._supervisord import program
 from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
 from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, Fault, Rpc
-from .embedded import lock_holder
 from .interface import DEATHS, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
+from .presence import lock_holder
 
 #: Supervisor's states, and ours. What EXITED means depends on the restart policy.
 _STATES = {0: "down", 10: "starting", 20: "up", 30: "backoff", 40: "stopping", 100: "backoff", 200: "failed"}
@@ -88,11 +88,6 @@ class Supervisord(Backend):
         self._known: dict[str, tuple[dict[str, Any], str]] = {}
         #: Starts of each service before those whose deaths count: before the last that we asked for, or the first look.
         self._births: dict[str, int] = {}
-
-    @classmethod
-    def present(cls, scan: str) -> bool:
-        """Tell whether the role has set the scan directory up for Supervisor."""
-        return os.path.exists(f"{scan}/{FOLDER}/{program.CONFIGURATION}")
 
     @property
     def place(self) -> Place:

@@ -22,9 +22,9 @@ from . import active, holding, log_table
 from ._systemd import files, state
 from ._systemd.manager import Manager
 from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, SYSTEM, Place, unit_name
-from .embedded import lock_holder
 from .interface import BACKOFF, DEATHS, FEATURES, Backend, BackendError, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
+from .presence import lock_holder
 
 #: Where an administrator's units are; a package's would be below /usr.
 UNITS = "/etc/systemd/system"
@@ -70,11 +70,6 @@ class Systemd(Backend):
         self._version: int | None = None
         self._known: dict[str, tuple[dict[str, Any], str]] = {}
         self._before: dict[str, int] = {}
-
-    @classmethod
-    def present(cls, scan: str) -> bool:
-        """Tell whether the role has set the scan directory up for systemd."""
-        return os.path.exists(f"{scan}/{files.FOLDER}/{files.SETTINGS}")
 
     def snapshot(self) -> Snapshot:
         """Ask for everything, once."""

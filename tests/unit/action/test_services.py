@@ -20,6 +20,9 @@ from ansible.template import Templar, trust_as_template
 
 from ansible_collections.holdfast.supervision.plugins.action.services import ActionModule
 
+# Loaded now, since Ansible's importer would not find it afterwards.
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import features
+
 
 class Shell:
     tmpdir = None
@@ -38,13 +41,20 @@ def plugins() -> None:
     init_plugin_loader([])
 
 
+def unpacked(arguments: dict[str, Any]) -> Any:
+    return json.loads(zlib.decompress(base64.b64decode(arguments["payload"])))
+
+
 class Host:
     """One host: its variables as YAML, and what reached it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.sent: list[dict[str, Any]] = []
+        self.modules: list[str] = []
         self.wrap_async = False
+        #: What supervises there.
+        self.backend = "embedded"
 
     def run(self, variables: str = "", check: bool = False, background: int = 0, **arguments: Any) -> dict[str, Any]:
         loader = DataLoader()
@@ -63,15 +73,17 @@ class Host:
     def _execute(
         self, module_name: str, module_args: dict[str, Any], task_vars: Any, wrap_async: bool
     ) -> dict[str, Any]:
-        assert module_name == "holdfast.supervision.services"
+        self.modules.append(module_name.removeprefix("holdfast.supervision."))
         self.sent.append(module_args)
         self.wrap_async = wrap_async
+        if self.modules[-1] == "services" and self.backend != "embedded" and not wrap_async:
+            return {"changed": False, "elsewhere": self.backend}
         return {"changed": True, "services": []}
 
     @property
     def content(self) -> Any:
         [arguments] = self.sent
-        return json.loads(zlib.decompress(base64.b64decode(arguments["payload"])))
+        return unpacked(arguments)
 
 
 @pytest.fixture
@@ -112,6 +124,49 @@ def test_the_variables_of_the_inventory(host: Host, check: bool) -> None:
     assert billing["holdfast"]["process"]["user"] == "billing"
     assert billing["holdfast"]["log"]["directory"] == "/var/log/holdfast/billing"
     assert (web["holdfast"]["log"]["count"], web["holdfast"]["log"]["size"]) == (3, 1048576)
+
+
+SLEEP = {"command": ["/bin/sleep", "9"]}
+
+
+@pytest.mark.parametrize(
+    ("backend", "module"),
+    [
+        ("embedded", "services"),
+        ("openrc", "services"),
+        ("runit", "services_suite"),
+        ("daemontools_encore", "services_suite"),
+        ("systemd", "services_systemd"),
+        ("supervisord", "services_supervisord"),
+    ],
+)
+def test_the_module_that_is_run_is_the_one_with_the_code_of_the_backend(host: Host, backend: str, module: str) -> None:
+    assert host.run(services={"a": SLEEP}, backend=backend) == {"changed": True, "services": []}
+    assert host.modules == [module] and host.sent[0]["backend"] == backend
+
+
+def test_where_another_backend_is_found_its_module_is_run(host: Host) -> None:
+    host.backend = "runit"
+    assert host.run(services={"a": SLEEP}) == {"changed": True, "services": []}
+    assert host.modules == ["services", "services_suite"]
+    assert "backend" not in host.sent[0] and host.sent[1]["backend"] == "runit"
+    assert list(unpacked(host.sent[1])["services"]) == ["a"]
+
+
+def test_what_shall_run_in_the_background_is_preceded_by_asking_for_the_backend(host: Host) -> None:
+    host.backend = "systemd"
+    assert host.run(services={"a": SLEEP}, prune=True, background=60) == {"changed": True, "services": []}
+    assert host.modules == ["services", "services_systemd"] and host.wrap_async
+    asked, sent = host.sent
+    assert unpacked(asked)["services"] == {} and asked["prune"] is False and asked["secrets"] == {}
+    assert list(unpacked(sent)["services"]) == ["a"] and sent["prune"] is True and sent["backend"] == "systemd"
+
+
+def test_for_a_feature_that_the_backend_lacks_it_is_told_who_has_it(host: Host) -> None:
+    host.run(services={"a": {**SLEEP, "health": {"check": ["/bin/true"], "interval": 1}}}, backend="daemontools")
+    having = host.content["having"]
+    assert having == features.having("daemontools", host.content) and list(having) == ["health"]
+    assert "embedded" in having["health"] and "daemontools" not in having["health"]
 
 
 def test_the_services_of_the_task_come_first(host: Host) -> None:

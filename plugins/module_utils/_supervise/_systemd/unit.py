@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from resource import RLIM_INFINITY
 from typing import Any
 
-from ..._definition.values import UNLIMITED
 from .. import active
 from ..interface import is_guarded
 from ..log_table import KEPT
@@ -356,7 +356,7 @@ def _seconds(value: float) -> str:
 
 
 def _limit(value: int) -> str:
-    return "infinity" if value == UNLIMITED else str(value)
+    return "infinity" if value == RLIM_INFINITY else str(value)
 
 
 def units(metas: Sequence[tuple[Mapping[str, Any], str]], place: Place) -> dict[str, str]:

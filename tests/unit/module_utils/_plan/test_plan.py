@@ -15,7 +15,6 @@ from fake_backend import FakeBackend
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan.converge import converge
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan.directories import Wanted
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan.request import Request
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import backends
 
 UP = {"state": "ready", "want": "up", "pid": 7, "definition": "d1.1", "loaded": "d1.1"}
 
@@ -134,22 +133,17 @@ def test_prune_needs_our_mark(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["foreign", "guards"]
 
 
-def test_a_feature_that_the_backend_lacks_is_refused_with_those_that_have_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_feature_that_the_backend_lacks_is_refused_with_those_that_have_it(tmp_path: Path) -> None:
     class Poor(FakeBackend):
         name = "poor"
         native = frozenset(("process",))
 
-    class Rich(FakeBackend):
-        name = "rich"
-
-    monkeypatch.setattr(backends, "BACKENDS", {"poor": Poor, "rich": Rich})
-    result = run(tmp_path, Poor(), wanted("a", health={"interval": 1}), wanted("b", kill="tree"))
+    having = {"health": ["poor", "rich"]}
+    result = run(tmp_path, Poor(), wanted("a", health={"interval": 1}), wanted("b", kill="tree"), having=having)
     assert result["failed"] and not result["changed"] and list(tmp_path.iterdir()) == []
     health, kill = result["problems"]
     assert health.startswith("a: health (") and "not supported by the backend poor; these have it: rich" in health
-    assert kill.startswith("b: kill.tree (")
+    assert kill.startswith("b: kill.tree (") and kill.endswith("no backend has it")
 
 
 def test_what_the_host_does_not_allow_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def entry(**holdfast: Any) -> dict[str, Any]:
 
 def test_services_come_in_the_order_of_their_start() -> None:
     services = {"a": entry(), "b": entry(), "c": entry()}
-    wanted, absent = read(packed({"format": 1, "services": services, "order": ["c", "a"], "absent": ["d"]}), {}, "/log")
+    wanted, absent, _having = read(
+        packed({"format": 1, "services": services, "order": ["c", "a"], "absent": ["d"]}), {}, "/log"
+    )
     assert list(wanted) == ["c", "a", "b"]
     assert absent == ["d"]
     assert wanted["a"].files == {"run": (b"#!/bin/sh\n", 0o755)}
@@ -35,7 +37,7 @@ def test_services_come_in_the_order_of_their_start() -> None:
 
 def test_secrets_come_by_their_ids_and_into_closed_files() -> None:
     service = {**entry(), "secret_files": {"env/PASSWORD": "a/PASSWORD"}}
-    wanted, _absent = read(packed({"format": 1, "services": {"a": service}}), {"a/PASSWORD": "geheim"}, "/log")
+    wanted, _absent, _having = read(packed({"format": 1, "services": {"a": service}}), {"a/PASSWORD": "geheim"}, "/log")
     assert wanted["a"].files["env/PASSWORD"] == (b"geheim", 0o600)
     assert "env/PASSWORD" in wanted["a"].secrets
     assert wanted["a"].meta["files"]["env/PASSWORD"] == ""
@@ -47,7 +49,7 @@ def test_the_log_directory_of_the_host_is_filled_in() -> None:
         "b": entry(log={"to": "directory", "directory": "/srv/b"}),
         "c": entry(log={"to": "none", "directory": None}),
     }
-    wanted, _absent = read(packed({"format": 1, "services": services}), {}, "/var/log/holdfast")
+    wanted, _absent, _having = read(packed({"format": 1, "services": services}), {}, "/var/log/holdfast")
     assert wanted["a"].meta["log"]["directory"] == "/var/log/holdfast/a"
     assert wanted["b"].meta["log"]["directory"] == "/srv/b"
     assert wanted["c"].meta["log"]["directory"] is None

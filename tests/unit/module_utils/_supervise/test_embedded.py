@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import embedded
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import embedded, presence
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
     BackendError,
     NotRunning,
@@ -108,12 +108,12 @@ def test_a_supervisor_that_holds_the_lock_and_does_not_answer(scan: Path, backen
     )
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        assert embedded.lock_holder(str(lock)) == holder.pid
+        assert presence.lock_holder(str(lock)) == holder.pid
         with pytest.raises(Unanswered, match=f"process {holder.pid} holds"):
             backend.snapshot()
     finally:
         holder.communicate()
-    assert embedded.lock_holder(str(lock)) is None
+    assert presence.lock_holder(str(lock)) is None
     with lock.open("r+") as file:
         # Asking did not take it.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

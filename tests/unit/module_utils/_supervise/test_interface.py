@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from fake_backend import FakeBackend
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS, choose
+from ansible_collections.holdfast.supervision.plugins.action.services import ELSEWHERE
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
     FEATURES,
     Service,
@@ -64,6 +65,8 @@ def test_every_backend_declares_known_features() -> None:
     for name, backend in BACKENDS.items():
         assert backend.name == name and backend.capabilities <= FEATURES.keys()
         assert not backend.native & backend.supplied
+    # The module services says for these alone who else has a feature: nothing.
+    assert all(BACKENDS[name].capabilities == FEATURES.keys() for name in BACKENDS.keys() - ELSEWHERE.keys())
 
 
 def test_the_owner_of_the_logs_is_that_of_the_log_writers_table(tmp_path: Path) -> None:
@@ -71,20 +74,6 @@ def test_the_owner_of_the_logs_is_that_of_the_log_writers_table(tmp_path: Path) 
     assert backend.log_owner() is None
     (tmp_path / ".holdfast" / "logs").mkdir(parents=True)
     assert backend.log_owner() == (os.geteuid(), os.getegid())
-
-
-def test_auto_is_the_backend_that_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    class There(FakeBackend):
-        name = "there"
-
-        @classmethod
-        def present(cls, scan: str) -> bool:
-            return scan == "/here"
-
-    monkeypatch.setitem(BACKENDS, "there", There)
-    assert choose("auto", "/here").name == "there"
-    assert choose("auto", "/elsewhere").name == "embedded"
-    assert choose("embedded", "/here").name == "embedded"
 
 
 def test_a_refusal_names_feature_backend_and_those_that_have_it() -> None:
