@@ -111,6 +111,23 @@ class HelperProcess:
                     found.append(pid)
         return found
 
+    def _called(self, name: str) -> list[int]:
+        assert self.process is not None
+        return [pid for pid in procs.children(self.process.pid) if procs.alive(pid) and procs.name(pid) == name]
+
+    def zygotes(self) -> list[int]:
+        """The process that forks the others, if it is there. What it has just forked has its name, and its session, for a moment."""
+        found = []
+        for pid in self._called("holdfast-zygote"):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == pid:
+                    found.append(pid)
+        return found
+
+    def workers(self) -> list[int]:
+        """The processes that wait for a call or serve functions."""
+        return self._called("holdfast-worker")
+
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
@@ -141,9 +158,16 @@ class HelperProcess:
             if begun["pid"] != os.getpid() and identity.alive(begun["pid"], begun["started"]):
                 procs.kill(begun["pid"])
             tree.kill_marked(token)
+        left = []
         for file in self.base.glob("run/workers/*"):
-            if file.name.isdecimal() and identity.alive(int(file.name), int(file.read_text() or 0)):
-                procs.kill(int(file.name))
+            pid = int(file.name) if file.name.isdecimal() else 0
+            if pid and identity.alive(pid, int(file.read_text() or 0)):
+                left.append(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+                procs.kill(pid)
+        # Nobody changes a folder that is about to be removed; what hangs in the kernel can't.
+        wait_until(lambda: all(not procs.alive(pid) or procs.state(pid) == "D" for pid in left))
 
     def client(self, **options: Any) -> Helper:
         return Helper(str(self.socket), **{"first_launch": 10, "pause": 0.2, "answer": 30, **options})

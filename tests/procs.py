@@ -38,6 +38,14 @@ def gone_or_alive(pid: int) -> bool:
     return state(pid) != "Z"
 
 
+def name(pid: int) -> str:
+    """The name of the program that *pid* runs, "" if it is not there."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def parent(pid: int) -> int:
     text = Path(f"/proc/{pid}/stat").read_bytes()
     return int(text[text.rfind(b")") + 2 :].split()[1])

@@ -260,7 +260,7 @@ def _at_rest(report: Report) -> None:
         finally:
             helper.close()
     report.add("helper: memory (PSS) of the core alone", "MB", {OURS: core / 1e6}, CORE)
-    words = f"helper: memory (PSS) of the core and {len(everybody) - 1} processes of the pool"
+    words = f"helper: memory (PSS) of the core, the zygote and {len(everybody) - 2} processes of the pool"
     report.add(words, "MB", {OURS: together / 1e6}, FOUR)
     report.add(f"helper: wake-ups in {IDLE:g} s, one client connected", "number", {OURS: woken}, 0)
 

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from .._jobs import keeper, store
-from . import child, interface
+from . import interface
+from .agreed import REFUSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def call_answer(job: Job) -> tuple[str, dict[str, Any]]:
     if not why:
         result = {key: state.get(key) for key in ("exit", "stdout", "stderr", "truncated", "duration", "result")}
         return "", result
-    if why == keeper.CANNOT_START and message.startswith(child.REFUSED):
-        parameter, _colon, text = message[len(child.REFUSED) :].partition(": ")
+    if why == keeper.CANNOT_START and message.startswith(REFUSED):
+        parameter, _colon, text = message[len(REFUSED) :].partition(": ")
         return interface.BAD_PARAMETER, {"parameter": parameter, "message": text}
     if why == keeper.RAISED:
         return interface.FAILED, {"operation": name, "type": state.get("kind", ""), "message": message}

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import math
@@ -14,6 +15,7 @@ import time
 
 from .._varlink.server import Refused
 from . import audit, interface, journal, worker
+from .agreed import REFUSED
 from .reader import Reader
 from .sharing import Sharing
 
@@ -35,10 +37,13 @@ AT_WORK, AT_WORK_OF_ONE = 32, 16
 ABANDONED = 8
 #: Seconds in which a quick function has answered, and in which it is not worth while to sleep.
 MOMENT = 70e-6
+#: Seconds within which a caller who makes one call after the other makes the next one.
+PAUSE = 150e-6
 #: Bytes of each output that the journal keeps.
 KEPT_OUTPUT = 8192
 
 
+@functools.cache
 def _find_sha256() -> Callable[[bytes], Any]:
     """Give Python's own code for it: hashlib loads OpenSSL, which takes half as much memory again as the whole helper."""
     # The one is of Python 3.12, the other of those before it.
@@ -51,9 +56,6 @@ def _find_sha256() -> Callable[[bytes], Any]:
     return found
 
 
-_sha256 = _find_sha256()
-
-
 class Call:
     """A call that waits for its turn or is at work. clients: who is to hear of its end; peer: who made it.
 
@@ -63,6 +65,7 @@ class Call:
 
     __slots__ = (
         "_digest",
+        "begun",
         "clients",
         "first",
         "id",
@@ -86,6 +89,8 @@ class Call:
         self.reader: Client | None = None
         self.id = id_
         self._digest = ""
+        #: The first part of its line in the audit log, if that was made ready.
+        self.begun = ""
         self.worker: worker.Run | None = None
 
     @property
@@ -128,6 +133,9 @@ class Calls:
         self._named: dict[tuple[int, str], Call] = {}
         self._sharing = Sharing()
         self._stopping = False
+        #: When the last call had ended, and whether another one came at once.
+        self._concluded = 0.0
+        self._quick = False
 
     @property
     def idle(self) -> bool:
@@ -178,6 +186,7 @@ class Calls:
     def count(self, client: Client, operation: Operation) -> None:
         """Count a call that is to begin. Raises Refused when there were too many."""
         now = time.monotonic()
+        self._quick = self._several and now - self._concluded < PAUSE
         for limit, name in ((operation.rate, operation.name), (self._rate, None)):
             wait = limit.take(client.name, now) if limit is not None else 0.0
             if limit is not None and wait:
@@ -317,8 +326,18 @@ class Calls:
     def _set_to_work(self, call: Call, run: worker.Run) -> None:
         """Let a worker begin. The answer of one that is there already may come sooner than we could be woken for it."""
         run.begin()
-        if self._several and call.operation.pooled and len(self._working) == 1:
-            self._loop.stay_awake(MOMENT)
+        if call.operation.pooled:
+            for client in call.clients:
+                client.class_ = call.operation.class_
+            if self._several and len(self._working) == 1:
+                self._loop.stay_awake(MOMENT)
+        # Not before it begins, which would keep the worker waiting, nor when it has ended, the caller.
+        call.begun = _begin_line(call)
+
+    def announce(self, client: Client) -> None:
+        """Have a process ready for what a client is about to ask, if it asks the same as before."""
+        if client.class_ is not None and self._several and not self._working:
+            self._pool.announce(client.class_)
 
     def _ended(self, call: Call, one: worker.Run) -> None:
         self._loop.stay_awake(0)
@@ -330,8 +349,8 @@ class Calls:
             self._conclude(call, "lost", interface.NOT_HELD, lost)
         elif one.outcome == worker.EXITED:
             self._conclude(call, "exited", "", _result(one, worker.OUTPUT))
-        elif one.outcome == worker.CANNOT_START and one.message.startswith(worker.REFUSED):
-            parameter, _colon, text = one.message[len(worker.REFUSED) :].partition(": ")
+        elif one.outcome == worker.CANNOT_START and one.message.startswith(REFUSED):
+            parameter, _colon, text = one.message[len(REFUSED) :].partition(": ")
             self._conclude(call, "bad parameter", interface.BAD_PARAMETER, {"parameter": parameter, "message": text})
         elif one.outcome in (worker.CANNOT_START, worker.CANCELLED):
             outcome = "cancelled" if one.outcome == worker.CANCELLED else "cannot start"
@@ -351,6 +370,9 @@ class Calls:
             self._conclude(call, one.outcome, interface.TIMEOUT, answer)
         self._begin_some()
         if not self._working:
+            if self._quick and call.operation.pooled:
+                self._loop.stay_awake(PAUSE)
+            self._concluded = time.monotonic()
             self._drained()
 
     def _conclude(self, call: Call, outcome: str, error: str, parameters: dict[str, Any]) -> None:
@@ -364,15 +386,10 @@ class Calls:
             call.worker.close()
 
     def _conclude_one(self, call: Call, outcome: str, error: str, parameters: dict[str, Any]) -> None:
-        shown = call.operation.masked(call.values)
-        if call.worker is not None and call.worker.passed:
-            operation = call.operation
-            passed = call.worker.passed.items()
-            shown.update({key: text for key, text in passed if key in shown and not operation.is_secret(key)})
-        details: dict[str, Any] = {"operation": call.operation.name, "parameters": shown}
-        if call.id:
-            details["id"] = call.id
-        details["outcome"] = outcome
+        begun = call.begun
+        if not begun or (call.worker is not None and call.worker.passed):
+            begun = _begin_line(call)
+        details: dict[str, Any] = {"outcome": outcome}
         if call.first is not call:
             details["shared"] = True
         if call.worker is not None:
@@ -390,7 +407,7 @@ class Calls:
                     self._journal.end(call.peer.uid, call.id, {"error": error, "parameters": kept})
                 except OSError as failure:
                     details["journal"] = failure.strerror
-        audit.record("call", call.peer, **details)
+        audit.end(begun, **details)
         if call.id:
             self._named.pop((call.peer.uid, call.id), None)
         for client in call.clients:
@@ -404,6 +421,19 @@ class Calls:
                 call.reader.done("", {"stdout": None, "stderr": None, "result": result})
 
 
+def _begin_line(call: Call) -> str:
+    """Give what the audit log says of a call before how it ended."""
+    operation = call.operation
+    shown = operation.masked(call.values)
+    if call.worker is not None and call.worker.passed:
+        passed = call.worker.passed.items()
+        shown.update({key: text for key, text in passed if key in shown and not operation.is_secret(key)})
+    details: dict[str, Any] = {"operation": operation.name, "parameters": shown}
+    if call.id:
+        details["id"] = call.id
+    return audit.begin("call", call.peer, **details)
+
+
 def digest(operation: Operation, values: dict[str, Any]) -> str:
     """Give what tells a call from every other one."""
     return fingerprint([operation.name, values])
@@ -411,7 +441,7 @@ def digest(operation: Operation, values: dict[str, Any]) -> str:
 
 def fingerprint(value: object) -> str:
     """Give the SHA-256 of something that JSON can say."""
-    return str(_sha256(json.dumps(value, sort_keys=True).encode()).hexdigest())
+    return str(_find_sha256()(json.dumps(value, sort_keys=True).encode()).hexdigest())
 
 
 def _result(one: worker.Run, limit: int) -> dict[str, Any]:

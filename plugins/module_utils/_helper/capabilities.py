@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Linux capabilities: their names, and giving up all but some, for good. PRIVATE to the collection.
+"""Linux capabilities: giving up all but some, for good. PRIVATE to the collection.
 
 Both halves matter. The bounding set says what a program that root executes can get; the sets of the process say what it
 has now. A child that runs as another user keeps what it may keep by the ambient set.
@@ -15,51 +15,11 @@ import os
 import signal
 import struct
 
-# include/uapi/linux/capability.h, in the order of the numbers.
-NAMES = [
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-]
-NUMBERS = {name: number for number, name in enumerate(NAMES)}
+from .capability_names import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # include/uapi/linux/prctl.h, include/uapi/linux/securebits.h
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 1, 8, 23, 24
@@ -68,6 +28,7 @@ _AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
 _VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_capget, _capset = _libc.capget, _libc.capset
 # Said once, so that a call does not have to make an object for each number: a worker makes fifty on its way.
 _libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
@@ -102,9 +63,12 @@ _bounding = set(range(_LAST + 1))
 
 
 def rehearse() -> None:
-    """Touch what `bound` and `become` touch, and change nothing."""
-    for number in range(_LAST + 1):
-        _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
+    """Go through what `become` goes through, and change nothing."""
+    _prctl("bounding set", _PR_CAPBSET_READ, 0)
+    os.setresgid(-1, -1, -1)
+    os.setresuid(-1, -1, -1)
+    header, sets = _header_and_sets([0, 1])
+    _capget(header, sets)
 
 
 def bound(kept: list[int]) -> None:
@@ -129,11 +93,16 @@ def become(uid: int, gid: int, groups: list[int], kept: list[int]) -> None:
 
 def only(kept: list[int]) -> None:
     """Have *kept* permitted, effective and inheritable, and nothing else. Raises OSError."""
+    if _capset(*_header_and_sets(kept)) != 0:
+        raise OSError(ctypes.get_errno(), f"capset: {os.strerror(ctypes.get_errno())}")
+
+
+def _header_and_sets(kept: list[int]) -> tuple[Any, Any]:
     mask = sum(1 << number for number in kept)
     low, high = mask & 0xFFFFFFFF, mask >> 32
-    header = struct.pack("<Ii", _VERSION_3, 0)
-    if _libc.capset(header, struct.pack("<6I", low, low, low, high, high, high)) != 0:
-        raise OSError(ctypes.get_errno(), f"capset: {os.strerror(ctypes.get_errno())}")
+    header, sets = struct.pack("<Ii", _VERSION_3, 0), struct.pack("<6I", low, low, low, high, high, high)
+    # Buffers of our own, since the kernel may write to them.
+    return ctypes.create_string_buffer(header, len(header)), ctypes.create_string_buffer(sets, len(sets))
 
 
 def _prctl(what: str, option: int, first: int, second: int = 0) -> None:

@@ -18,7 +18,10 @@ import resource
 import signal
 import sys
 
+from .._supervise._embedded.loop import Turns
+from .._varlink import sockets
 from . import capabilities, function, passing, paths, seccomp
+from .agreed import ANNOUNCEMENT, CONTROL, MESSAGE, REFUSED, RESULT
 from .trust import untrusted
 
 TYPE_CHECKING = False
@@ -28,26 +31,22 @@ if TYPE_CHECKING:
 
     from .operations import Operation, Path
 
-#: The descriptor on which a child hears from the helper, and answers.
-CONTROL = 3
-#: First descriptor of what a child is passed for its program.
-PASSED = 4
 #: What a program's input and output are.
 _STREAMS = {"input": 0, "output": 1}
 #: First descriptor of the files that a worker gets for its path parameters.
 _PATHS = 10
 #: Descriptors that a worker may have.
 _DESCRIPTORS = 1024
+#: Seconds in which work comes that was announced, unless the announcement was wrong.
+ANNOUNCED = 200e-6
 #: Longest piece of work, in bytes: a request is shorter.
 _LONGEST = 262144
-#: Longest result of a function, in bytes of JSON, and longest message of its exception, in characters.
-RESULT, MESSAGE = 65536, 1000
-#: What a complaint about a parameter, and so about the caller, begins with.
-REFUSED = "refused: "
-#: Signals that the helper handles.
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, *HANDLED)
+#: Signals that Python ignores, or the helper handles.
+_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
+
+#: Filters of system calls that were made, by what they depend on.
+_filters: dict[tuple[tuple[int, ...], tuple[str, ...]], bytes] = {}
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
@@ -94,68 +93,114 @@ def settle(out: int, err: int, control: int, *passed: int) -> None:
     capabilities.no_new_privileges()
 
 
-def fresh(operations: dict[str, Operation], parent: int, more: dict[str, str] | None = None) -> None:
-    """Wait for one piece of work and do it, with *more* in its environment."""
+def prepare(operations: dict[str, Operation]) -> None:
+    """Do beforehand what is the same for all children that are forked from here, and give up what nobody declares."""
     os.environ.clear()
     if os.geteuid() == 0:
-        # What no operation declares can go at once: that is most of it, and the call need not wait for it.
         capabilities.bound([number for operation in operations.values() for number in operation.capabilities])
-    _rehearse(operations)
-    work = os.read(CONTROL, _LONGEST)
-    if not work:
-        return
-    name, values = marshal.loads(work)
+    for operation in operations.values():
+        if operation.filtered:
+            _filter(operation)
+
+
+def fresh(
+    operations: dict[str, Operation],
+    parent: int,
+    more: dict[str, str] | None = None,
+    prepared: Operation | None = None,
+) -> bool:
+    """Wait for one piece of work and do it, with *more* in its environment; says whether that was a function, now answered.
+
+    prepared: the program that it will be, if that is known: all that it does not declare is given up beforehand.
+    """
+    user = os.geteuid()
+    os.environ.clear()
+    if prepared is not None:
+        _privileges(prepared)
+    room = memoryview(bytearray(_LONGEST))
+    length = os.readv(CONTROL, [room])
+    if not length:
+        return False
+    name, values = marshal.loads(room[:length])
     operation = operations[name]
     if operation.function is None:
-        os.write(CONTROL, _cannot(_become(operation, values, more or {})))
-        return
+        if prepared not in (None, operation):
+            raise Refused("prepared for another operation")
+        os.write(CONTROL, _cannot(_become(operation, values, more or {}, user, prepared is not None)))
+        return False
     called = _prepared(operation, parent, more)
     answer = Answer(_cannot(called)) if isinstance(called, str) else _called(operation, called, values)
     for output in (sys.stdout, sys.stderr):
         output.flush()
     answer.send()
+    return True
 
 
-def _rehearse(operations: dict[str, Operation]) -> None:
-    """Go the way of a program, and that of a function, up to where something would happen.
+def rehearse(operation: Operation) -> None:
+    """Go the way of a call like *operation*'s up to where something would happen.
 
     After a fork each page that is touched is copied first, which takes longer than the rest of the way: before the call
-    there is time for it.
+    there is time for it. Not more than that way, though: an exec has all of it to throw away.
     """
-    of_kind = {operation.function is None: operation for operation in operations.values()}
-    for is_program, operation in of_kind.items():
-        try:
-            marshal.loads(marshal.dumps((operation.name, {"parameter": "value"})))
-            task = operation.work({})
-            capabilities.rehearse()
-            resource.getrlimit(resource.RLIMIT_AS)
-            if is_program:
-                untrusted("/bin/sh")
-                # There is no program of that name.
-                os.execve("", ["-"], task.environment)
-            elif operation.function is not None:
-                function.load(operation.function[0], b"import time\ndef nothing(): pass\n")
-                _encode({"result": None})
-                function.read(operation.function[0])
-        except (OSError, function.Unusable):
-            pass
+    try:
+        marshal.loads(marshal.dumps((operation.name, {"parameter": "value"})))
+        task = operation.work({})
+        capabilities.rehearse()
+        resource.getrlimit(resource.RLIMIT_AS)
+        os.chdir("/")
+        if operation.filtered:
+            seccomp.rehearse(_filter(operation))
+        if operation.function is None:
+            untrusted("/bin/sh")
+            # There is no program of that name.
+            os.execve("", ["-"], task.environment)
+        else:
+            os.environ.update(task.environment)
+            os.environ.clear()
+            function.load(operation.function[0], b"import time\ndef nothing(): pass\n")
+            _encode({"result": None})
+            function.read(operation.function[0])
+    except (OSError, function.Unusable):
+        pass
 
 
 def pooled(operations: dict[str, Operation], operation: Operation, parent: int) -> None:
     """Call functions of the operation's class as often as we are asked to, until the helper closes the socket."""
     called = _prepared(operation, parent)
+    # Made once: a piece of this size comes from the kernel, page by page, and goes back to it.
+    room = memoryview(bytearray(_LONGEST))
+    control = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, CONTROL)
+    awake = Turns()
     last = False
     while not last:
-        work = os.read(CONTROL, _LONGEST)
-        if not work:
+        length = _next_work(control, room, awake)
+        if not length:
             return
-        name, values = marshal.loads(work)
+        name, values = marshal.loads(room[:length])
         if isinstance(called, str):
             answer = Answer(_cannot(called, True), True)
         else:
             answer = _called(operations[name], called, values)
         answer.send()
         last = answer.last
+
+
+def _next_work(control: sockets.Socket, room: memoryview, awake: Turns) -> int:
+    """Wait for the next piece of work; gives its length, 0 for the end.
+
+    One that was announced is waited for without sleep for a moment: to be woken takes longer than the helper takes to send it.
+    """
+    looks = False
+    while True:
+        try:
+            length = control.recv_into(room, 0, sockets.MSG_DONTWAIT if looks else 0)
+        except BlockingIOError:
+            looks = awake.take()
+            continue
+        if length != len(ANNOUNCEMENT):
+            return length
+        awake.begin(ANNOUNCED)
+        looks = True
 
 
 def _cannot(reason: str, last: bool = False) -> bytes:
@@ -178,6 +223,7 @@ def _prepared(operation: Operation, parent: int, more: dict[str, str] | None = N
         os.environ.update(operation.work({}).environment)
         os.environ.update(more or {})
         _privileges(operation)
+        _limit_memory(operation)
         capabilities.die_with(parent)
         os.chdir(operation.directory)
         return function.load(declared[0], text)
@@ -239,8 +285,11 @@ def _passed(operation: Operation, values: dict[str, Any], inherit: bool) -> list
 # --- Programs ----------------------------------------------------------------------------------------------------
 
 
-def _become(operation: Operation, values: dict[str, Any], more: dict[str, str]) -> str:
-    """Become the program, with *more* in its environment; returns only to say why not."""
+def _become(operation: Operation, values: dict[str, Any], more: dict[str, str], user: int, prepared: bool) -> str:
+    """Become the program, with *more* in its environment; returns only to say why not.
+
+    user: who we were in the beginning; prepared: whether privileges have been given up already.
+    """
     program = ""
     try:
         if operation.descriptors:
@@ -256,10 +305,12 @@ def _become(operation: Operation, values: dict[str, Any], more: dict[str, str]) 
         for path in work.paths:
             descriptor, work.argv[path.index] = _open(path, work.operation.account)
             os.set_inheritable(descriptor, True)
-        reason = untrusted(program)
+        reason = untrusted(program, user)
         if reason:
             return reason
-        _privileges(operation)
+        if not prepared:
+            _privileges(operation)
+        _limit_memory(operation)
         os.chdir(operation.directory)
         os.execve(program, work.argv, work.environment)
     except Refused as error:
@@ -300,10 +351,20 @@ def _privileges(operation: Operation) -> None:
         capabilities.become(*operation.account, operation.capabilities)
     elif operation.capabilities or operation.user not in ("root", str(os.geteuid())):
         raise Refused("only a helper that runs as root can give capabilities or be another user")
+    if operation.filtered:
+        seccomp.install(_filter(operation))
+
+
+def _limit_memory(operation: Operation) -> None:
     if operation.memory_max is not None:
         _lower(resource.RLIMIT_AS, operation.memory_max)
-    if operation.filter:
-        seccomp.install(operation.filter)
+
+
+def _filter(operation: Operation) -> bytes:
+    key = (tuple(operation.capabilities), operation.forbid)
+    if key not in _filters:
+        _filters[key] = seccomp.compiled(operation.capabilities, operation.forbid)
+    return _filters[key]
 
 
 def _lower(limit: int, value: int) -> None:

@@ -42,6 +42,7 @@ class Client:
         "_connections",
         "_gone",
         "_waits",
+        "class_",
         "closing",
         "deadline",
         "drained",
@@ -64,6 +65,8 @@ class Client:
         self.passed = 0
         #: Whether it asked by the generated interface, and is told the errors of that.
         self.generated = False
+        #: The class of the pooled operation that it called last.
+        self.class_: tuple[object, ...] | None = None
         self.events = READ
         self.timer: Timer | None = None
         self._connections = connections
@@ -152,17 +155,19 @@ class Connections:
         services: Services,
         known: Callable[[Client], bool],
         request: Callable[[Client, dict[str, Any]], None],
+        announce: Callable[[Client], None],
         passing: bool = False,
     ) -> None:
         """Listen. Raises OSError.
 
         services: tells which one a client belongs to; known: whether a client may call anything; request: called with
-        each message; passing: whether there is an operation for which descriptors may come with one.
+        each message; announce: called when one has begun to come; passing: whether there is an operation for which descriptors may come with one.
         """
         self._loop = loop
         self.services = services
         self._known = known
         self._request = request
+        self._announce = announce
         self._listener = server.Listener(path, 0o666, longest=REQUEST, passing=passing)
         self._clients: dict[int, Client] = {}
         self._counts: dict[int, int] = {}
@@ -250,6 +255,7 @@ class Connections:
             if client.drained is not None and not peer.wants_write:
                 client.drained()
         if events & ~WRITE:
+            self._announce(client)
             peer.readable()
             if not peer.unfinished:
                 if client.timer is not None:

@@ -22,12 +22,10 @@ import stat
 import sys
 import time
 
-from .._jobs import store
-from .._supervise._embedded import children, files, loop, spawn
-from . import audit, down, journal, operations, pool, schema, seccomp, services
+from .._supervise._embedded import children, files, loop
+from . import audit, down, journal, operations, pool, schema, services
 from .limits import Limit
 from .operations import Operation
-from .resources import Declared
 from .server import Api
 from .services import Services
 from .trust import untrusted
@@ -118,7 +116,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
         name: Operation(name, {**one, "secured_by": schema.secured_by(document, one)})
         for name, one in definitions.items()
     }
-    spawn.protect()
+    files.close_on_exec()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -135,14 +133,14 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     workers = pool.Pool(turns, family, known, state + "/workers")
     jobs = str(document.get("jobs_directory", state + "/jobs"))
     _make(os.path.dirname(jobs))
-    kept = store.Store(jobs)
+    if all(one.asynchronous == "never" for one in known.values()) and not _is_used(jobs):
+        jobs = ""
     version = os.path.basename(os.path.realpath(sys.argv[0]))
     rate = document.get("rate")
     limit = Limit(rate["calls"], float(rate["seconds"])) if rate else None
-    shared = {name: Declared(name, one, known) for name, one in document.get("resources", {}).items()}
-    resources = shared, state + "/resources"
+    resources = document.get("resources", {}), state + "/resources"
     guards = document.get("guards", ())
-    api = Api(turns, family, workers, known, log, kept, path, version, told, resources, limit, guards)
+    api = Api(turns, family, workers, known, log, jobs, path, version, told, resources, limit, guards)
     deadly = document.get("failure_limit")
     if deadly:
         _count_deaths(turns, path, state, int(deadly["deaths"]), float(deadly["within"]))
@@ -152,7 +150,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     # What is there now stays: the collector need not write to it, which after every fork would copy its pages.
     gc.collect()
     gc.freeze()
-    details: dict[str, Any] = {"operations": sorted(known), "seccomp": seccomp.available(), "services_by": told.by}
+    details: dict[str, Any] = {"operations": sorted(known), "seccomp": operations.has_filters(), "services_by": told.by}
     audit.record("start", pid=os.getpid(), **details)
     if notify >= 0:
         os.write(notify, b"\n")
@@ -194,6 +192,13 @@ def _make(folder: str) -> None:
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise _Fatal(UNUSABLE, f"{folder}: is to be a directory of our own that nobody else may write to")
+
+
+def _is_used(folder: str) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except FileNotFoundError:
+        return False
 
 
 def _recover(log: journal.Journal, workers: str) -> None:

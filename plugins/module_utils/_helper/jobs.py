@@ -18,7 +18,8 @@ from .._jobs import keeper, store
 from .._jobs.progress import VARIABLE
 from .._jobs.tree import MARK
 from .._varlink.server import Refused
-from . import audit, child, interface, journal
+from . import audit, interface, journal
+from .agreed import PASSED
 from .answers import call_answer, describe
 from .operations import BadParameter
 
@@ -270,8 +271,10 @@ class Jobs:
 
     def _task(self, job: Job, operation: Operation, values: dict[str, Any]) -> keeper.Task:
         operations = self._operations
-        # The number that child.settle gives to the first of what is passed.
-        environment = {MARK: str(job.record["token"]), VARIABLE: str(child.PASSED)}
+        # Only here: a helper without jobs has no use for what is loaded with it.
+        from . import child
+
+        environment = {MARK: str(job.record["token"]), VARIABLE: str(PASSED)}
 
         def run(out: int, err: int, control: int, progress: int) -> None:
             parent = os.getppid()

@@ -9,9 +9,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import sys
 
-from . import generated, limits, schema, seccomp
-from .capabilities import NUMBERS
+from . import generated, limits, schema
+from .capability_names import NUMBERS
 from .parameters import BadParameter, check
 
 TYPE_CHECKING = False
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from .connections import Client
 
+#: The architectures whose system calls are known by their numbers (see `seccomp`).
+FILTERED = ("x86_64", "aarch64")
 SECRET = "(secret)"
 #: Characters of a value that are written down.
 _SHOWN = 256
@@ -65,7 +68,8 @@ class Operation:
         "description",
         "descriptors",
         "directory",
-        "filter",
+        "filtered",
+        "forbid",
         "function",
         "gids",
         "has_paths",
@@ -128,10 +132,10 @@ class Operation:
         self.descriptors = tuple(key for key, one in self.parameters.items() if one["type"] == "descriptor")
         self.returns: dict[str, Any] | None = definition.get("returns")
         self.has_secrets = any(one.get("no_log") for one in self.parameters.values())
-        #: The filter of system calls; none where the inventory or this host has none.
-        self.filter = b""
-        if definition.get("seccomp", True) and seccomp.available():
-            self.filter = seccomp.compiled(self.capabilities, tuple(definition.get("forbid", ())))
+        #: Whether there is a filter of system calls, which there is not where the inventory or this host has none, and what it
+        #: closes beside what all do.
+        self.filtered: bool = definition.get("seccomp", True) and has_filters()
+        self.forbid: tuple[str, ...] = tuple(definition.get("forbid", ()))
         #: Operations that agree in all of this may share a process: none has more there than it declares itself.
         self.class_ = (
             function["file"] if function else "",
@@ -140,7 +144,8 @@ class Operation:
             self.memory_max,
             self.directory,
             tuple(sorted(self._environment.items())),
-            self.filter,
+            self.filtered,
+            tuple(sorted(self.forbid)),
         )
         self.uids: set[int] = {0}
         self.gids: set[int] = set()
@@ -160,6 +165,11 @@ class Operation:
                 self.unknown.append(f"{kind} {value}")
             else:
                 (self.uids if kind == "user" else self.gids).add(found)
+
+    @property
+    def preparable(self) -> bool:
+        """Say whether a process can be made ready for it: a program for which nothing has to be opened as root before."""
+        return self.function is None and not self.has_paths and not self.descriptors
 
     def allows(self, client: Client) -> bool:
         """Say whether a client may call. Root may: he could do the same without us."""
@@ -186,7 +196,7 @@ class Operation:
             "timeout": self.timeout,
             "isolation": "pooled" if self.pooled else "fresh",
             "asynchronous": self.asynchronous,
-            "seccomp": bool(self.filter),
+            "seccomp": self.filtered,
             "secured_by": self.secured_by or None,
             "stream": self.stream,
             "returns_descriptor": self.returns is not None,
@@ -287,6 +297,13 @@ def number(kind: str, value: str) -> int | None:
         return pwd.getpwnam(value).pw_uid if kind == "user" else grp.getgrnam(value).gr_gid
     except KeyError:
         return None
+
+
+def has_filters() -> bool:
+    """Say whether this kernel filters system calls, on an architecture whose numbers are known."""
+    if os.uname().machine not in FILTERED or sys.byteorder != "little" or sys.maxsize < 2**32:
+        return False
+    return os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
 
 
 def _user(user: str) -> tuple[int, int, list[int]] | None:

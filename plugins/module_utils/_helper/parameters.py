@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-import socket
+
+from .._varlink import sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,9 +249,9 @@ def network(text: object) -> tuple[int, int, int] | None:
     if not isinstance(text, str) or "%" in text:
         return None
     host, slash, length = text.partition("/")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
     try:
-        bits = int.from_bytes(socket.inet_pton(family, host), "big")
+        bits = int.from_bytes(sockets.inet_pton(family, host), "big")
     except (OSError, ValueError):
         return None
     if not slash:
@@ -261,7 +262,7 @@ def network(text: object) -> tuple[int, int, int] | None:
 
 
 def _width(family: int) -> int:
-    return 128 if family == socket.AF_INET6 else 32
+    return 128 if family == sockets.AF_INET6 else 32
 
 
 def _cut_to(bits: int, family: int, length: int) -> int:

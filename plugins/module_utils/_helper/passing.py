@@ -15,9 +15,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import stat
 
+from .._varlink import sockets
 from .parameters import DESCRIPTORS
 
 TYPE_CHECKING = False
@@ -47,15 +47,15 @@ class Refused(Exception):
 # --- in the helper -----------------------------------------------------------------------------------------------
 
 
-def hand_over(control: socket.socket, connection: int, length: int) -> None:
+def hand_over(control: sockets.Socket, connection: int, length: int) -> None:
     """Give a worker a connection whose next *length* bytes came with descriptors. Raises OSError."""
-    socket.send_fds(control, [str(length).encode()], [connection])
+    sockets.send(control, str(length).encode(), [connection])
 
 
-def receive(control: socket.socket, size: int) -> tuple[bytes, int]:
+def receive(control: sockets.Socket, size: int) -> tuple[bytes, int]:
     """Give the next message of a worker, and the descriptor that came with it or -1; b"" is its end. Raises OSError."""
     try:
-        data, found = _take(control, size, 1, socket.MSG_DONTWAIT)
+        data, found = _take(control, size, 1, sockets.MSG_DONTWAIT)
     except Refused:
         return b"", -1
     return data, found[0] if found else -1
@@ -94,8 +94,11 @@ def take(control: int, declared: dict[str, dict[str, Any]], values: dict[str, An
 
 def give(control: int, answer: bytes, descriptor: int) -> None:
     """Answer the helper, with a descriptor for the caller."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, os.dup(control)) as end:
-        socket.send_fds(end, [answer], [descriptor])
+    end = _end(control)
+    try:
+        sockets.send(end, answer, [descriptor])
+    finally:
+        end.close()
 
 
 def returned(declared: dict[str, Any], value: Any, passed: list[int]) -> int:
@@ -127,24 +130,29 @@ def close(descriptors: list[int]) -> None:
 
 def _fetch(control: int) -> list[int]:
     """Take what waits in the connection that the helper has sent."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, os.dup(control)) as end:
+    end = _end(control)
+    try:
         length, connections = _take(end, 16, 1, 0)
+    finally:
+        end.close()
     if not connections:
         raise Refused("descriptors: the connection is gone")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, connections[0]) as connection:
+    connection = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_STREAM, 0, connections[0])
+    try:
         # One more than there may be: that is too many, and not the right number.
-        return _take(connection, int(length), DESCRIPTORS + 1, socket.MSG_DONTWAIT)[1]
+        return _take(connection, int(length), DESCRIPTORS + 1, sockets.MSG_DONTWAIT)[1]
+    finally:
+        connection.close()
 
 
-def _take(end: socket.socket, size: int, most: int, flags: int) -> tuple[bytes, list[int]]:
+def _end(control: int) -> sockets.Socket:
+    return sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, os.dup(control))
+
+
+def _take(end: sockets.Socket, size: int, most: int, flags: int) -> tuple[bytes, list[int]]:
     """Read a message and at most *most* descriptors. Raises Refused when there were more."""
-    flags |= socket.MSG_CMSG_CLOEXEC
-    data, ancillary, got, _address = end.recvmsg(size, socket.CMSG_LEN(4 * most), flags)
-    found: list[int] = []
-    for level, kind, raw in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found += [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) - 3, 4)]
-    if got & socket.MSG_CTRUNC or len(found) > most:
+    data, found, more = sockets.receive(end, size, most, flags)
+    if more:
         close(found)
         raise Refused(f"descriptors: more than {most} came")
     return data, found

@@ -4,8 +4,8 @@
 
 """Which process does a call: one of the pool, a spare, or a new one. PRIVATE to the collection.
 
-Processes are forked from the helper itself, which has loaded all that they need, has its memory frozen for the collector
-and so shares it with them. Nothing is there before the first call, and nothing but one spare long after the last.
+Processes are forked by the zygote, which has loaded all that they need, has its memory frozen for the collector and so shares
+it with them. Nothing is there before the first call, and nothing but zygote and one spare long after the last.
 
 A process of the pool belongs to a class: one file of functions, one user, one set of capabilities, filter and limits. It
 never holds more than the operations of its class declare.
@@ -17,7 +17,9 @@ import os
 import time
 
 from .._supervise._embedded import files, identity
+from .agreed import ANY, POOLED, PREPARED
 from .worker import Fresh, Pooled, Turn, kill_group
+from .zygote import Zygote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +31,10 @@ if TYPE_CHECKING:
     from .operations import Operation
     from .secured import Tenure
     from .worker import Run
+    from .zygote import Born
 
 #: Processes of one class, and calls that one process does.
 OF_CLASS, CALLS = 4, 5000
-#: Processes that wait for a call of any operation.
-SPARES = 2
 #: Seconds after which a process takes the place of one that was given a call.
 REFILL = 0.008
 #: Seconds after which a process that nobody needed goes; one spare stays.
@@ -46,7 +47,7 @@ class Pool:
     def __init__(self, loop: Loop, family: Children, operations: dict[str, Operation], folder: str) -> None:
         self._loop = loop
         self._family = family
-        self._operations = operations
+        self._zygote = Zygote(loop, family, operations)
         self._folder = folder
         os.makedirs(folder, 0o700, exist_ok=True)
         self._spares: list[Fresh] = []
@@ -54,8 +55,12 @@ class Pool:
         self._counts: dict[tuple[object, ...], int] = {}
         self._members: set[Pooled] = set()
         self._alarm: Timer | None = None
-        self._refilling = False
+        #: When another spare is asked for, and whether one was.
+        self._refilling: Timer | None = None
+        self._asked = False
+        #: When a single call was the last one, and of what: the next one will probably be like it.
         self._used = 0.0
+        self._last: Operation | None = None
         self._stopped = False
 
     def has_room(self, operation: Operation) -> bool:
@@ -63,6 +68,12 @@ class Pool:
         if not operation.pooled:
             return True
         return bool(self._idle.get(operation.class_)) or self._counts.get(operation.class_, 0) < OF_CLASS
+
+    def announce(self, class_: tuple[object, ...]) -> None:
+        """Wake the process that the next call of a class will be given, if there is one."""
+        idle = self._idle.get(class_)
+        if idle and idle[-1].usable:
+            idle[-1].announce()
 
     def take(
         self,
@@ -76,19 +87,19 @@ class Pool:
         tenure: the lease below whose holder the process is to be.
         """
         if tenure is not None:
-            below = Fresh(self._loop, self._family, self._operations, self._fresh_gone, tenure)
-            self._note(below.pid, below.started)
+            below = self._fresh(self._zygote.fork(operation.name, tenure=tenure))
             below.give(operation, values, ended)
             return below
         if operation.pooled:
             return self._pooled(operation, values, ended)
-        fresh = self._spares.pop() if self._spares else self._new()
+        fresh = self._spare(operation) or self._fresh(self._zygote.fork(operation.name))
         fresh.give(operation, values, ended)
-        self._used = time.monotonic()
-        if not self._refilling:
-            # Not beside this call: both would wait for the pages that a fork has them copy.
-            self._refilling = True
-            self._loop.later(REFILL, self._refill)
+        self._used, self._last = time.monotonic(), operation
+        if not self._spares:
+            self._refill()
+        elif self._refilling is None:
+            # Not beside this call, as long as there is another one for the next.
+            self._refilling = self._loop.later(REFILL, self._refill)
         return fresh
 
     def stop(self) -> None:
@@ -106,8 +117,33 @@ class Pool:
 
     # -- spares ----------------------------------------------------------------------------------------------------
 
-    def _new(self) -> Fresh:
-        fresh = Fresh(self._loop, self._family, self._operations, self._fresh_gone)
+    def _spare(self, operation: Operation) -> Fresh | None:
+        """Take the spare that was made ready for an operation, or one that can do any."""
+        for prepared in (operation.name, ""):
+            for spare in self._spares:
+                if spare.prepared == prepared:
+                    self._spares.remove(spare)
+                    return spare
+        return None
+
+    def _missing(self) -> str | None:
+        """Give for which operation there is to be another spare, "" for any, None if all are there.
+
+        Two are to be there: one that was made ready for the operation of the last call, if that is possible, and one for any.
+        Others go.
+        """
+        wanted = [self._last.name if self._last is not None and self._last.preparable else "", ""]
+        for spare in tuple(self._spares):
+            if spare.prepared in wanted:
+                wanted.remove(spare.prepared)
+            else:
+                self._spares.remove(spare)
+                spare.dismiss()
+        return wanted[0] if wanted else None
+
+    def _fresh(self, born: Born, prepared: str = "") -> Fresh:
+        """Have a process that was forked. Raises OSError."""
+        fresh = Fresh(self._loop, self._family, born, self._fresh_gone, prepared)
         self._note(fresh.pid, fresh.started)
         return fresh
 
@@ -117,17 +153,37 @@ class Pool:
         self._forget(fresh.pid)
 
     def _refill(self) -> None:
-        self._refilling = False
-        if self._stopped or len(self._spares) >= SPARES:
+        """Ask for another spare, one at a time."""
+        if self._refilling is not None:
+            self._refilling.cancel()
+            self._refilling = None
+        if self._stopped or self._asked or self._last is None:
+            return
+        missing = self._missing()
+        if missing is None:
+            return
+        self._asked = True
+        kind, name = (PREPARED, missing) if missing else (ANY, self._last.name)
+        try:
+            self._zygote.ask(name, lambda born: self._refilled(born, missing), kind)
+        except OSError:
+            self._asked = False  # The next call tries for itself, and says so.
+
+    def _refilled(self, born: Born, prepared: str) -> None:
+        self._asked = False
+        if born.pid < 0:
             return
         try:
-            self._spares.append(self._new())
+            fresh = self._fresh(born, prepared)
         except OSError:
-            return  # The next call tries for itself, and says so.
-        if len(self._spares) < SPARES:
-            # One at a time: between two there is time for calls.
-            self._refilling = True
-            self._loop.later(REFILL, self._refill)
+            return
+        if self._stopped:
+            fresh.dismiss()
+            return
+        self._spares.append(fresh)
+        if self._refilling is None:
+            # Between two there is time for calls.
+            self._refilling = self._loop.later(REFILL, self._refill)
         self._wake_at(time.monotonic() + IDLE)
 
     # -- pool ------------------------------------------------------------------------------------------------------
@@ -141,7 +197,8 @@ class Pool:
             found = idle.pop()
             pooled = found if found.usable else None
         if pooled is None:
-            pooled = Pooled(self._loop, self._family, self._operations, operation, self._done, self._pooled_gone)
+            born = self._zygote.fork(operation.name, POOLED)
+            pooled = Pooled(self._loop, self._family, born, operation, self._done, self._pooled_gone)
             self._members.add(pooled)
             self._counts[class_] = self._counts.get(class_, 0) + 1
             self._note(pooled.pid, pooled.started)

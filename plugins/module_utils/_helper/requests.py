@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .absent import NoJobs, NoResources
     from .calls import Calls
     from .connections import Client
     from .jobs import Jobs
@@ -41,7 +42,12 @@ class Requests:
     """Answers requests for *operations*; what takes time goes to *calls* and *jobs*."""
 
     def __init__(
-        self, operations: dict[str, Operation], calls: Calls, jobs: Jobs, resources: Resources, version: str
+        self,
+        operations: dict[str, Operation],
+        calls: Calls,
+        jobs: Jobs | NoJobs,
+        resources: Resources | NoResources,
+        version: str,
     ) -> None:
         self._operations = operations
         self._calls = calls

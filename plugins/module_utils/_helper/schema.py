@@ -14,7 +14,7 @@ import keyword
 import re
 
 from . import generated
-from .capabilities import NUMBERS
+from .capability_names import NUMBERS
 from .parameters import DESCRIPTORS, NAME, Reader, is_absolute, is_integer, is_number, is_text, name, read
 
 TYPE_CHECKING = False

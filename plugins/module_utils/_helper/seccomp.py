@@ -14,9 +14,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-import sys
 
-from .capabilities import NUMBERS
+from .capability_names import NUMBERS
 
 #: Architecture: its number for audit, and in which column of the tables it is.
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
@@ -98,24 +97,13 @@ _LOAD, _EQUAL, _ABOVE, _BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 #: Where struct seccomp_data has the number, the architecture and the low halves of the first two arguments.
 _NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24
 
-_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
-_EFAULT = 14
+_PR_GET_SECCOMP, _PR_SET_SECCOMP, _MODE_FILTER = 21, 22, 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-
-def available() -> bool:
-    """Say whether this kernel filters system calls, on an architecture whose numbers are known here."""
-    if os.uname().machine not in _ARCHITECTURES or sys.byteorder != "little" or sys.maxsize < 2**32:
-        return False
-    # A filter from nowhere: a kernel that knows filters says that it can't read that one.
-    zero = ctypes.c_ulong(0)
-    _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), zero, zero, zero)
-    return ctypes.get_errno() == _EFAULT
 
 
 def compiled(capabilities: list[int], forbid: tuple[str, ...] = (), machine: str = "") -> bytes:
@@ -174,7 +162,16 @@ def compiled(capabilities: list[int], forbid: tuple[str, ...] = (), machine: str
 
 def install(program: bytes) -> None:
     """Filter the calls of this process, and of all that it starts, for good; `no_new_privs` must be set. Raises OSError."""
+    if _prctl(_PR_SET_SECCOMP, program) != 0:
+        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+
+
+def rehearse(program: bytes) -> None:
+    """Go through what `install` goes through, and change nothing."""
+    _prctl(_PR_GET_SECCOMP, program)
+
+
+def _prctl(option: int, program: bytes) -> int:
     zero = ctypes.c_ulong(0)
     loaded = _Program(len(program) // 8, program)
-    if _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(loaded), zero, zero) != 0:
-        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+    return int(_libc.prctl(option, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(loaded), zero, zero))

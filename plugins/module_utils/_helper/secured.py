@@ -11,7 +11,6 @@ and the lease is given to nobody else before the worker is gone, whether the hel
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from .._lease import handle
@@ -21,10 +20,8 @@ from .trust import untrusted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
-
-_CLONE_NEWPID = 0x20000000
 
 
 class NotHeld(Exception):
@@ -44,21 +41,6 @@ class Tenure:
     def close(self) -> None:
         """Close the descriptor; whoever was forked inside stays there."""
         os.close(self.namespace)
-
-    def fork(self, start: Callable[[], int]) -> int:
-        """Have *start* fork a child that is in the holder's tree, and give what it gives.
-
-        Raises OSError; ENOMEM is what the kernel says when the holder's init is dead.
-        """
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _next_children(self.namespace)
-            try:
-                return start()
-            finally:
-                _next_children(own)
-        finally:
-            os.close(own)
 
 
 def hold(resource: str, folders: Sequence[str]) -> Tenure:
@@ -105,11 +87,3 @@ def _enter(record: dict[str, Any]) -> int:
         os.close(descriptor)
         return -1
     return descriptor
-
-
-def _next_children(namespace: int) -> None:
-    """Have children that are forked from now on begin in a pid namespace. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace, _CLONE_NEWPID) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")

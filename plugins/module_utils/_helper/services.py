@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 
 from .._supervise._embedded import identity, record
+from .._varlink import sockets
 from .trust import untrusted
 
 TYPE_CHECKING = False
@@ -143,10 +143,12 @@ def has_pidfds() -> bool:
     """Say whether this kernel tells which process made a connection."""
     from .._varlink.server import peer_pidfd
 
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        try:
-            os.close(peer_pidfd(ours))
-        except OSError:
-            return False
+    ours, theirs = sockets.pair()
+    try:
+        os.close(peer_pidfd(ours))
+    except OSError:
+        return False
+    finally:
+        ours.close()
+        theirs.close()
     return True

@@ -10,15 +10,19 @@ import os
 import stat
 
 
-def untrusted(path: str) -> str:
-    """Say why root should not run, or heed, the file *path*; "" if he may. Every folder on the way counts."""
+def untrusted(path: str, user: int | None = None) -> str:
+    """Say why root should not run, or heed, the file *path*; "" if he may. Every folder on the way counts.
+
+    user: who we are in this, if that is not the process's effective user any more.
+    """
+    trusted = (0, os.geteuid() if user is None else user)
     real = os.path.realpath(path)
     while True:
         try:
             found = os.stat(real)
         except OSError as error:
             return f"{path}: {error.strerror}"
-        if found.st_uid not in (0, os.geteuid()):
+        if found.st_uid not in trusted:
             return f"{path}: {real} belongs to uid {found.st_uid}, who may change it"
         # In a folder like /tmp nobody can take away what is not his.
         shared = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX

@@ -13,12 +13,13 @@ from __future__ import annotations
 import marshal
 import os
 import signal
-import socket
 import time
 
 from .._supervise._embedded import children, identity
+from .._varlink import sockets
 from .._varlink.codec import BadMessage, decode
-from . import child, passing
+from . import passing
+from .agreed import ANNOUNCEMENT, MESSAGE, RESULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +29,14 @@ if TYPE_CHECKING:
     from .._supervise._embedded.children import Children, Exit
     from .._supervise._embedded.loop import Loop, Timer
     from .operations import Operation
-    from .secured import Tenure
+    from .zygote import Born
 
 #: Bytes of each output that are kept; the rest is read and thrown away.
 OUTPUT = 65536
 #: Seconds after SIGKILL in which a process is to be gone. One that is not hangs in the kernel.
 GRACE = 5.0
 #: Longest answer of a child, in bytes.
-_ANSWER = child.RESULT + 16384
-REFUSED = child.REFUSED
+_ANSWER = RESULT + 16384
 
 EXITED, TIMED_OUT, ABANDONED, CANNOT_START, CANCELLED = "exited", "timeout", "abandoned", "cannot_start", "cancelled"
 #: Of functions: it raised an exception; its process died before it had an answer.
@@ -104,7 +104,7 @@ class Run:
         """Give what it wrote to standard output (0) or error (1)."""
         return ""
 
-    def send(self, control: socket.socket) -> None:
+    def send(self, control: sockets.Socket) -> None:
         """Tell a process what it is to do, and give it the descriptors for that."""
         try:
             control.send(self._work)
@@ -113,7 +113,7 @@ class Run:
         except OSError:
             pass  # It is dead, and about to be reaped.
 
-    def receive(self, control: socket.socket) -> bytes:
+    def receive(self, control: sockets.Socket) -> bytes:
         """Give what a process answered, b"" when it has ended. Raises BlockingIOError when it has not answered yet."""
         while True:
             try:
@@ -151,7 +151,7 @@ class Run:
             if "cannot" in content:
                 self.outcome, self.message = CANNOT_START, str(content["cannot"])[:4000]
             elif "raised" in content:
-                self.kind, self.message = str(content["raised"][0])[:64], str(content["raised"][1])[: child.MESSAGE]
+                self.kind, self.message = str(content["raised"][0])[:64], str(content["raised"][1])[:MESSAGE]
                 self.outcome = RAISED
             else:
                 self.result = content["result"]
@@ -175,59 +175,30 @@ class Fresh(Run):
     """A process for one call. It is there before the call is, as a spare: `give` says what it is for."""
 
     def __init__(
-        self,
-        loop: Loop,
-        family: Children,
-        operations: dict[str, Operation],
-        gone: Callable[[Fresh], None],
-        tenure: Tenure | None = None,
+        self, loop: Loop, family: Children, born: Born, gone: Callable[[Fresh], None], prepared: str = ""
     ) -> None:
-        """Start a process that waits for its work; *gone* is called when it has ended. Raises OSError when there is none.
+        """Have a process that was forked for a call, and waits for its work; *gone* is called when it has ended.
 
-        tenure: the lease below whose holder it is to be, so that it ends before the lease is anybody else's.
+        prepared: the name of the operation for which it was made ready, if it was for one.
         """
         self._loop = loop
         self._gone = gone
         self._timer: Timer | None = None
         self._output = [bytearray(), bytearray()]
-        self._reading: dict[int, int] = {}
         self._doomed = ""
         self._given = False
         self._held = self._exited = False
         self.outcome = ""
+        #: The name of the only operation that it can do, "" if it can do any.
+        self.prepared = prepared
         self._is_function = False
         self._listens = False
         self._answered = False
-        ends = _pipes(2)
-        try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        except OSError:
-            _close_all(ends)
-            raise
-        self._control = ours
-        # Seen from another pid namespace, a parent outside of it has the number 0.
-        parent, more = (0, tenure.environment) if tenure is not None else (os.getpid(), None)
-
-        def start() -> int:
-            return fork(
-                lambda: child.settle(ends[0][1], ends[1][1], theirs.fileno()),
-                lambda: child.fresh(operations, parent, more),
-            )
-
-        try:
-            self.pid = tenure.fork(start) if tenure is not None else start()
-        except OSError:
-            _close_all(ends)
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        for number, (ours_, theirs_) in enumerate(ends):
-            os.close(theirs_)
-            os.set_blocking(ours_, False)
-            self._reading[ours_] = number
-            loop.watch(ours_, self._reader(ours_))
-        ours.setblocking(False)
+        self._control = born.control
+        self._reading = {one: number for number, one in enumerate(born.outputs)}
+        for one in born.outputs:
+            loop.watch(one, self._reader(one))
+        self.pid = born.pid
         self.started = identity.start_time(self.pid)
         family.watch(self.pid, self._died, self._dying)
 
@@ -262,6 +233,8 @@ class Fresh(Run):
         self._answered = True
         self.take(answer)
         self.finish()
+        # It waits for this: now it may go.
+        self._control.close()
 
     def _listen_no_more(self) -> None:
         if self._listens:
@@ -292,7 +265,7 @@ class Fresh(Run):
 
     def dismiss(self) -> None:
         """Let a spare go that is not needed any more."""
-        self._control.shutdown(socket.SHUT_RDWR)
+        self._control.shutdown(sockets.SHUT_RDWR)
 
     def output(self, number: int) -> str:
         return self._output[number].decode("utf-8", "replace")
@@ -399,12 +372,12 @@ class Pooled:
         self,
         loop: Loop,
         family: Children,
-        operations: dict[str, Operation],
+        born: Born,
         operation: Operation,
         idle: Callable[[Pooled, bool], None],
         gone: Callable[[Pooled], None],
     ) -> None:
-        """Start a process for the class of *operation*. Raises OSError when there is none."""
+        """Have a process that was forked for the class of *operation*."""
         self._loop = loop
         self._idle = idle
         self._gone = gone
@@ -418,22 +391,9 @@ class Pooled:
         self.calls = 0
         self.deadline = 0.0
         self.since = time.monotonic()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control = ours
-        parent = os.getpid()
-        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            self.pid = fork(
-                lambda: child.settle(null, null, theirs.fileno()), lambda: child.pooled(operations, operation, parent)
-            )
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(null)
-        ours.setblocking(False)
-        loop.watch(ours.fileno(), self._ready)
+        self._control = born.control
+        loop.watch(self._control.fileno(), self._ready)
+        self.pid = born.pid
         self.started = identity.start_time(self.pid)
         family.watch(self.pid, self._died, self._dying)
 
@@ -446,6 +406,13 @@ class Pooled:
     def working(self) -> bool:
         """Say whether it has a call that is not out of time."""
         return self._turn is not None and not self._doomed
+
+    def announce(self) -> None:
+        """Have it awake when its next call comes, which may be at once."""
+        try:
+            self._control.send(ANNOUNCEMENT)
+        except OSError:
+            pass  # It is dead, or does not read.
 
     def reserve(self, turn: Turn) -> None:
         """Have it for nobody else."""
@@ -518,23 +485,6 @@ class Pooled:
             turn.end(self._doomed or DIED, "" if self._doomed else str(exit_))
 
 
-def fork(settle: Callable[[], None], live: Callable[[], None]) -> int:
-    """Start a child that does both and never returns; gives its pid. Raises OSError."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, child.HANDLED)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                settle()
-                live()
-                os._exit(0)
-            finally:
-                os._exit(111)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return pid
-
-
 def kill_group(pid: int) -> None:
     """Kill a process and its group; nothing happens when it is not there."""
     for kill in (os.killpg, os.kill):
@@ -542,20 +492,3 @@ def kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass  # Not the leader of a group yet.
-
-
-def _pipes(count: int) -> list[tuple[int, int]]:
-    made: list[tuple[int, int]] = []
-    try:
-        for _number in range(count):
-            made.append(os.pipe2(os.O_CLOEXEC))
-    except OSError:
-        _close_all(made)
-        raise
-    return made
-
-
-def _close_all(pairs: list[tuple[int, int]]) -> None:
-    for pair in pairs:
-        os.close(pair[0])
-        os.close(pair[1])

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 
 from .._supervise._embedded import children, identity
 from .._supervise._embedded.loop import Loop
+from .._varlink import sockets
 from .._varlink.codec import BadMessage, decode
 from . import store, tree
 from .progress import Progress
@@ -170,7 +170,7 @@ class Keeper:
         self._timer: Timer | None = None
         self._writing: Timer | None = None
         pipes = [os.pipe2(os.O_CLOEXEC) for _number in range(3)]
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control, theirs = sockets.pair()
         self._worker = os.fork()
         if self._worker == 0:
             try:

@@ -10,7 +10,6 @@ stays below it. What is left when the keeper itself was killed is found by a var
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 
@@ -21,12 +20,15 @@ MARK = "HOLDFAST_JOB"
 
 # include/uapi/linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def adopt_orphans() -> None:
     """Be the parent of everything below us whose own parent dies. Raises OSError."""
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+    # Only here: whoever just keeps jobs has no use for it.
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
 
 

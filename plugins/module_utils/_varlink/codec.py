@@ -13,6 +13,7 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: Longest request that a server of ours reads, in bytes. A reply may be longer: the server is trusted by its clients.
@@ -41,8 +42,24 @@ def _no_constant(text: str) -> None:
 _decoder = json.JSONDecoder(parse_int=_whole, parse_constant=_no_constant)
 #: The reader itself, without the search for white space around the message.
 _read = _decoder.raw_decode
-#: Made once: `json.dumps` makes one for each message whose form is not its own.
-_text = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def writer(separators: tuple[str, str]) -> Callable[[dict[str, Any]], str]:
+    """Give what makes text of messages, which must not contain themselves.
+
+    It is made once: `json.dumps` makes one for each message whose form is not its own, and so does the encoder itself.
+    """
+    encoder = json.JSONEncoder(separators=separators, check_circular=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    quoted = json.encoder.encode_basestring_ascii
+    between, after_key = separators
+    write = make(None, encoder.default, quoted, None, after_key, between, False, False, True)
+    return lambda message: "".join(write(message, 0))
+
+
+_text = writer((",", ":"))
 
 
 def encode(message: dict[str, Any]) -> bytes:

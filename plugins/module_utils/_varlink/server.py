@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
+from . import sockets
 from .codec import REQUEST_LIMIT, BadMessage, decode, encode
 
 TYPE_CHECKING = False
@@ -74,11 +74,13 @@ class Listener:
         self._passing = passing
         #: Whether `accept` gave nobody because there was no room for him.
         self.exhausted = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._socket = sockets.Socket(
+            sockets.AF_UNIX, sockets.SOCK_STREAM | sockets.SOCK_NONBLOCK | sockets.SOCK_CLOEXEC
+        )
         if not passing:
             try:
                 # From Linux 6.16 on nobody can even send one; connections have it from their listener.
-                self._socket.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+                self._socket.setsockopt(sockets.SOL_SOCKET, _SO_PASSRIGHTS, 0)
             except OSError:
                 pass  # The kernel drops what nobody asks for.
         folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -104,7 +106,7 @@ class Listener:
     def accept(self) -> Peer | None:
         """Give the next peer, or None when nobody is waiting any more, or no descriptor is free: see `exhausted`."""
         try:
-            connection, _address = self._socket.accept()
+            connection = sockets.accept(self._socket)
         except OSError as error:
             self.exhausted = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
             return None
@@ -134,7 +136,7 @@ class Peer:
         "uid",
     )
 
-    def __init__(self, connection: socket.socket, longest: int = REQUEST_LIMIT, passing: bool = False) -> None:
+    def __init__(self, connection: sockets.Socket, longest: int = REQUEST_LIMIT, passing: bool = False) -> None:
         self._socket = connection
         self._longest = longest
         self._passing = passing
@@ -147,7 +149,7 @@ class Peer:
         self.dead = False
         #: The service that it was found to belong to, for the records of whoever asked that.
         self.service = ""
-        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        raw = connection.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, 12)
         self.pid, self.uid, self.gid = (int.from_bytes(raw[at : at + 4], "little", signed=True) for at in (0, 4, 8))
 
     def fileno(self) -> int:
@@ -165,7 +167,7 @@ class Peer:
         Of one with more than 256 groups, and where the kernel can't say, it is the first alone.
         """
         try:
-            raw = self._socket.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+            raw = self._socket.getsockopt(sockets.SOL_SOCKET, _SO_PEERGROUPS, 1024)
         except OSError:
             raw = b""
         return {self.gid, *(int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4))}
@@ -222,9 +224,9 @@ class Peer:
         One look ends with the first piece that has descriptors. Such a message is to be sent in one piece, and alone: if it
         is not, its sender loses them or his connection.
         """
-        data, _nothing, flags, _address = self._socket.recvmsg(65536, 0, socket.MSG_PEEK)
+        data, _nothing, flags, _address = self._socket.recvmsg(65536, 0, sockets.MSG_PEEK)
         # Without room for them the kernel says no more than that there are some.
-        if not flags & socket.MSG_CTRUNC:
+        if not flags & sockets.MSG_CTRUNC:
             return self._socket.recv(len(data)) if data else data
         earlier = data.rfind(b"\0", 0, -1) + 1
         if earlier:
@@ -283,7 +285,7 @@ class Peer:
 
     def _pass(self, data: bytes, descriptor: int) -> None:
         """Send an answer with a descriptor: at once, since nobody keeps that for a peer that does not read."""
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))
+        rights = (sockets.SOL_SOCKET, sockets.SCM_RIGHTS, descriptor.to_bytes(4, "little"))
         try:
             if self._out:
                 raise BlockingIOError
@@ -292,9 +294,9 @@ class Peer:
             self.dead = True
 
 
-def peer_pidfd(connection: socket.socket) -> int:
+def peer_pidfd(connection: sockets.Socket) -> int:
     """Give a pidfd of the process at the other end. Raises OSError."""
-    return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    return connection.getsockopt(sockets.SOL_SOCKET, _SO_PEERPIDFD)
 
 
 def service_reply(

@@ -293,7 +293,7 @@ def test_the_functions_of_a_dead_helper_die_with_it(helper: HelperProcess, file:
     thread = threading.Thread(target=lambda: errors.append(refused(helper, "hang", file=str(began))))
     thread.start()
     wait_until(lambda: "began" in began.read_text())
-    (worker,) = [pid for pid in procs.children(helper.process.pid) if procs.alive(pid)]  # type: ignore[union-attr]
+    (worker,) = helper.workers()
     helper.kill()
     procs.until_dead(worker)
     helper.start()

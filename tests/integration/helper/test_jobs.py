@@ -417,3 +417,27 @@ def test_old_jobs_make_room(helper: HelperProcess, tmp_path: Path) -> None:
         helper.client().job(f"job{number:02}", wait=True)
     known = [one["id"] for one in helper.client().jobs()]
     assert len(known) == 64 and known[0] == "job02" and known[-1] == "job65"
+
+
+def test_where_no_operation_can_be_a_job_there_is_none(helper: HelperProcess) -> None:
+    helper.start(run={"argv": ["/bin/true"]})
+    client = helper.client()
+    assert client.jobs() == []
+    for ask in (client.job, client.cancel, lambda id_: client.job(id_, wait=True)):
+        with pytest.raises(HelperError) as error:
+            ask(ID)
+        assert error.value.name == "NoSuchJob"
+    with pytest.raises(HelperError) as error:
+        client.start("run", {}, ID)
+    assert error.value.name == "NotAsynchronous"
+    # The name is free for a call.
+    assert client.call("run", {}, ID)["exit"] == 0
+    assert client.outcome(ID)["state"] == "done"
+
+
+def test_a_job_is_told_of_where_no_operation_can_be_one_any_more(helper: HelperProcess) -> None:
+    helper.start(work=shell("echo done"))
+    helper.call("work", id_=ID)
+    helper.stop()
+    helper.start(work={"argv": ["/bin/true"]})
+    assert helper.client().job(ID)["stdout"] == "done\n"

@@ -13,10 +13,11 @@ import threading
 from typing import Any
 
 import pytest
-from helping import CALLER, PYTHON, STRANGER, HelperProcess
+from helping import CALLER, INTERFACE, PYTHON, STRANGER, HelperProcess
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import Held, HelperError
+from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away what only root has")
 
@@ -250,3 +251,14 @@ def test_only_who_may_make_it_may_hold_and_see_it(helper: HelperProcess) -> None
         assert code == 1 and "not for this user" in err
         assert json.loads(helper.as_user(CALLER, "resource", "--json")[1])[0]["shared"] == 1
         assert json.loads(helper.as_user(STRANGER, "resource", "--json")[1]) == []
+
+
+def test_where_no_resource_is_declared_there_is_none(helper: HelperProcess) -> None:
+    helper.start(run={"argv": ["/bin/true"]})
+    client = helper.client()
+    assert client.resources() == []
+    with pytest.raises(HelperError) as error:
+        client.hold("share")
+    assert error.value.name == "NotAllowed"
+    with Connection(str(helper.socket)) as connection:
+        assert connection.call(f"{INTERFACE}.Release", {"token": "token"}) == {"released": False}

@@ -67,6 +67,7 @@ class Play:
                 "helper_command": str(base / "holdfast"),
                 "services_scan_directory": str(self._host.scan),
                 "services_log_directory": str(self._host.logs),
+                "services_runtime_directory": str(base / "lib"),
             },
             "roles": ["holdfast.supervision.helper", "holdfast.supervision.services"],
             "tasks": tasks or [],

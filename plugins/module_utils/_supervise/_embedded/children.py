@@ -68,12 +68,19 @@ class Children:
         self._loop = loop
         self._own: dict[int, tuple[Exited, Callable[[], None] | None]] = {}
         self._adopted: dict[int, int] = {}
+        #: How many children somebody else is about to fork for us, and how those ended that did so before we heard of them.
+        self.expected = 0
+        self._early: dict[int, int] = {}
 
     def watch(self, pid: int, exited: Exited, dying: Callable[[], None] | None = None) -> None:
         """Call *exited* when our child *pid* has ended.
 
         dying is called before it is reaped, while its pid (and process group) can't be anybody else's.
         """
+        status = self._early.pop(pid, None)
+        if status is not None:
+            self._loop.soon(lambda: exited(Exit(status)))
+            return
         self._own[pid] = (exited, dying)
 
     def adopt(self, pid: int, started: int, exited: Exited, dying: Callable[[], None] | None = None) -> bool:
@@ -103,6 +110,8 @@ class Children:
 
     def reap(self) -> None:
         """Collect all children that have ended, also ones that nobody asked about (orphans, as PID 1)."""
+        if not self.expected:
+            self._early.clear()
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -117,6 +126,8 @@ class Children:
             _pid, status = os.waitpid(pid, 0)
             if exited is not None:
                 exited(Exit(status))
+            elif self.expected:
+                self._early[pid] = status
 
     def _adopted_died(
         self, pid: int, started: int, exited: Exited, dying: Callable[[], None] | None, tries: int = 0

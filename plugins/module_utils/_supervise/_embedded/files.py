@@ -122,3 +122,13 @@ def remove(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass
+
+
+def close_on_exec() -> None:
+    """Have no child inherit what whoever started us left open."""
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            if int(entry) > 2:
+                os.set_inheritable(int(entry), False)
+        except OSError:
+            continue

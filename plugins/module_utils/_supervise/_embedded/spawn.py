@@ -18,6 +18,7 @@ import resource
 import signal
 
 from ..._process_state.apply import StateError, apply
+from . import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,13 +71,7 @@ def protect() -> None:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         _Own.nofile = soft, hard
-    for entry in os.listdir("/proc/self/fd"):
-        # What whoever started us left open is no business of the services.
-        try:
-            if int(entry) > 2:
-                os.set_inheritable(int(entry), False)
-        except OSError:
-            continue
+    files.close_on_exec()
     try:
         with open(_OOM, encoding="ascii") as file:
             value = file.read().strip()

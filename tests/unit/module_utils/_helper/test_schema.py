@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper import schema
-from ansible_collections.holdfast.supervision.plugins.module_utils._helper.capabilities import NUMBERS
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.capability_names import NUMBERS
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.operations import Operation
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.parameters import BadParameter, check
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper import schema, seccomp
-from ansible_collections.holdfast.supervision.plugins.module_utils._helper.capabilities import NUMBERS
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.capability_names import NUMBERS
 
 ALLOW, EPERM, ENOSYS, EAFNOSUPPORT, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050061, 0x80000000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

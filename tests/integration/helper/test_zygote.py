@@ -1,0 +1,316 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The process that forks the helper's workers: what it has, and what comes of its death at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import threading
+from typing import Any
+
+import procs
+import pytest
+from helping import CALLER, HelperProcess, sleeping
+from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import HelperError
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away what only root has")
+
+CODE = """
+import os, time
+
+def pid():
+    return os.getpid()
+
+def parent():
+    return os.getppid()
+
+def wait(begun, until):
+    open(begun, "w").close()
+    while not os.path.exists(until):
+        time.sleep(0.01)
+    return "waited"
+"""
+
+
+def function(helper: HelperProcess, name: str, *parameters: str, **more: Any) -> dict[str, Any]:
+    path = helper.base / "operations.py"
+    if not path.exists():
+        path.write_text(CODE)
+    return {
+        "function": {"file": str(path), "name": name},
+        "parameters": {one: {"type": "string"} for one in parameters},
+        "idempotency": "pure",
+        **more,
+    }
+
+
+def program(*argv: str, **more: Any) -> dict[str, Any]:
+    return {"argv": list(argv), "idempotency": "pure", **more}
+
+
+def zygote(helper: HelperProcess) -> int:
+    (found,) = wait_until(helper.zygotes)
+    return found
+
+
+def expect_own_children(helper: HelperProcess) -> None:
+    """Start it, and see that workers of each kind are its children."""
+    pid = helper.start(
+        pooled=function(helper, "parent"),
+        fresh=function(helper, "parent", isolation="fresh"),
+        program=program("/bin/sh", "-c", "echo $PPID"),
+    )
+    assert helper.call("pooled")["result"] == helper.call("fresh")["result"] == pid
+    assert int(helper.call("program")["stdout"]) == pid
+
+
+class Caller(threading.Thread):
+    """One call beside the test."""
+
+    def __init__(self, helper: HelperProcess, operation: str, **parameters: Any) -> None:
+        super().__init__()
+        self._helper, self._operation, self._parameters = helper, operation, parameters
+        self.result: dict[str, Any] = {}
+        self.start()
+
+    def run(self) -> None:
+        self.result = self._helper.call(self._operation, **self._parameters)
+
+
+def test_there_is_none_before_the_first_call_and_one_afterwards(helper: HelperProcess) -> None:
+    pid = helper.start(true=program("/bin/true"), pid=function(helper, "pid"))
+    helper.client().operations()
+    assert procs.children(pid) == []
+    helper.call("true")
+    first = zygote(helper)
+    helper.call("pid")
+    assert zygote(helper) == first
+
+
+def test_workers_are_the_helpers_own_children(helper: HelperProcess) -> None:
+    expect_own_children(helper)
+
+
+def test_it_has_nothing_of_the_helpers(helper: HelperProcess) -> None:
+    helper.start(true=program("/bin/true"))
+    with helper.log.open("rb"):
+        helper.call("true")
+        found = procs.descriptors(zygote(helper))
+    # Nothing of the log, the listening socket, the callers' connections and the lock.
+    assert sorted(found) == [0, 1, 2, 3]
+    assert {found[number] for number in (0, 1, 2)} == {"/dev/null"}
+    assert found[3].startswith("socket:")
+    assert procs.status(zygote(helper))["NoNewPrivs"] == "1"
+
+
+def test_what_is_at_work_goes_on_without_it(helper: HelperProcess) -> None:
+    go = helper.work / "go"
+    helper.start(
+        pooled=function(helper, "wait", "begun", "until"),
+        fresh=function(helper, "wait", "begun", "until", isolation="fresh"),
+        program=program(
+            "/bin/sh", "-c", f"echo >{helper.work}/3; until test -e {go}; do sleep 0.01; done; echo waited"
+        ),
+    )
+    begun = [helper.work / name for name in "123"]
+    callers = [
+        Caller(helper, "pooled", begun=str(begun[0]), until=str(go)),
+        Caller(helper, "fresh", begun=str(begun[1]), until=str(go)),
+        Caller(helper, "program"),
+    ]
+    wait_until(lambda: all(one.exists() for one in begun))
+    procs.kill(zygote(helper))
+    wait_until(lambda: not helper.zygotes())
+    go.write_text("")
+    for one in callers:
+        one.join()
+    assert [one.result["result"] or one.result["stdout"].strip() for one in callers] == ["waited"] * 3
+    assert helper.call("program")["exit"] == 0
+
+
+def test_a_killed_one_is_replaced(helper: HelperProcess) -> None:
+    helper.start(
+        fresh=function(helper, "pid", isolation="fresh"), pooled=function(helper, "pid"), true=program("/bin/true")
+    )
+    for operation in ("fresh", "pooled", "true"):
+        helper.call("true")
+        before = zygote(helper)
+        # First itself, so that nobody comes after it.
+        procs.kill(before)
+        procs.until_dead(before)
+        for one in helper.workers():
+            procs.kill(one)
+            procs.until_dead(one)
+        assert helper.call(operation)["exit"] == 0
+        assert zygote(helper) != before
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "stopped for ever"])
+def test_one_that_does_not_fork_is_given_up(helper: HelperProcess, killed: bool) -> None:
+    marks = helper.work / "marks"
+    helper.start(once=program("/bin/sh", "-c", f"echo x >>{marks}", idempotency="once"), pid=function(helper, "pid"))
+    helper.call("pid")
+    stopped = zygote(helper)
+    procs.kill(stopped, signal.SIGSTOP)
+    wait_until(lambda: procs.state(stopped) == "T")
+    caller = Caller(helper, "once")
+    if killed:
+        # The helper waits for it: the log has nothing of the call yet.
+        procs.kill(stopped)
+    caller.join()
+    assert caller.result["exit"] == 0 and marks.read_text() == "x\n"
+    assert not procs.alive(stopped) and zygote(helper) != stopped
+
+
+def test_killed_at_any_moment_no_call_is_lost_or_doubled(helper: HelperProcess) -> None:
+    marks = helper.work / "marks"
+    pid = helper.start(once=program("/bin/sh", "-c", f"echo x >>{marks}", idempotency="once"))
+    helper.call("once")
+    done = threading.Event()
+
+    def killing() -> None:
+        rng = random.Random(7)
+        while not done.wait(rng.random() * 0.02):
+            for one in helper.zygotes():
+                procs.kill(one)
+
+    killer = threading.Thread(target=killing)
+    killer.start()
+    try:
+        client = helper.client()
+        for _number in range(60):
+            assert client.call("once")["exit"] == 0
+    finally:
+        done.set()
+        killer.join()
+    assert marks.read_text() == "x\n" * 61
+    # Those that were forked for a zygote that could not say so any more have gone.
+    wait_until(lambda: len(procs.children(pid)) <= 3)
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGSTOP], ids=["running", "stopped"])
+def test_it_dies_with_the_helper(helper: HelperProcess, number: int | None) -> None:
+    helper.start(true=program("/bin/true"))
+    helper.call("true")
+    found = zygote(helper)
+    if number is not None:
+        procs.kill(found, number)
+    helper.kill()
+    procs.until_dead(found)
+
+
+def test_a_call_of_a_killed_helper_ends_with_it(helper: HelperProcess) -> None:
+    began = helper.work / "began"
+    began.write_text("")
+    helper.start(hang=sleeping(str(began), "idempotent"))
+    process = helper.caller(CALLER, "call", "hang")
+    wait_until(lambda: "began" in began.read_text())
+    (hanging,) = helper.programs()
+    procs.kill(zygote(helper))
+    helper.kill()
+    helper.start()
+    # The next helper has ended what was left, and made the call again.
+    procs.until_dead(hanging)
+    wait_until(lambda: began.read_text().count("began") == 2)
+    process.kill()
+    process.wait()
+
+
+def test_where_it_cannot_be_had_the_helper_forks_by_itself(helper: HelperProcess) -> None:
+    runtime = helper.base / "runtime"
+    shutil.copytree(helper.runtime, runtime)
+    (file,) = runtime.rglob("zygote.py")
+    text = file.read_text()
+    assert f'"{os.uname().machine}"' in text
+    file.write_text(text.replace(f'"{os.uname().machine}"', '"another"'))
+    helper.runtime = runtime
+    expect_own_children(helper)
+    assert not helper.zygotes()
+
+
+def test_memory_of_the_helper_is_not_that_of_a_function(helper: HelperProcess) -> None:
+    """A function is forked from what has never seen a call."""
+    secret = "a-value-that-nobody-else-has"
+    path = helper.base / "operations.py"
+    path.write_text(
+        CODE
+        + """
+def finds(first, second):
+    found = 0
+    wanted = (first + second).encode()
+    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+        for line in maps:
+            ends, mode = line.split()[:2]
+            if mode.startswith("rw"):
+                begin, end = (int(one, 16) for one in ends.split("-"))
+                memory.seek(begin)
+                try:
+                    found += memory.read(end - begin).count(wanted)
+                except OSError:
+                    pass
+    # What we have made ourselves is there, and nothing else.
+    return found
+"""
+    )
+    helper.start(
+        finds=function(helper, "finds", "first", "second", isolation="fresh"),
+        set={**program("/bin/true", "{value}"), "parameters": {"value": {"type": "string"}}},
+    )
+    half = len(secret) // 2
+    alone = helper.call("finds", first=secret[:half], second=secret[half:])["result"]
+    for _number in range(20):
+        helper.call("set", value=secret)
+    assert helper.call("finds", first=secret[:half], second=secret[half:])["result"] <= alone
+
+
+STATUS = 'grep -E "^(Uid|Gid|CapEff|CapBnd|NoNewPrivs|Seccomp):" /proc/self/status; ulimit -v; id -G'
+
+
+def test_a_process_made_ready_for_one_operation_is_like_any_other(helper: HelperProcess) -> None:
+    """The second call of an operation in a row has a process that was made ready for it; others must not notice."""
+
+    def shown(**more: Any) -> dict[str, Any]:
+        return program("/bin/sh", "-c", STATUS, **more)
+
+    helper.start(
+        root=shown(capabilities=["net_admin"]),
+        nobody=shown(user="nobody", capabilities=["net_raw"], memory_max=1 << 30),
+        plain=shown(seccomp=False),
+    )
+    fresh = {one: helper.call(one)["stdout"] for one in ("root", "nobody", "plain")}
+    assert len(set(fresh.values())) == 3
+    for operation in ("root", "nobody", "plain", "nobody", "root", "plain"):
+        for _number in range(3):
+            assert helper.call(operation)["stdout"] == fresh[operation]
+            # There is time for another one to be made ready.
+            wait_until(lambda: len(helper.workers()) == 2)
+    # Made ready, it has what the operation declares and no more, long before the call.
+    helper.call("nobody")
+    (prepared,) = wait_until(
+        lambda: [one for one in helper.workers() if procs.status(one)["Uid"].split()[1] == "65534"]
+    )
+    assert int(procs.status(prepared)["CapEff"], 16) == int(procs.status(prepared)["CapBnd"], 16) == 1 << 13
+
+
+def test_whoever_an_operation_runs_as_can_not_change_what_it_runs(helper: HelperProcess) -> None:
+    """Neither the first time nor when a process was made ready as that user."""
+    path = helper.base / "program"
+    path.write_text("#!/bin/sh\necho ran\n")
+    path.chmod(0o755)
+    helper.start(run=program(str(path), user="nobody"))
+    for _number in range(3):
+        assert helper.call("run")["stdout"] == "ran\n"
+        wait_until(lambda: len(helper.workers()) == 2)
+    shutil.chown(path, "nobody")
+    for _number in range(3):
+        with pytest.raises(HelperError, match="belongs to uid 65534") as error:
+            helper.call("run")
+        assert error.value.name == "CannotStart"
+        wait_until(lambda: len(helper.workers()) == 2)
