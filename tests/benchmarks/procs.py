@@ -118,9 +118,13 @@ def switches(pid: int) -> int:
 
 
 def processor_time(pid: int) -> float:
-    """Seconds of processor time that *pid* has used."""
-    words = _read(f"/proc/{pid}/schedstat").split()
-    return int(words[0]) / 1e9 if words else 0.0
+    """Seconds of processor time that *pid* has used, with all its threads that live; its own file is of the first one alone."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return 0.0
+    used = (_read(f"/proc/{pid}/task/{thread}/schedstat").split() for thread in threads)
+    return sum(int(words[0]) for words in used if words) / 1e9
 
 
 def adopt_orphans() -> None:
