@@ -19,8 +19,10 @@ A history is a file of JSON lines, each with `at` (nanoseconds), `event`, and wh
 from __future__ import annotations
 
 import base64
+import collections
 import http.client
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -242,6 +244,22 @@ class Pauses:
 
 def _key(event: dict[str, Any]) -> str:
     return base64.b64decode(event["kv"]["key"]).decode()
+
+
+def report(store: str, events: list[Event], found: list[str], **known: Any) -> None:
+    """Write what a run has shown, and its history beside it, where HOLDFAST_CHAOS_REPORT (a path that ends in .json) says so.
+
+    known: what only the run itself knows, beside figures and the number of faults of each kind.
+    """
+    path = os.environ.get("HOLDFAST_CHAOS_REPORT")
+    if not path:
+        return
+    faults = [event["what"] for event in events if event["event"] == "fault"]
+    kinds = dict(sorted(collections.Counter(faults).items()))
+    told = {**known, "faults": len(faults), **figures(events), "kinds": kinds, "violations": found}
+    file = Path(path).with_suffix(f".{store}.json")
+    file.write_text(json.dumps(told, indent=2) + "\n")
+    file.with_suffix(".jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
 
 
 def figures(events: list[Event]) -> dict[str, Any]:

@@ -4,15 +4,17 @@
 """Leases under random faults, for an hour unless HOLDFAST_CHAOS_SECONDS says otherwise.
 
 HOLDFAST_CHAOS_STORE names what it is about, and those share the time: `etcd`, guards of this machine and a network that loses
-answers; `hosts`, three hosts with a supervisor and a member of etcd each; `sanlock`. The first two if it says nothing. What
-was found goes to tests/output/chaos.json, for hosts to chaos.hosts.json, for sanlock to chaos.sanlock.json, and the histories beside them.
+answers; `hosts`, three hosts with a supervisor and a member of etcd each; `sanlock`. All three if it says nothing. What was
+found goes to tests/output/chaos.STORE.json, the histories beside them, and a line for each to standard output.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,14 +24,30 @@ HERE = Path(__file__).resolve().parent
 def main() -> int:
     output = HERE.parent / "output"
     output.mkdir(exist_ok=True)
-    stores = os.environ.get("HOLDFAST_CHAOS_STORE", "etcd hosts").split()
+    stores = os.environ.get("HOLDFAST_CHAOS_STORE", "etcd hosts sanlock").split()
     seconds = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "3600"))
     os.environ["HOLDFAST_CHAOS_SECONDS"] = str(seconds / len(stores))
     os.environ.setdefault("HOLDFAST_CHAOS_MEMBERS", "3")
     os.environ.setdefault("HOLDFAST_CHAOS_REPORT", str(output / "chaos.json"))
     os.chdir(HERE.parent.parent)
     files = [str(HERE / f"test_leases_{store}.py") for store in stores]
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", *files, "-k", "never_two"]))
+    report = Path(os.environ["HOLDFAST_CHAOS_REPORT"])
+    reports = {store: report.with_suffix(f".{store}.json") for store in stores}
+    for path in reports.values():
+        path.unlink(missing_ok=True)
+    result = int(pytest.main(["-q", "-p", "no:cacheprovider", *files, "-k", "never_two"]))
+    for store, path in reports.items():
+        print(f"{store}: {_told(json.loads(path.read_text()))}" if path.exists() else f"{store}: came to no end")
+    return result
+
+
+def _told(found: dict[str, Any]) -> str:
+    """Give the figures of a report in a line."""
+    handed = " / ".join(f"{found.get(f'handover_{part}', 0):.1f}" for part in ("p50", "p90", "p99", "max"))
+    return (
+        f"{found['faults']} faults in {found['seconds']:g} s, {found['tenures']} tenures, {found.get('pauses', 0)} pauses, "
+        f"{len(found['violations'])} violations; hand-over {handed} s (median, 90 %, 99 %, longest); seed {found['seed']}"
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import procs
 import pytest
 from etcds import ETCD, be_full
 from guarded import PYTHON, STUBBORN
-from histories import History, Pauses, Witness, figures, violations
+from histories import History, Pauses, Witness, report, violations
 from labs import Lab
 from leased import add_guarded
 from supervised import Scan
@@ -497,14 +497,12 @@ def world() -> Iterator[World]:
 def test_never_two_holders_on_three_hosts_and_always_one_again(world: World) -> None:
     world.until_beating()
     end = time.monotonic() + SECONDS
-    count = 0
     order: list[Callable[[World, Host], None]] = []
     recoveries = []
     while time.monotonic() < end:
         # Each fault as often as any other, in any order.
         order = order or world.chance.sample(FAULTS, len(FAULTS))
         world.fault(order.pop())
-        count += 1
         healed = time.monotonic()
         world.until_beating()
         recoveries.append(time.monotonic() - healed)
@@ -515,23 +513,16 @@ def test_never_two_holders_on_three_hosts_and_always_one_again(world: World) -> 
     events = world.history.end()
     # Old versions end leases early when a frozen leader thaws: the next one waits for that.
     found = violations(events, TTL)
-    _report(events, count, sorted(recoveries), found)
+    report(
+        "hosts",
+        events,
+        found,
+        seed=SEED,
+        seconds=SECONDS,
+        ttl=TTL,
+        healed_to_beat_max=round(max(recoveries), 3),
+        signalled=sum(len(event.get("pids", ())) for event in events),
+        released=sum(1 for event in events if event.get("released")),
+    )
     assert found == [], f"seed {SEED}"
     assert any(event["event"] == "granted" for event in events)
-
-
-def _report(events: list[dict[str, Any]], count: int, recoveries: list[float], found: list[str]) -> None:
-    path = os.environ.get("HOLDFAST_CHAOS_REPORT")
-    if not path:
-        return
-    report = Path(path).with_suffix(".hosts.json")
-    kinds: dict[str, int] = {}
-    for event in events:
-        if event["event"] == "fault":
-            kinds[event["what"]] = kinds.get(event["what"], 0) + 1
-    known = {"seed": SEED, "seconds": SECONDS, "hosts": 3, "ttl": TTL, "faults": count, **figures(events)}
-    known["healed_to_beat_max"] = round(recoveries[-1], 3)
-    known["signalled"] = sum(len(event.get("pids", ())) for event in events)
-    known["released"] = sum(1 for event in events if event.get("released"))
-    report.write_text(json.dumps({**known, "kinds": kinds, "violations": found}, indent=2) + "\n")
-    report.with_suffix(".jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
