@@ -22,7 +22,7 @@ import procs
 import pytest
 from etcds import ETCD, Cluster, Proxy
 from guarded import PYTHON, STUBBORN, Guards
-from histories import History, Witness, violations
+from histories import History, Pauses, Witness, violations
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import interface
@@ -53,6 +53,7 @@ class Scene:
         self.cluster = cluster
         self.history = History(guards.base)
         self.witness = Witness(cluster, str(guards.base), "r", self.history)
+        self.pauses = Pauses(lambda: [guards.report(name) for name in "ab"], self.history)
         self.proxy = Proxy(cluster.members[0].url)
 
     def begin(self, *words: str) -> None:
@@ -81,10 +82,12 @@ class Scene:
             while self.beats(name) < before + 20 and time.monotonic() < end:
                 time.sleep(0.01)
         self.witness.end()
+        self.pauses.end()
         return violations(self.history.end())
 
     def close(self) -> None:
         self.witness.end()
+        self.pauses.end()
         procs.kill(self.holder.pid, signal.SIGCONT)
         self.proxy.close()
 
@@ -186,6 +189,26 @@ def test_a_mutant_is_caught(name: str, scene_of: Callable[[Edits], Scene]) -> No
     scene.begin("--stop-timeout=4")
     fault(scene)
     assert scene.judge() != []
+
+
+def test_a_pause_that_is_only_said_is_caught(scene_of: Callable[[Edits], Scene]) -> None:
+    edits = (
+        (GUARD + "board.py", "self.wanted % 2 == 1 and self._page[_REACHED] == self.wanted", "self.wanted % 2 == 1"),
+        (GUARD + "init.py", "self._send_all(signal.SIGSTOP)", "pass"),
+    )
+    scene = scene_of(edits)
+    scene.begin("--on-lost=pause")
+    cut_off(scene)
+    assert any("that it stood still" in found for found in scene.judge())
+
+
+def test_a_real_pause_is_not(scene_of: Callable[[Edits], Scene]) -> None:
+    scene = scene_of(())
+    scene.begin("--on-lost=pause")
+    cut_off(scene)
+    wait_until(lambda: scene.guards.report("a").get("phase") == "paused", LONG)
+    assert scene.judge() == []
+    assert any(event["event"] == "paused" for event in scene.history.end())
 
 
 @pytest.mark.parametrize("fault", [stopped, asked_to_stop, cut_off, killed])

@@ -37,6 +37,8 @@ SEED = int(os.environ.get("HOLDFAST_CHAOS_SEED", str(random.randrange(2**32))))
 LONG = SECONDS > 120
 #: Seconds for which a host's lease is good; beyond it a host counts as gone 60 seconds later.
 TTL = 8.0
+#: Whether each host can have a way of its own to the storage, which can be lost.
+WAYS = os.path.exists("/dev/fuse")
 #: Seconds in which somebody has to hold the lease again. Generous: the machine is shared.
 ALIVE = 240 if LONG else 60
 
@@ -268,15 +270,12 @@ _ALWAYS = (
     asked_to_stop,
     same_host_id,
 )
-_SHORT = (daemon_stopped_for_a_moment, storage_fails_for_a_moment, path_lost_for_a_moment, storage_slow)
+_SHORT = (daemon_stopped_for_a_moment, *((storage_fails_for_a_moment, path_lost_for_a_moment, storage_slow) * WAYS))
 _LONG = (
     daemon_stopped,
     daemon_killed,
     daemon_killed_and_guard_stopped,
-    storage_fails,
-    path_lost,
-    path_lost_and_guard_stopped,
-    all_paths_lost,
+    *((storage_fails, path_lost, path_lost_and_guard_stopped, all_paths_lost) * WAYS),
 )
 FAULTS: tuple[Callable[[World, Contender], None], ...] = (
     *_ALWAYS,
@@ -294,7 +293,7 @@ def world() -> Iterator[World]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     guards = Guards(tree, base)
-    storage = Storage(3, ways=True)
+    storage = Storage(3, ways=WAYS)
     try:
         made = World(guards, storage.join(), random.Random(SEED))
         yield made

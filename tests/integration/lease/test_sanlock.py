@@ -207,6 +207,8 @@ def test_a_daemon_that_hangs_ends_the_service_before_its_time(fragile: Storage, 
 @pytest.fixture
 def ways() -> Iterator[Storage]:
     """Two hosts of sanlock, each with a way of its own to the storage."""
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no FUSE")
     made = Storage(2, ways=True)
     try:
         yield made.join()
