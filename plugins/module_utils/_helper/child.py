@@ -15,6 +15,7 @@ import json
 import marshal
 import os
 import resource
+import select
 import signal
 import sys
 
@@ -101,6 +102,7 @@ def prepare(operations: dict[str, Operation]) -> None:
     for operation in operations.values():
         if operation.filtered:
             _filter(operation)
+    function.rehearse()
 
 
 def fresh(
@@ -140,14 +142,18 @@ def rehearse(operation: Operation) -> None:
     """Go the way of a call like *operation*'s up to where something would happen.
 
     After a fork each page that is touched is copied first, which takes longer than the rest of the way: before the call
-    there is time for it. Not more than that way, though: an exec has all of it to throw away.
+    there is time for it. Not more than that way, though: an exec has all of it to throw away; and not when the call has come.
     """
+    waiting = select.poll()
+    waiting.register(CONTROL, select.POLLIN)
     try:
         marshal.loads(marshal.dumps((operation.name, {"parameter": "value"})))
         task = operation.work({})
         capabilities.rehearse()
         resource.getrlimit(resource.RLIMIT_AS)
         os.chdir("/")
+        if waiting.poll(0):
+            return
         if operation.filtered:
             seccomp.rehearse(_filter(operation))
         if operation.function is None:
@@ -157,9 +163,11 @@ def rehearse(operation: Operation) -> None:
         else:
             os.environ.update(task.environment)
             os.environ.clear()
-            function.load(operation.function[0], b"import time\ndef nothing(): pass\n")
-            _encode({"result": None})
             function.read(operation.function[0])
+            if waiting.poll(0):
+                return
+            function.rehearse()
+            _encode({"result": None})
     except (OSError, function.Unusable):
         pass
 

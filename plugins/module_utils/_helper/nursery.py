@@ -15,10 +15,11 @@ import errno
 import gc
 import marshal
 import os
+import select
 import signal
 
 from .._varlink import sockets
-from . import capabilities, child
+from . import capabilities, child, function
 from .agreed import CONTROL, POOLED, PREPARED
 from .zygote import CLONE
 
@@ -53,6 +54,7 @@ def serve(control: int, operations: dict[str, Operation], parent: int) -> None:
     end = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, CONTROL)
     end.setblocking(True)
     clone = _Clone()
+    began = False
 
     def start(live: Callable[[], None]) -> int:
         pid = clone()
@@ -66,7 +68,13 @@ def serve(control: int, operations: dict[str, Operation], parent: int) -> None:
                 os._exit(111)
         return pid
 
+    files = sorted({one.function[0] for one in operations.values() if one.function is not None})
+    waiting = select.poll()
+    waiting.register(end, select.POLLIN)
     while True:
+        # One by one, while nobody waits for us.
+        while files and began and not waiting.poll(0):
+            function.prepare(files.pop())
         work, descriptors, _more = sockets.receive(end, _LONGEST, _MOST)
         if not work:
             return
@@ -74,6 +82,7 @@ def serve(control: int, operations: dict[str, Operation], parent: int) -> None:
         for one in descriptors:
             os.close(one)
         end.send(str(answer).encode())
+        began = True
 
 
 def begin(

@@ -302,6 +302,18 @@ def test_the_functions_of_a_dead_helper_die_with_it(helper: HelperProcess, file:
     assert began.read_text().count("began") == 1
 
 
+def test_a_fresh_function_is_that_of_the_file_as_it_is_at_the_call(helper: HelperProcess, file: Path) -> None:
+    helper.start(
+        version=function(file, "version", isolation="fresh"), status=function(file, "status", isolation="fresh")
+    )
+    for version in (1, 2, 3):
+        file.write_text(f"{CODE}\ndef version():\n    return {version}\n")
+        # The first of them is compiled beforehand, after the first call of any.
+        for _number in range(4):
+            assert helper.call("version")["result"] == version
+            helper.call("status")
+
+
 def test_a_path_of_a_function_cannot_leave_its_subtree(helper: HelperProcess, file: Path) -> None:
     (helper.work / "file").write_text("inside")
     (helper.base / "outside").write_text("outside")
