@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,8 @@ def logged(directory: Path) -> list[str]:
     current = directory / "current"
     lines = []
     for path in [*files, current]:
-        if path.exists():
+        # One may be rotated or pruned at this moment.
+        with contextlib.suppress(FileNotFoundError):
             lines += [line.partition(" ")[2] for line in path.read_text().splitlines()]
     return lines
 
@@ -191,6 +194,27 @@ def test_both_are_killed_while_services_log(scan: Scan) -> None:
     for name, directory in directories.items():
         until_complete(scan, directory, name)
         assert scan.service(name)["deaths"] == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--log-user", "nobody")], ids=["same user", "own user"])
+def test_a_log_writer_of_which_no_record_tells_is_found(scan: Scan, options: tuple[str, ...]) -> None:
+    """The supervisor may be killed after it has started one and before it has noted that."""
+    if options:
+        if os.geteuid() != 0:
+            pytest.skip("needs root")
+        shutil.chown(scan.base / "log", "nobody")
+    directory = scan.add("a", COUNTER.format(least=2000), log=log(scan, "a"))
+    scan.start(*options)
+    writer = log_writer(scan)
+    wait_until(lambda: procs.status(writer)["SigCgt"] != "0" * 16)
+    scan.kill_supervisor()
+    (scan.path / ".holdfast" / "logwriter.record").unlink()
+    scan.start(*options)
+    until_other_writer(scan, writer)
+    assert not procs.alive(writer)
+    until_complete(scan, directory, "a")
+    assert scan.stop_supervisor() == 0
+    assert scan.processes() == []
 
 
 def test_a_log_with_nobody_to_read_it_keeps_the_lines(scan: Scan) -> None:

@@ -12,6 +12,8 @@ import os
 import stat
 import time
 
+from ..presence import lock_holder
+
 
 class Busy(Exception):
     """Somebody else holds the lock."""
@@ -83,21 +85,9 @@ def lock_after(path: str, patience: float, mode: int = 0o600) -> int:
         try:
             return lock(path, mode)
         except Busy:
-            if time.monotonic() > deadline or _is_held(path):
+            if time.monotonic() > deadline or lock_holder(path) is not None:
                 raise
             time.sleep(0.005)
-
-
-def _is_held(path: str) -> bool:
-    """Tell whether a process that lives has taken *path* by `lock`. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # POSIX leaves the choice
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def replace(path: str, data: bytes, mode: int = 0o644) -> None:

@@ -18,7 +18,9 @@ import pwd
 import signal
 import sys
 
+from ..presence import lock_holder
 from . import files, identity, record, spawn
+from .children import EXITED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 RETRY = 1.0
 #: Seconds that the log writer gets to empty all FIFOs at the end.
 DRAIN = 10.0
+#: Exit code of a log writer that finds another one at work.
+BUSY = 100
 
 
 class Logs:
@@ -153,7 +157,23 @@ class Logs:
             if left.identity != self._host.version:
                 # Another version of the program: it drains and ends, the present one takes its place.
                 os.kill(self.pid, signal.SIGTERM)
+        else:
+            self._replace_unknown()
         self.need()
+
+    def _replace_unknown(self) -> None:
+        """Have a log writer end of which no record tells: its supervisor was killed as it had just started it."""
+        pid = lock_holder(self._table + "/lock") or 0
+        user = os.geteuid() if self._owner is None else self._owner[0]
+        try:
+            # The lock lies in a directory of the log writer's user, who must not have us end others.
+            if not pid or os.stat(f"/proc/{pid}").st_uid != user:
+                return
+        except FileNotFoundError:
+            return
+        if self._host.children.adopt(pid, identity.start_time(pid), self._exited):
+            self.pid = pid
+            os.kill(pid, signal.SIGTERM)
 
     def need(self) -> None:
         """Start the log writer unless it runs or nobody logs."""
@@ -206,6 +226,10 @@ class Logs:
             return
         if not exit_.success:
             self._host.complain(f"log writer ended: {exit_}")
+        if exit_.kind == EXITED and exit_.code == BUSY:
+            self._replace_unknown()
+            if self.pid:
+                return
         if self._host.now() - self._born < RETRY:
             self._retry = self._host.loop.later(RETRY, self._again)
         else:
