@@ -17,6 +17,7 @@ from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock.daemon import in_store
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection
+from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 if TYPE_CHECKING:
     from sanlocks import Host
@@ -35,7 +36,7 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         os.setsid()
-        os.closerange(0, 256)
+        os.closerange(0, 4096)
         file = os.open(history, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         while True:
             line = "%s %s %d\\n" % (token, name, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
@@ -45,6 +46,24 @@ if os.fork() == 0:
 while True:
     time.sleep(1000)
 """
+
+
+#: Texts of a runtime's files that are exchanged: (file, text, instead).
+Edits = tuple[tuple[str, str, str], ...]
+
+
+def make_runtime(base: Path, edits: Edits = ()) -> Path:
+    """Make a runtime tree below *base*, with known faults if *edits* say so."""
+    tree = base / "runtime"
+    content = dict(pack.runtime_files())
+    for name, old, new in edits:
+        assert old.encode() in content[name], f"{name} has changed: {old!r} is not in it any more"
+        content[name] = content[name].replace(old.encode(), new.encode())
+    for name, text in content.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+    return tree
 
 
 class Guards:

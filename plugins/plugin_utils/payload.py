@@ -71,9 +71,10 @@ def make(
     absent = sorted(name for name, values in given.items() if values.get("state") == "absent")
     for name in order:
         service = normalise.complete(name, given[name], context)
-        why = execution.undeclared(service["lease"]["driver"]) if executes(service) else ""
+        lease = service["lease"]
+        why = execution.undeclared(lease["driver"], lease["parameters"]) if executes(service) else ""
         if why:
-            # Only here, as the driver may be that of all leases.
+            # Only here, as driver and parameters may be those of all leases.
             where, cure = f"{origins[name]}.{name}.lease.mode", "write mode: guard, or another driver"
             problems.append(Problem(where, "exec", why, cure))
             continue

@@ -307,8 +307,36 @@ def starting(bench: Bench) -> None:
         who: statistics.median(_timed([*way(f"s-{who}", f"s-{who}"), "/bin/true"], bench.rounds))
         for who, way in bench.ways().items()
     }
-    values["nothing"] = statistics.median(_timed(["/bin/true"], bench.rounds))
+    values["nothing"] = nothing = statistics.median(_timed(["/bin/true"], bench.rounds))
     bench.add("start, run true, end", "ms", "", **values)
+    beyond = {who: value - nothing for who, value in values.items() if who in ("exec", "flock", "setlock", "chpst")}
+    bench.add("acquire and exec, beyond a plain fork and exec", "ms", "", **beyond)
+    bench.add("the same, without the start of Python", "ms", "<= 1", exec=_taking_with_it(bench))
+
+
+def _taking_with_it(bench: Bench) -> float:
+    """Milliseconds by which a forked child that takes a lease with it into its exec is later than one that does not."""
+    from ansible_collections.holdfast.supervision.plugins.module_utils._lease.file import File
+
+    def child(at: int, leased: bool) -> float:
+        before = time.perf_counter()
+        pid = os.fork()
+        if not pid:
+            try:
+                if leased:
+                    one = File("bench", {"directory": f"{bench.base}/leases"})
+                    one.register(f"taken{at}", "exclusive")
+                    one.acquire()
+                    for descriptor in one.become():
+                        os.set_inheritable(descriptor, True)
+                os.execv("/bin/true", ["true"])
+            finally:
+                os._exit(1)
+        os.waitpid(pid, 0)
+        return (time.perf_counter() - before) * 1000
+
+    taken = {leased: [child(at, leased) for at in range(bench.rounds * 5)] for leased in (True, False)}
+    return statistics.median(taken[True]) - statistics.median(taken[False])
 
 
 def taking_over(bench: Bench) -> None:

@@ -21,14 +21,13 @@ from typing import Any
 import procs
 import pytest
 from etcds import ETCD, Cluster, Proxy
-from guarded import PYTHON, STUBBORN, Guards
+from guarded import PYTHON, STUBBORN, Edits, Guards, make_runtime
 from histories import History, Pauses, Witness, violations
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import interface
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd import store, tenure
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.etcd import Etcd
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 LONG = 60
 
@@ -113,7 +112,6 @@ def killed(scene: Scene) -> None:
     scene.holder.kill()
 
 
-Edits = tuple[tuple[str, str, str], ...]
 GUARD = "holdfast/_lease/_guard/"
 ETCD_PARTS = "holdfast/_lease/_etcd/"
 
@@ -153,26 +151,13 @@ MUTANTS: dict[str, tuple[Edits, Callable[[Scene], None]]] = {
 }
 
 
-def _runtime(base: Path, edits: Edits) -> Path:
-    tree = base / "runtime"
-    content = {name: text.decode() for name, text in pack.runtime_files().items()}
-    for name, old, new in edits:
-        assert old in content[name], f"{name} has changed: {old!r} is not in it any more"
-        content[name] = content[name].replace(old, new)
-    for name, text in content.items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tree
-
-
 @pytest.fixture
 def scene_of(etcd: Cluster) -> Iterator[Callable[[Edits], Scene]]:
     base = Path(tempfile.mkdtemp(prefix="hf-mutant-"))
     made: list[Scene] = []
 
     def scene(edits: Edits) -> Scene:
-        made.append(Scene(Guards(_runtime(base, edits), base), etcd))
+        made.append(Scene(Guards(make_runtime(base, edits), base), etcd))
         return made[0]
 
     yield scene

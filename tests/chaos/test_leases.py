@@ -15,10 +15,8 @@ from pathlib import Path
 
 import procs
 import pytest
-from guarded import PYTHON, STUBBORN, Guards, overlaps
+from guarded import PYTHON, STUBBORN, Guards, make_runtime, overlaps
 from waiting import wait_until
-
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 ROUNDS = max(int(os.environ.get("HOLDFAST_CHAOS_KILLS", "30")), 6)
 
@@ -28,12 +26,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need r
 @pytest.fixture
 def guards() -> Iterator[Guards]:
     base = Path(tempfile.mkdtemp(prefix="hf-lease-chaos-"))
-    tree = base / "runtime"
-    for name, content in pack.runtime_files().items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    made = Guards(tree, base)
+    made = Guards(make_runtime(base), base)
     yield made
     made.close()
     shutil.rmtree(base)

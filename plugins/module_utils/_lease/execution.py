@@ -11,6 +11,7 @@ from .interface import EXEC, LeaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from .interface import Driver
@@ -30,10 +31,10 @@ LOSSES = {
 }
 
 
-def undeclared(name: str) -> str:
-    """Say why the driver *name* cannot have a service executed in the place of its guard; "" if it can, or is not there to be asked."""
+def undeclared(name: str, parameters: Mapping[str, Any]) -> str:
+    """Say why the driver *name*, with these parameters, cannot have a service executed in the place of its guard; "" if it can, or is not there to be asked."""
     try:
-        driver = drivers.look_at(name)
+        driver = drivers.look_at(name).chosen(parameters)
     except LeaseError:
         return ""
     return refusal(driver)

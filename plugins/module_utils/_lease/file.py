@@ -23,7 +23,6 @@ import json
 import os
 import re
 
-from .._supervise._embedded import identity
 from . import mounts, owners, trees
 from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay
 from .interface import (
@@ -153,18 +152,20 @@ class File(Driver):
 
     def bind(self, pid: int, started: int) -> None:
         """Write the tree into the holder files."""
-        self._tree = trees.describe(pid, started, self.containment)
+        self._tie(trees.describe(pid, started, self.containment))
+
+    def _tie(self, tree: dict[str, Any]) -> None:
+        self._tree = tree
         try:
             for resource in self._ordered():
                 if resource.token is not None:
-                    resource.tie(self._tree)
+                    resource.tie(tree)
         except OSError as error:
             raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
 
     def become(self) -> list[int]:
         """Write this process into the holder files, as guard and as service, and give the locked descriptors."""
-        self.containment = trees.EXEC
-        self.bind(os.getpid(), identity.start_time(os.getpid()))
+        self._tie(trees.describe_self())
         return [resource.descriptor for resource in self._ordered() if resource.token is not None]
 
     def exec_holes(self) -> list[Hole]:

@@ -121,7 +121,8 @@ class Resource:
         for token, record in records(self._directory, self.name):
             if self.mode == SHARED_MODE and record["mode"] == SHARED_MODE:
                 continue
-            holder = holder_of(self.name, token, record)
+            # Whether it lives is looked at below.
+            holder = _holder(self.name, token, record, None)
             for process in (record["guard"], record["tree"]):
                 if process is not None and process["boot"] == trees.boot() and not trees.visible(process):
                     raise LeaseError(
@@ -279,7 +280,7 @@ class Resource:
         """Say who has the lock; of a process that was its own holder and has ended, who has its descriptor now."""
         told = []
         for token, record in records(self._directory, self.name):
-            one = str(holder_of(self.name, token, record))
+            one = str(_holder(self.name, token, record, None))
             tree = record["tree"]
             if tree and tree["containment"] == trees.EXEC and trees.visible(tree) and trees.gone(record["guard"]):
                 left = _named(ofd.lockers(os.fstat(self._descriptor)))
@@ -333,12 +334,16 @@ def holder_of(resource: str, token: int, record: dict[str, Any]) -> Holder:
     alive = None
     if trees.visible(guard):
         alive = not trees.gone(guard) or (tree is not None and not trees.gone(tree))
+    return _holder(resource, token, record, alive)
+
+
+def _holder(resource: str, token: int, record: dict[str, Any], alive: bool | None) -> Holder:
     note = record.get("note")
     return Holder(
         resource,
         record["mode"],
         record["tenant"],
-        guard["pid"],
+        record["guard"]["pid"],
         token,
         record["since"],
         alive,

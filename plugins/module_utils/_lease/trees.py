@@ -48,6 +48,13 @@ def describe(pid: int, started: int, containment: str) -> dict[str, Any]:
     }
 
 
+def describe_self() -> dict[str, Any]:
+    """Give the record of the calling process, which is going to be its tree: what it starts from now on belongs to that."""
+    pid = os.getpid()
+    ticks = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    return {**describe(pid, identity.start_time(pid), EXEC), "began": int(ticks) - 1}
+
+
 def boot() -> str:
     """Give the number of this boot, as records have it."""
     return identity.boot_id().hex()
@@ -72,7 +79,7 @@ def remaining(record: dict[str, Any]) -> list[int]:
     if record["containment"] == EXEC:
         # Whoever looks may have been started by what he looks for.
         ours, traces = (os.getpid(), os.getppid()), _traces(record)
-        return [pid for pid in _living() if pid not in ours and _has(traces, pid)]
+        return [pid for pid in _all() if pid not in ours and _has(traces, pid)]
     return members(record["pid"]) if record["containment"] == GROUP else []
 
 
@@ -157,36 +164,31 @@ def _mark(record: dict[str, Any]) -> bytes:
     return f"{MARK}={record['pid']}.{record['started']}".encode()
 
 
-def _traces(record: dict[str, Any]) -> tuple[int, bytes]:
-    """Give what tells that a process comes from the first one of *record*, which is dead: group or session, and mark."""
+def _traces(record: dict[str, Any]) -> tuple[int, int, bytes]:
+    """Give what tells that a process comes from the first one of *record*, which is dead: when it began, group or session, mark."""
     # While anything of a group lives, no other process gets its number.
     number = record["pid"] if identity.start_time(record["pid"]) in (0, record["started"]) else -1
-    return number, _mark(record)
+    return record["began"], number, _mark(record)
 
 
-def _has(traces: tuple[int, bytes], pid: int) -> bool:
-    """Say whether a process has one of these traces. Only root sees the mark of other users' processes."""
-    return _is_in(traces[0], pid) or traces[1] in _environment(pid)
+def _has(traces: tuple[int, int, bytes], pid: int) -> bool:
+    """Say whether a living process has these traces. Only root sees the mark of other users' processes."""
+    began, number, mark = traces
+    found = identity.kin(pid)
+    # Most are older: their environment, which takes longer, is not looked at.
+    if found is None or found[1] in "ZX" or found[0] < began:
+        return False
+    return number in found[2:] or mark in _environment(pid)
 
 
 def members(leader: int) -> list[int]:
     """Give the living processes of the group or session that *leader* began."""
-    return [pid for pid in _living() if _is_in(leader, pid)]
+    found = ((pid, identity.kin(pid)) for pid in _all())
+    return [pid for pid, one in found if one is not None and one[1] not in "ZX" and leader in one[2:]]
 
 
-def _living() -> Iterator[int]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            process = identity.process(int(entry))
-            if process is not None and process[1] not in "ZX":
-                yield int(entry)
-
-
-def _is_in(leader: int, pid: int) -> bool:
-    try:
-        return leader in (os.getpgid(pid), os.getsid(pid))
-    except OSError:
-        return False
+def _all() -> Iterator[int]:
+    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -119,6 +119,9 @@ def test_a_service_takes_the_place_of_its_guard_only_with_drivers_that_can() -> 
         (problem,) = make({"x": {**definition, "lease": {**lease, "driver": "example.locks.table"}}}).problems
     assert "driver example.locks.table needs a guard" in problem.text()
     with plain_imports():
+        (problem,) = make({"x": definition}, lease={"parameters": {"scope": "hosts"}}).problems
+    assert "scope hosts needs a guard" in problem.text()
+    with plain_imports():
         made = make({"x": definition})
     assert made.problems == []
     record = made.content["services"]["x"]["holdfast"]

@@ -102,7 +102,7 @@ class Becoming:
 
         for ignored in FORWARDED:
             signal.signal(ignored, lambda _number, _frame: None)
-        for number in {int(signal.SIGTERM), int(signal.SIGINT), self._command.stop}:
+        for number in (int(signal.SIGTERM), int(signal.SIGINT), self._command.stop):
             signal.signal(number, stop)
 
     def _publish(self, phase: str) -> None:

@@ -26,6 +26,12 @@ def process(pid: int) -> tuple[int, str, int] | None:
     return (int(fields[19]), fields[0].decode(), int(fields[1])) if fields else None
 
 
+def kin(pid: int) -> tuple[int, str, int, int] | None:
+    """Give start time (clock ticks since boot), state letter, process group and session of *pid*, None if it is not there."""
+    fields = _fields(pid)
+    return (int(fields[19]), fields[0].decode(), int(fields[2]), int(fields[3])) if fields else None
+
+
 def below(pid: int) -> list[int]:
     """Give the processes that descend from *pid* and have not died."""
     children: dict[int, list[int]] = {}
