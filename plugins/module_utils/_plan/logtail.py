@@ -23,35 +23,64 @@ PATIENCE = 1.0
 
 
 def tail(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> list[str]:
-    """Give the last lines of `current` in a log directory; none if there is no log, or it cannot be trusted."""
+    """Give the last lines in a log directory; none if there is no log, or it cannot be trusted."""
     try:
         folder = open_folder(directory)
     except OSError:
         return []
     try:
-        file = os.open("current", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return []
+        content, cut = _end(folder, size)
     finally:
         os.close(folder)
-    try:
-        state = os.fstat(file)
-        # A second name may be a hard link to a file that its owner may not read.
-        if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
-            return []
-        start = max(state.st_size - size, 0)
-        content = os.pread(file, size, start)
-    except OSError:
-        return []
-    finally:
-        os.close(file)
     text = content.decode("utf-8", "backslashreplace").split("\n")
-    if start:
+    if cut:
         # The first one is most likely the end of a longer line.
         text[0] = "…" + text[0]
     if text and not text[-1]:
         del text[-1]
     return ["".join(c if c.isprintable() or c == "\t" else "?" for c in line) for line in text[-lines:]]
+
+
+def _end(folder: int, size: int) -> tuple[bytes, bool]:
+    """Give the last *size* bytes of the log, and whether a file was cut for it: of `current`, and of the file before it.
+
+    What a service said at last may be in that one, since it is rotated at any moment.
+    """
+    content, read = b"", None
+    # The second is looked for when the first has been opened: what is rotated between the two looks is found.
+    for find in (lambda: "current", lambda: _newest_rotated(folder)):
+        try:
+            file = os.open(find(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except OSError:
+            continue
+        try:
+            state = os.fstat(file)
+            # A second name may be a hard link to a file that its owner may not read.
+            if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1 or state.st_ino == read:
+                continue
+            left = size - len(content)
+            start = max(state.st_size - left, 0)
+            content, read = os.pread(file, left, start) + content, state.st_ino
+        except OSError:
+            continue
+        finally:
+            os.close(file)
+        if start:
+            return content, True
+    return content, False
+
+
+def _newest_rotated(folder: int) -> str:
+    """Give the name of the file that was rotated last. Raises OSError, FileNotFoundError if there is none."""
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        # By its time, which sorts as its name does; Supervisor's logs have numbers instead.
+        names = [name for name in os.listdir(here) if name[:1] == "@" and name[-2:] in (".s", ".u")]
+    finally:
+        os.close(here)
+    if not names:
+        raise FileNotFoundError
+    return max(names)
 
 
 def log_directory(meta: dict[str, Any]) -> str:

@@ -27,6 +27,19 @@ def test_a_log_of_any_size_costs_the_same(tmp_path: Path) -> None:
     assert lines[1] == "last without an end"
 
 
+def test_the_last_lines_may_have_been_rotated_away(tmp_path: Path) -> None:
+    (tmp_path / "@400000006b00e1a014d20ba7.s").write_text("older\n")
+    rotated = tmp_path / "@400000006b00e1a014d20ba8.u"
+    rotated.write_text("".join(f"line {number}\n" for number in range(5)))
+    assert logtail.tail(str(tmp_path), lines=2) == ["line 3", "line 4"]
+    (tmp_path / "current").write_text("last\n")
+    assert logtail.tail(str(tmp_path), lines=3) == ["line 3", "line 4", "last"]
+    assert logtail.tail(str(tmp_path), size=14) == ["…3", "line 4", "last"]
+    rotated.unlink()
+    rotated.symlink_to("/etc/passwd")
+    assert logtail.tail(str(tmp_path)) == ["last"]
+
+
 def test_nothing_that_would_steer_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "current").write_bytes(b"\x1b[31mred\x07 \xff \xc3\xa4\ttab\n")
     assert logtail.tail(str(tmp_path)) == ["?[31mred? \\xff ä\ttab"]
