@@ -61,7 +61,7 @@ options:
     type: path
   backend:
     description:
-      - What supervises the services. V(auto) is the one that runs on O(scan_directory), or V(embedded) when none does.
+      - What supervises the services. V(auto) is the one that runs on O(scan_directory), or that it was set up for, or V(embedded) when there is none.
     type: str
     default: auto
     choices:

@@ -44,6 +44,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+backend:
+  description: The backend that was asked; with O(backend=auto) the one that is there.
+  returned: always
+  type: str
+  sample: embedded
 supervisor:
   description: The supervisor of the scan directory; null when none runs, or it could not be asked.
   returned: always
@@ -152,6 +157,10 @@ services:
     exit:
       description: How its last process ended, with C(kind), C(code) and C(at).
       type: dict
+      returned: always
+    next:
+      description: When a periodic service runs next, in seconds of unix time; null while it runs, and for others.
+      type: float
       returned: always
     reason:
       description: A sentence for people if something is not well.

@@ -20,6 +20,9 @@ UTILITIES = sorted((PLUGINS / "module_utils").rglob("*.py"))
 
 #: What the long-lived processes are made of. Each module that they load costs every host memory for good.
 DAEMONS = (
+    "_supervise/_attend/",
+    "_supervise/attending.py",
+    "_supervise/schedule.py",
     "_supervise/_embedded/",
     "_supervise/_logwriter/",
     "_process_state/",

@@ -29,6 +29,10 @@ def main(arguments: list[str]) -> int:
         from .._supervise import awaiting
 
         return awaiting.main(arguments[1:])
+    if verb == "attend":
+        from .._supervise._attend import attend
+
+        return attend.main(arguments[1:])
     if verb == "helper":
         from .._helper import daemon as helper
 

@@ -85,6 +85,8 @@ def reason(service: dict[str, Any]) -> str:
     if not parts[0]:
         last = ending(service.get("exit"))
         parts = [f"last {last}" if service.get("pid") else last] if last else []
+    if service.get("next") is not None:
+        parts.insert(0, f"next run in {duration(service['next'] - time.time())}")
     running = service.get("definition")
     if running and service.get("loaded") and running != service["loaded"]:
         parts.append("runs an older definition")

@@ -171,8 +171,8 @@ def _catch_up(plan: Plan, request: Request, backend: Backend, outcome: Outcome) 
         reached = verdict is not None and verdict.outcome == "reached"
         if item.wanted is None or item.wish != "ready" or item.command or verdict is None or not reached:
             continue
-        if is_outdated(verdict.service, item) and when_changed(item.wanted):
-            item.command = when_changed(item.wanted)
+        if is_outdated(verdict.service, item) and when_changed(verdict.service, item, item.wanted):
+            item.command = when_changed(verdict.service, item, item.wanted)
             plan.changes.add(Change(item.name, item.command))
             late.append(item)
     if not late:

@@ -50,6 +50,7 @@ def information(names: list[str] | None, scan_path: str, backend: Backend) -> di
         if scan is not None:
             scan.close()
     return {
+        "backend": backend.name,
         "changed": False,
         "hooks": describe(directory_of(scan_path), DAEMON_POINTS),
         "services": records,
@@ -88,6 +89,7 @@ def _record(name: str, actual: Actual, status: Service | None) -> dict[str, Any]
         "want": None,
         "deaths": None,
         "exit": None,
+        "next": None,
         "reason": actual.problem,
         "restart_needed": False,
     }
@@ -100,6 +102,7 @@ def _record(name: str, actual: Actual, status: Service | None) -> dict[str, Any]
             want=status.want,
             deaths=status.deaths,
             exit=status.exit,
+            next=status.next,
             reason=actual.problem or status.reason,
             restart_needed=bool(meta) and status.definition is not None and status.definition != actual.identity,
         )

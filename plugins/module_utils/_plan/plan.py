@@ -32,11 +32,13 @@ class Item:
     wanted: None for one that is removed. revision: that of its directory after the run. publish, remove: what happens to
     the directory. link: whether the directory gets the link `supervise`. command: what the supervisor is told, or "".
     wish: the state that is waited for, or "". was: the item of its former name, which it takes over. becomes: the item that takes
-    this one over. restart_needed: the running process is of another definition and stays.
+    this one over. restart_needed: the running process is of another definition and stays. attends: there is a parent of ours below
+    the supervisor.
     """
 
     __slots__ = (
         "actual",
+        "attends",
         "becomes",
         "command",
         "link",
@@ -65,6 +67,7 @@ class Item:
         self.was: Item | None = None
         self.becomes: Item | None = None
         self.restart_needed = False
+        self.attends = False
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
     if not request.offline:
         _ask(plan, request, scan, backend)
     for wanted in request.services.values():
-        _plan_wanted(plan, request, scan, wanted, backend.link(wanted.name))
+        _plan_wanted(plan, request, scan, wanted, backend)
     for name in _unwanted(request, scan):
         if name not in plan.items:
             _plan_removal(plan, request, scan, name)
@@ -145,7 +148,7 @@ def _status(plan: Plan, name: str) -> Service | None:
     return None if plan.snapshot is None else plan.snapshot.services.get(name)
 
 
-def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, link: str) -> None:
+def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, backend: Backend) -> None:
     name = wanted.name
     actual = scan.look(name, wanted) if scan.exists else Actual(name, "absent")
     item = Item(name, wanted, actual, _status(plan, name))
@@ -163,6 +166,8 @@ def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, link:
         )
         return
     item.link = actual.link is not None
+    item.attends = backend.attends(wanted.meta)
+    link = backend.link(name)
     difference = compare(wanted, actual, scan.path, link, os.geteuid(), with_files=request.with_diff)
     item.revision, item.publish = difference.revision, difference.publish
     if wanted.was:
@@ -211,7 +216,7 @@ def _plan_started(item: Item, wanted: Wanted) -> None:
     if status is None or status.want != "up" or status.state == "failed" or _gave_up(status, wanted):
         item.command, item.wish = "start", "ready"
     elif is_outdated(item.status, item):
-        on_change = when_changed(wanted)
+        on_change = when_changed(item.status, item, wanted)
         if on_change:
             item.command, item.wish = on_change, "ready"
         item.restart_needed = True
@@ -221,10 +226,12 @@ def _plan_started(item: Item, wanted: Wanted) -> None:
         item.wish = "ready"
 
 
-def when_changed(wanted: Wanted) -> str:
+def when_changed(status: Service | None, item: Item, wanted: Wanted) -> str:
     """Give the command for a running service whose definition has changed, "" if it is to go on."""
     on_change = str(wanted.meta.get("on_change") or "restart")
-    return on_change if on_change in ("restart", "reload") else ""
+    if on_change not in ("restart", "reload"):
+        return ""
+    return "restart" if _has_other_parent(status, item) else on_change
 
 
 def _gave_up(status: Service, wanted: Wanted) -> bool:
@@ -242,8 +249,13 @@ def is_outdated(status: Service | None, item: Item) -> bool:
         and status.pid is not None
         and status.state in ("starting", "up", "ready")
         and status.definition is not None
-        and status.definition != item.identity
+        and (status.definition != item.identity or _has_other_parent(status, item))
     )
+
+
+def _has_other_parent(status: Service | None, item: Item) -> bool:
+    """Tell whether the running process has a parent of ours, or none, that the definition now has not, or has."""
+    return status is not None and status.attended not in (None, item.attends)
 
 
 def _plan_stopped(item: Item, wanted: Wanted) -> None:

@@ -34,6 +34,8 @@ if [ -d {directory}/after_daemon_start ]; then
     # Nobody's child, and it waits until this process is {backend}.
     (hooks after_daemon_start --of $$ &)
 fi
+# For what stands between {backend} and its services: wherever the command is.
+export HOLDFAST_PYTHON={python} HOLDFAST_RUNTIME={runtime}
 exec "$@"
 """
 
@@ -41,10 +43,13 @@ exec "$@"
 def script(host: Host, backend: str) -> str:
     """Give the script for *backend* on the scan directory of *host*."""
     scan = host.wanted.scan_directory
+    program = list(map(shlex.quote, host.wanted.program()))
     return _SCRIPT.format(
         marker=MARKER,
         backend=backend,
-        program=" ".join(map(shlex.quote, host.wanted.program())),
+        program=" ".join(program),
+        python=program[0],
+        runtime=program[-1],
         scan=shlex.quote(scan),
         directory=shlex.quote(f"{scan.rpartition('/')[0]}/hooks.d"),
     )

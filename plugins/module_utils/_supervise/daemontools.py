@@ -4,8 +4,8 @@
 
 """daemontools as a backend. PRIVATE to the collection.
 
-svscan looks at SCAN/.daemontools every five seconds and cannot be woken. supervise knows no `finish`, sends TERM alone,
-and sleeps for a second after each start: commands wait in its FIFO meanwhile. See the pages of svscan, supervise, svc and
+svscan looks at SCAN/.daemontools every five seconds and cannot be woken. supervise knows no `finish` and sends TERM alone: a
+parent of ours has the rest. It sleeps for a second after each start: commands wait in its FIFO meanwhile. See the pages of svscan, supervise, svc and
 multilog.
 """
 
@@ -15,10 +15,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .family import LOGS, SUPPLIED, Family
-from .family_scripts import Dialect
+from .family import BY_FINISH, LOGS, SUPPLIED, Family
+from .family_scripts import ANSWERED, Dialect
 from .presence import SCANNERS
 
+#: Lines of `finish` that end it when nobody wants the service up: byte 17 of the status.
+UNWANTED = ('[ "$(dd if=supervise/status bs=1 skip=17 count=1 2>/dev/null)" = u ] || exit 0',)
 #: Seconds between two looks of svscan at its directory.
 SCAN = 5.0
 
@@ -30,9 +32,9 @@ class Daemontools(Family):
     form = "daemontools"
     scanner = SCANNERS[name]
     # pgrphack is a part of daemontools: a session of its own.
-    dialect = Dialect("daemontools", notification=False, session="pgrphack", finish="")
+    dialect = Dialect("daemontools", notification=False, session="pgrphack", finish=ANSWERED, asked=UNWANTED)
     native = LOGS
-    supplied = SUPPLIED
+    supplied = SUPPLIED | BY_FINISH | {"finish", "once", "stop_signal"}
     log_size_limit = 16777215
 
     def until_forgotten(self) -> None:

@@ -11,8 +11,8 @@ each start a session of its own.
 
 from __future__ import annotations
 
-from .daemontools import Daemontools
-from .family_scripts import Dialect
+from .daemontools import UNWANTED, Daemontools
+from .family_scripts import ANSWERED, Dialect
 
 
 class DaemontoolsEncore(Daemontools):
@@ -20,6 +20,6 @@ class DaemontoolsEncore(Daemontools):
 
     name = "daemontools_encore"
     form = "daemontools_encore"
-    dialect = Dialect("daemontools-encore", notification=False, session="", finish="")
+    dialect = Dialect("daemontools-encore", notification=False, session="", finish=ANSWERED, asked=UNWANTED)
     native = Daemontools.native
     supplied = Daemontools.supplied

@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from . import active, holding
+from . import active, attending, holding
 from . import family_directories as directories
 from . import family_scripts as scripts
 from .family_files import NoSupervisor, Status, read, send, supervised
@@ -61,6 +61,9 @@ SUPPLIED = frozenset(
         "needs.active",
         "oneshot",
         "getty",
+        "health",
+        "periodic",
+        "kill.tree",
         "process",
         "security_context",
         "log.syslog",
@@ -68,7 +71,7 @@ SUPPLIED = frozenset(
         "identity",
     )
 )
-#: What `finish` supplies where the suite has one.
+#: What `finish` supplies.
 BY_FINISH = frozenset(("restart", "failure_limit", "backoff"))
 LOGS = frozenset(("log.directory", "log.size", "log.tai64n", "log.none"))
 
@@ -240,9 +243,9 @@ class Family(Backend):
         """Give the files of the suite's own directory for a service."""
         meta = portable.meta
         files = {"run": (scripts.run(portable, self.dialect), scripts.EXECUTABLE), **self.extra_files(portable)}
-        if self.dialect.finish:
+        if self.dialect.native_finish or scripts.attended(portable, self.dialect):
             files["finish"] = scripts.finish(portable, self.dialect), scripts.EXECUTABLE
-        if scripts.attended(portable, self.dialect):
+        if scripts.stays(portable, self.dialect):
             files["attend"] = scripts.attend(portable, self.dialect), scripts.EXECUTABLE
         if not portable.enabled:
             files["down"] = "", scripts.PLAIN
@@ -274,6 +277,10 @@ class Family(Backend):
         if found is not None and found.pid and not os.path.exists(f"/proc/{found.pid}"):
             # daemontools sleeps for a second after each start and hears of no death meanwhile.
             found.pid, found.unheard = 0, True
+        if found is not None and found.pid and not self.dialect.native_finish:
+            note = attending.of(self.directory(name), found.pid)
+            # The parent has become `finish`.
+            found.finishing = found.finishing or (note is not None and note.state == attending.ENDED)
         return found
 
     def _settled(self, name: str) -> Status | None:
@@ -292,9 +299,18 @@ class Family(Backend):
                 return status
             time.sleep(0.01)
 
+    def attends(self, meta: Mapping[str, Any]) -> bool:
+        """Tell whether a service with this definition has a parent of ours."""
+        entries = frozenset(meta.get("files") or ())
+        return scripts.attended(Portable(str(meta.get("name")), "", entries, dict(meta)), self.dialect)
+
     def _noted(self, name: str, pid: int) -> bool:
         """Tell whether `run` has come to its end, which is where the service's own program begins."""
-        return directories.words(self.directory(name), "started")[:1] == [str(pid)]
+        directory = self.directory(name)
+        started = directories.words(directory, "started")
+        if started[:1] != [str(pid)]:
+            return False
+        return started[4:] != [scripts.ATTENDED] or attending.of(directory, pid) is not None
 
     def _waits(self, name: str, pid: int) -> list[str]:
         """Give what `run` waits for before it becomes the service, as `active.words`."""
@@ -342,6 +358,10 @@ class Family(Backend):
         )
         if running and len(started) > 3 and started[0] == str(status.pid):
             record["definition"] = started[3]
+            record["attended"] = started[4:] == [scripts.ATTENDED]
+            if record["attended"]:
+                record["definition"] = attending.definition(directory, status.pid) or None
+                attending.overlay(record, attending.of(directory, status.pid), portable.meta)
         return Service(record)
 
     def is_ready(self, portable: Portable, status: Status) -> bool:
@@ -357,6 +377,9 @@ class Family(Backend):
             return bool(directories.size(directory, "ready"))
         if readiness.get("check"):
             return directories.text(directory, "verified") == str(status.pid)
+        note = attending.of(directory, status.pid)
+        if note is not None:
+            return time.time() - note.since >= float(readiness.get("grace") or 0.0)
         # It may have waited before it was started.
         since = (
             max(status.since, directories.changed_at(directory, "started"))
@@ -387,11 +410,24 @@ class Family(Backend):
         if action == "reload" and status is not None and running and not status.finishing:
             self._reload(portable, status.pid)
             return
+        periodic = portable.meta.get("type") == "periodic"
+        if periodic and action in ("start", "once", "restart", "stop", "remove"):
+            # Before the byte, which may start it.
+            directories.note(
+                directory, attending.NOW, {"start": "now\n", "restart": "now\n", "once": "once\n"}.get(action, "")
+            )
         asked = action in ("restart", "stop", "remove") and running
         if asked and status is not None:
             directories.note(directory, "asked", "yes\n")
             self._waiting.stopping(portable, status)
         send(fifo, _BYTES[action] if action != "restart" or running else b"u")
+        note = attending.of(directory, status.pid) if status is not None and running else None
+        if note is not None and note.child and action in ("pause", "continue"):
+            # The suite has done it to the parent alone.
+            signal_process(note.child, signal.SIGSTOP if action == "pause" else signal.SIGCONT)
+        elif note is not None and periodic and action in ("start", "once"):
+            # A parent that waits for the next run looks for an order then.
+            send(fifo, b"c")
         if action in ("start", "once", "restart") and status is not None and status.finishing:
             self._end_pause(status.pid)
 
@@ -409,7 +445,10 @@ class Family(Backend):
         signal_process(pid, signal.Signals[f"SIG{portable.meta.get('reload_signal') or 'HUP'}"])
         started = directories.words(directory, "started")
         if len(started) > 3 and started[0] == str(pid):
-            directories.note(directory, "started", f"{pid} {started[1]} {started[2]} {portable.identity}\n")
+            line = " ".join([*started[:3], portable.identity, *started[4:]])
+            directories.note(directory, "started", f"{line}\n")
+        if started[4:] == [scripts.ATTENDED]:
+            directories.note(directory, attending.DEFINITION, f"{pid} {portable.identity}\n")
 
     def _needs_another(self, portable: Portable) -> bool:
         """Tell whether a service has come by a logger, or lost it, which the suites see in a new directory only."""

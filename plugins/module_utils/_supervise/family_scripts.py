@@ -8,10 +8,12 @@ Each is made from a portable one and leads back to it: its `run` notes what it s
 which applies the process state and becomes the service. Files that are written while the service lives:
 
 * `starting`: the starts that may still wait for a former process to end, as in `started`; written by `run`;
-* `started`: pid, start time (in ticks of 1/100 s since boot), boot and definition of the process, written by `run`;
+* `started`: pid, start time (in ticks of 1/100 s since boot), boot and definition of the process, and `attended` if it is a
+  parent of ours; written by `run`;
 * `ended`: exit code (-1 after a signal), signal and pid of the last one; `failed`: why it is not started again. By `finish`;
 * `asked`: not empty when the next end was asked for; written by the backend, so that `finish` counts no death;
 * `waiting`: the pid of a process that is not the service yet, and what it waits for, as `active.words`; written by `run`;
+* `attended`, `definition`, `now`: of a parent of ours, see attending;
 * `ready`: where the service writes its newline to, for suites that read none; `verified`: the pid whose check was good.
 """
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import active
+from . import active, attending
 from .interface import BACKOFF
 from .portable import Portable, word
 
@@ -27,12 +29,20 @@ EXECUTABLE = 0o755
 PLAIN = 0o644
 
 #: Files of a directory that change while the service lives: not part of what it shall be.
-LIVE = ("starting", "started", "ended", "failed", "asked", "waiting", "ready", "verified", "deaths", "pause")
+LIVE = (
+    *("starting", "started", "ended", "failed", "asked", "waiting", "ready", "verified", "deaths", "pause"),
+    *attending.FILES,
+)
 
 #: Variables of the init that are the root process's business.
 _DROPPED = "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC LISTEN_PID LISTEN_FDS LISTEN_FDNAMES INVOCATION_ID JOURNAL_STREAM"
 
 Files = dict[str, tuple[str, int]]
+
+#: The word in `started` for a parent of ours.
+ATTENDED = "attended"
+#: What `finish` of a dialect may be.
+EXIT, BYTE, ANSWERED = "exit", "byte", "answered"
 
 
 class Dialect:
@@ -40,8 +50,9 @@ class Dialect:
 
     notification: whether the suite reads the notification fd itself. session: what puts a process into a session of its
     own, "" where the suite does that. finish: how `finish` says that the service stays down: exit (125, s6), byte (d,
-    runit) or "" where there is no finish. asked: lines that end finish when nobody wants the service up. signalled: what
-    finish gets as exit code after a signal.
+    runit) or answered (the same, and it waits until that has been read) where the suite has no finish, and a parent of ours
+    becomes it. asked: lines that end finish when nobody wants the service up. signalled: what finish gets as exit code
+    after a signal.
     """
 
     __slots__ = ("asked", "backend", "finish", "notification", "session", "signalled", "suite")
@@ -64,11 +75,17 @@ class Dialect:
         self.asked = asked
         self.signalled = signalled
 
+    @property
+    def native_finish(self) -> bool:
+        """Tell whether the suite runs `finish`."""
+        return self.finish != ANSWERED
+
 
 def run(service: Portable, dialect: Dialect) -> str:
     """Give the script `run`."""
     readiness = service.meta.get("readiness") or {}
     number = readiness.get("notification_fd")
+    kind = f" {ATTENDED}" if attended(service, dialect) else ""
     lines = [
         "#!/bin/sh",
         f"# {service.name} under {dialect.suite}. Written by Ansible (holdfast.supervision); the service itself is in",
@@ -78,7 +95,7 @@ def run(service: Portable, dialect: Dialect) -> str:
         f"unset {_DROPPED}",
         "{ ulimit -S -n 1024; echo 0 >/proc/self/oom_score_adj; } 2>/dev/null",
         *(["turn=${1-}"] if service.meta.get("needs") else []),
-        *_predecessor(service),
+        *_predecessor(service, dialect),
         ": >failed",
         ": >asked",
         *_needs(service, dialect),
@@ -87,20 +104,60 @@ def run(service: Portable, dialect: Dialect) -> str:
         lines += [f"# Ready when there is a line in this file; {dialect.suite} reads no notifications."]
         lines += [f"exec {number}>ready"]
     lines += [
-        f'echo "$$ $mine $boot {service.identity}" >started || exit 111',
+        f'echo "$$ $mine $boot {service.identity}{kind}" >started || exit 111',
         ": >starting",
     ]
     session = dialect.session + " " if dialect.session else ""
-    if attended(service, dialect):
+    if stays(service, dialect):
         lines += [f"exec {session}./attend"]
+    elif attended(service, dialect):
+        after = attending.NOTHING if dialect.native_finish else attending.BECOME
+        arguments = f"attend {word(service.path)} . {after}"
+        lines += [
+            'if [ -n "${HOLDFAST_RUNTIME-}" ]; then',
+            f'    exec {session}"$HOLDFAST_PYTHON" -I -S "$HOLDFAST_RUNTIME" {arguments}',
+            "fi",
+            f"exec {session}holdfast {arguments}",
+        ]
     else:
         lines += [f"cd {word(service.path)} || exit 111", f"exec {session}./run"]
     return "\n".join(lines) + "\n"
 
 
 def attended(service: Portable, dialect: Dialect) -> bool:
-    """Tell whether a service stays down after its end by a parent of ours, since the suite has no `finish`."""
-    return not dialect.finish and service.meta.get("restart") == "never"
+    """Tell whether a service has a parent of ours, which has what the suite has not."""
+    if attending.asked(service.meta):
+        return True
+    if dialect.native_finish or stays(service, dialect):
+        return False
+    meta = service.meta
+    return (
+        "finish" in service.entries
+        or (meta.get("restart") or "always") != "always"
+        or (meta.get("backoff") or BACKOFF) != BACKOFF
+        or bool((meta.get("failure_limit") or {}).get("deaths"))
+        or (meta.get("stop_signal") or "TERM") != "TERM"
+        or meta.get("state") == "once"
+    )
+
+
+def stays(service: Portable, dialect: Dialect) -> bool:
+    """Tell whether a oneshot stays down after a failure by a small script of ours, since the suite has no `finish`."""
+    return (
+        not dialect.native_finish and service.meta.get("type") == "oneshot" and service.meta.get("restart") == "never"
+    )
+
+
+def stop_signal(service: Portable, dialect: Dialect) -> str:
+    """Give the signal that the suite sends to have a service end. A parent of ours sends the service its own."""
+    return "TERM" if attended(service, dialect) else str(service.meta.get("stop_signal") or "TERM")
+
+
+def stop_timeout(service: Portable, dialect: Dialect) -> float:
+    """Give the seconds from that signal to KILL, 0 for no end."""
+    if attended(service, dialect):
+        return attending.stop_timeout(service.meta, finish=not dialect.native_finish)
+    return float(service.meta.get("stop_timeout") or 0.0)
 
 
 def attend(service: Portable, dialect: Dialect) -> str:
@@ -161,11 +218,10 @@ WITH_RUNTIME = (
 )
 
 
-def _predecessor(service: Portable) -> list[str]:
+def _predecessor(service: Portable, dialect: Dialect) -> list[str]:
     """Give the lines that end a process that a killed supervisor has left behind, so that there never are two."""
-    meta = service.meta
-    whom = '"-$pid"' if meta.get("kill") == "group" else '"$pid"'
-    timeout = float(meta.get("stop_timeout") or 0.0)
+    whom = '"-$pid"' if service.meta.get("kill") == "group" else '"$pid"'
+    timeout = stop_timeout(service, dialect)
     late = f'[ "$tries" -ge {max(round(timeout * 10), 1)} ] && kill -s KILL -- {whom}' if timeout else ":"
     return [
         "read -r boot </proc/sys/kernel/random/boot_id",
@@ -185,7 +241,7 @@ def _predecessor(service: Portable) -> list[str]:
         "    while read -r pid since before _; do",
         "        tries=0",
         "        while left; do",
-        f'            [ "$tries" -eq 0 ] && kill -s {meta.get("stop_signal") or "TERM"} -- {whom}',
+        f'            [ "$tries" -eq 0 ] && kill -s {stop_signal(service, dialect)} -- {whom}',
         f"            tries=$((tries + 1)); {late}",
         "            sleep 0.1",
         "        done 2>/dev/null",
@@ -197,7 +253,9 @@ def _predecessor(service: Portable) -> list[str]:
 def finish(service: Portable, dialect: Dialect) -> str:
     """Give the script `finish`: it notes how the service ended, ends what is left of it, and decides what comes next."""
     meta = service.meta
-    restart = meta.get("restart") or "always"
+    restart = attending.restart(meta)
+    # After each run, and not of the parent.
+    finishes = "finish" in service.entries and meta.get("type") != "periodic"
     after = [] if restart == "never" else _limit(meta) + _pause(meta)
     since = " since" if any("$since" in line for line in after) else ""
     lines = [
@@ -209,7 +267,9 @@ def finish(service: Portable, dialect: Dialect) -> str:
     if dialect.signalled != -1:
         lines += [f'[ "$code" -eq {dialect.signalled} ] && code=-1']
     lines += ['[ "$code" -eq -1 ] || signal=0', f"read -r pid{since} _ <started", ": >started"]
-    if meta.get("kill") == "group":
+    if dialect.finish == ANSWERED:
+        lines += ["# A command to the suite, which takes this for the service; it is obeyed at the end.", "trap : TERM"]
+    if meta.get("kill") == "group" and not attended(service, dialect):
         stop = meta.get("stop_signal") or "TERM"
         lines += [
             "# What is left of its process group ends as it did.",
@@ -218,25 +278,33 @@ def finish(service: Portable, dialect: Dialect) -> str:
             "fi",
         ]
     lines += ['echo "$code $signal $pid" >ended']
-    if "finish" in service.entries:
+    if finishes:
         lines += [f'( cd {word(service.path)} && {_limited(meta)}./finish "$code" "$signal" ); finished=$?']
     lines += [
         "stay_down() {",
         '    echo "$1" >failed',
         "    : >deaths; : >pause",
-        "    exit 125" if dialect.finish == "exit" else "    printf d >supervise/control; exit 0",
+        *_STAY_DOWN[dialect.finish],
         "}",
         "[ -s asked ] && exit 0",
         *dialect.asked,
         '[ "$code" -eq 100 ] && stay_down "run gave up: exit code 100"',
     ]
-    if "finish" in service.entries:
+    if finishes:
         lines += ['[ "$finished" -eq 125 ] && stay_down "finish gave up"']
     if restart == "on_failure":
         lines += ['[ "$code" -eq 0 ] && stay_down ""']
     elif restart == "never":
         lines += ['stay_down ""']
     return "\n".join(lines + after) + "\n"
+
+
+_STAY_DOWN = {
+    EXIT: ("    exit 125",),
+    BYTE: ("    printf d >supervise/control; exit 0",),
+    # Answered by TERM, once it has been read.
+    ANSWERED: ("    trap 'exit 0' TERM", "    printf d >supervise/control", "    sleep 10 &", "    wait $!; exit 0"),
+}
 
 
 def _limited(meta: dict[str, Any]) -> str:

@@ -15,14 +15,17 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from .attending import is_asked_to_run
 from .family_directories import changed_at, note, words
 from .family_files import NoSupervisor, Status, send, supervised
+from .family_scripts import attended, stop_signal, stop_timeout
 from .interface import DEATHS, Service, Verdict
 from .portable import Portable
 from .portable import read as read_portable
 
 if TYPE_CHECKING:
     from .family import Family
+    from .family_scripts import Dialect
 
 #: Seconds between two looks, at first and later.
 SHORT, LONG = 0.01, 0.05
@@ -37,13 +40,13 @@ class _Ending:
 
     __slots__ = ("deadline", "group", "killed", "number", "pid", "stamp")
 
-    def __init__(self, portable: Portable, status: Status) -> None:
-        meta = portable.meta
-        timeout = float(meta.get("stop_timeout") or 0.0)
+    def __init__(self, portable: Portable, dialect: Dialect, status: Status) -> None:
+        timeout = stop_timeout(portable, dialect)
         self.pid = 0 if status.finishing else status.pid
         self.stamp = status.stamp
-        self.group = meta.get("kill") == "group"
-        self.number = signal.Signals[f"SIG{meta.get('stop_signal') or 'TERM'}"]
+        # A parent of ours looks after it.
+        self.group = portable.meta.get("kill") == "group" and not attended(portable, dialect)
+        self.number = signal.Signals[f"SIG{stop_signal(portable, dialect)}"]
         self.deadline = time.monotonic() + timeout if timeout else float("inf")
         self.killed = False
 
@@ -99,7 +102,7 @@ class Waiting:
 
     def stopping(self, portable: Portable, status: Status) -> None:
         """Note that the running process of a service was told to end."""
-        self._ending[portable.name] = _Ending(portable, status)
+        self._ending[portable.name] = _Ending(portable, self._backend.dialect, status)
 
     def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
         """Give a verdict for each wish within *timeout* seconds."""
@@ -166,6 +169,10 @@ class Waiting:
         service = self._service(wish, status)
         if service is None:
             return None
+        if service.state == "scheduled":
+            if is_asked_to_run(self._backend.directory(wish.name)):
+                return None
+            return Verdict(wish.name, "reached" if service.ready else "failed", service)
         if not service.ready and not (service.state == "waiting" and self._backend.stands_by(wish.name)):
             return None
         return Verdict(wish.name, "reached", service)
@@ -199,7 +206,7 @@ class Waiting:
                 if ending.group:
                     _signal_group(ending.pid, signal.SIGKILL)
             return True
-        if ending.group and ending.pid and not self._backend.dialect.finish:
+        if ending.group and ending.pid and not self._backend.dialect.native_finish:
             _signal_group(ending.pid, signal.SIGKILL if ending.killed else ending.number)
         del self._ending[name]
         return False

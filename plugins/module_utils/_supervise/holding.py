@@ -60,6 +60,16 @@ def read(scan: str, name: str) -> Mark | None:
     return Mark(words[0], words[1], words[2], words[3], tuple((int(pid), int(start)) for pid, start in pairs))
 
 
+def target(scan: str) -> str:
+    """Give the backend that the services go to while a switch is under way, or was interrupted; "" without one. Never raises."""
+    try:
+        names = sorted(os.listdir(f"{scan}/{FOLDER}"))
+    except OSError:
+        return ""
+    marks = (read(scan, name) for name in names)
+    return next((mark.target for mark in marks if mark is not None), "")
+
+
 def elsewhere(scan: str, name: str, backend: str) -> bool:
     """Tell whether another backend has a service: one that was ready there before its turn came. Never raises."""
     mark = read(scan, name)

@@ -103,12 +103,14 @@ class Service:
 
     __slots__ = (
         "adopted",
+        "attended",
         "deaths",
         "definition",
         "enabled",
         "exit",
         "loaded",
         "name",
+        "next",
         "paused",
         "pid",
         "ready",
@@ -138,6 +140,10 @@ class Service:
         self.paused: bool = bool(get("paused"))
         #: All that it waits for are leases that others hold. For converging it is where it should be then.
         self.standby: bool = bool(get("standby"))
+        #: Unix time of the next run of a periodic service, None where there is none to come or nobody knows it.
+        self.next: float | None = get("next")
+        #: Whether the running process is a parent of ours below the supervisor (see attending), None for who knows.
+        self.attended: bool | None = get("attended")
         #: What the supervisor has been told of it (a unit file, say) is not what its directory says.
         self.stale = False
 
@@ -293,6 +299,10 @@ class Backend(ABC):
     def problems(self, metas: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Say what is in the way of these definitions (name to holdfast.json) beside their features. Changes nothing."""
         return []
+
+    def attends(self, meta: Mapping[str, Any]) -> bool:
+        """Tell whether a service with this definition has a parent of ours below the supervisor, see attending."""
+        return False
 
     def depends_on_host(self, feature: str) -> bool:
         """Tell whether only a running supervisor can say if a declared feature is possible."""

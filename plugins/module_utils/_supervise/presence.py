@@ -13,6 +13,8 @@ import fcntl
 import os
 import struct
 
+from . import holding
+
 #: All backends, in the order in which `auto` asks for them.
 NAMES = ("embedded", "s6", "runit", "daemontools", "daemontools_encore", "systemd", "supervisord", "openrc")
 #: Not a backend: whichever is there.
@@ -38,8 +40,16 @@ def present(name: str, scan: str) -> bool:
 
 
 def which(scan: str) -> str:
-    """Give the name of the backend whose supervisor runs on *scan*, else embedded."""
-    return next((name for name in NAMES if present(name, scan)), "embedded")
+    """Give the name of the backend of a scan directory; embedded where there is none yet. Changes nothing, never raises.
+
+    While the backend is switched that is the one that the services go to, else the one whose supervisor runs, else the one
+    that the directory was set up for.
+    """
+    target = holding.target(scan)
+    if target in NAMES:
+        return target
+    found = [name for name in NAMES if present(name, scan)]
+    return (found or [name for name in SCANNERS if os.path.isdir(f"{scan}/.{name}")] or ["embedded"])[0]
 
 
 def lock_holder(path: str) -> int | None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .family import BY_FINISH, LOGS, SUPPLIED, Family, signal_process
-from .family_scripts import EXECUTABLE, Dialect, Files, check
+from .family_scripts import BYTE, EXECUTABLE, Dialect, Files, check, stop_signal
 from .portable import Portable
 from .presence import SCANNERS
 
@@ -31,7 +31,7 @@ class Runit(Family):
         "runit",
         notification=False,
         session="chpst -P",
-        finish="byte",
+        finish=BYTE,
         # It wants the service down, or to exit itself; telling it d then would make it stay.
         asked=("read -r stat <supervise/stat", 'case $stat in *"want"*) exit 0 ;; esac'),
     )
@@ -49,7 +49,7 @@ class Runit(Family):
         files: Files = {}
         if (meta.get("readiness") or {}).get("check"):
             files["check"] = check(portable), EXECUTABLE
-        stop = meta.get("stop_signal", "TERM")
+        stop = stop_signal(portable, self.dialect)
         if stop != "TERM":
             # runsv sends no TERM when this succeeds.
             text = f'#!/bin/sh\nread -r pid rest <started && kill -s {stop} "$pid"\n'

@@ -16,7 +16,7 @@ from typing import Any
 
 from .family import BY_FINISH, LOGS, SUPPLIED, Family
 from .family_files import NoSupervisor, send
-from .family_scripts import PLAIN, Dialect, Files
+from .family_scripts import EXIT, PLAIN, Dialect, Files, stop_signal, stop_timeout
 from .portable import Portable
 from .presence import SCANNERS
 
@@ -27,7 +27,7 @@ class S6(Family):
     name = "s6"
     form = "s6"
     scanner = SCANNERS[name]
-    dialect = Dialect("s6", notification=True, session="", finish="exit", signalled=256)
+    dialect = Dialect("s6", notification=True, session="", finish=EXIT, signalled=256)
     native = frozenset(("readiness.notification_fd", "once", "finish", "stop_signal", "log.iso")) | LOGS
     supplied = (SUPPLIED | BY_FINISH) - native
 
@@ -43,14 +43,15 @@ class S6(Family):
         meta = portable.meta
         # `finish` limits what the definition gives it to do, and its own pause has no limit.
         files = {
-            "timeout-kill": (f"{round(float(meta.get('stop_timeout') or 0.0) * 1000)}\n", PLAIN),
+            "timeout-kill": (f"{round(stop_timeout(portable, self.dialect) * 1000)}\n", PLAIN),
             "timeout-finish": ("0\n", PLAIN),
         }
         number = (meta.get("readiness") or {}).get("notification_fd")
         if number is not None:
             files["notification-fd"] = f"{number}\n", PLAIN
-        if meta.get("stop_signal", "TERM") != "TERM":
-            files["down-signal"] = f"SIG{meta['stop_signal']}\n", PLAIN
+        stop = stop_signal(portable, self.dialect)
+        if stop != "TERM":
+            files["down-signal"] = f"SIG{stop}\n", PLAIN
         return files
 
     def logger(self, log: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

@@ -15,12 +15,13 @@ import hashlib
 import json
 import os
 import shutil
+import signal as signals
 import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import active, holding
+from . import active, attending, holding
 from ._supervisord import program
 from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
 from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, Fault, Rpc
@@ -76,6 +77,10 @@ class Supervisord(Backend):
             "needs",
             "needs.active",
             "oneshot",
+            "health",
+            "periodic",
+            "finish",
+            "kill.tree",
             "process",
             "security_context",
             "identity",
@@ -192,6 +197,10 @@ class Supervisord(Backend):
     def log_owner(self) -> tuple[int, int] | None:
         """Supervisor writes the logs itself, as who runs it."""
         return os.geteuid(), os.getegid()
+
+    def attends(self, meta: Mapping[str, Any]) -> bool:
+        """Tell whether a service with this definition has a parent of ours."""
+        return program.attended(meta)
 
     def problems(self, metas: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Find names that Supervisor does not take."""
@@ -329,12 +338,29 @@ class Supervisord(Backend):
                 continue
             if action == "reload":
                 self._renote(name, identity)
+            elif action in ("pause", "continue"):
+                self._pass_on(name, found[name], signal)
         return refused
+
+    def _pass_on(self, name: str, info: Mapping[str, Any], signal: str) -> None:
+        """Have a service below a parent of ours do what its parent cannot have it do."""
+        note = attending.of(self.place.state(name), int(info["pid"]))
+        if note is not None and note.child:
+            with contextlib.suppress(OSError):
+                os.kill(note.child, signals.Signals[f"SIG{signal}"])
+
+    def _order(self, name: str, what: str) -> None:
+        """Note that a periodic service is to run now ("now"), or that it is not ("")."""
+        if name in self._known and self._known[name][0].get("type") == "periodic":
+            os.makedirs(self.place.state(name), 0o755, exist_ok=True)
+            _replace(f"{self.place.state(name)}/{attending.NOW}", what)
 
     def _stop(self, names: list[str], found: dict[str, dict[str, Any]]) -> dict[str, str]:
         """Ask programs to stop, and see that they will. found: what supervisord last said of them."""
         refused: dict[str, str] = {}
         left = list(names)
+        for name in names:
+            self._order(name, "")
         deadline = time.monotonic() + TURN
         while True:
             left = [name for name in left if name in found and not self._is_at_rest(name, found[name])]
@@ -370,7 +396,7 @@ class Supervisord(Backend):
     def _comes_again(self, name: str, info: Mapping[str, Any]) -> bool:
         """Tell whether supervisord starts a program again when it has ended as it last did."""
         meta = self._known[name][0] if name in self._known else {}
-        restart = meta.get("restart", "always")
+        restart = attending.restart(meta)
         if meta.get("state") == "once" or restart == "never":
             return False
         # While it runs, nobody knows how it will end.
@@ -380,7 +406,7 @@ class Supervisord(Backend):
     def _passes(self, name: str) -> bool:
         """Tell whether a program may end for good by itself."""
         meta = self._known[name][0] if name in self._known else {}
-        return meta.get("restart", "always") != "always" or meta.get("state") == "once"
+        return attending.restart(meta) != "always" or meta.get("state") == "once"
 
     def _until_stopped(self, names: list[str], found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Wait until nothing of *names* is stopping, for as long as they may take; gives what is said of them then.
@@ -405,6 +431,7 @@ class Supervisord(Backend):
         found = self._until_stopped(names, found)
         for name in names:
             self._forget(name)
+            self._order(name, "now")
         resting = (STOPPED, EXITED, FATAL)
         outdated = [
             name for name in names if name in found and found[name]["state"] in resting and not self._is_loaded(name)
@@ -419,8 +446,10 @@ class Supervisord(Backend):
         for name, answer in zip(others, answers):
             if isinstance(answer, Fault) and answer.code != ALREADY_STARTED:
                 refused[name] = f"supervisord: {answer}"
-            elif isinstance(answer, Fault) and self._note(name, "pausing"):
-                # It waits between two lives. May be gone by now.
+            elif isinstance(answer, Fault) and (
+                self._note(name, "pausing") or self._known[name][0].get("type") == "periodic"
+            ):
+                # It waits between two lives, or two runs. May be gone by now.
                 self._rpc.at_once(("signalProcess", [name, "CONT"]))
         return refused
 
@@ -436,6 +465,12 @@ class Supervisord(Backend):
             reason = self._note(name, "failed") or "run gave up: exit code 100" if gave_up else ""
         words = self._note(name, "process").split()
         definition = words[2] if words[:1] == [str(pid)] and len(words) > 3 else ""
+        births, alive = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0, 1 if definition else 0
+        parent = bool(definition) and len(words) > 5
+        note = attending.of(self.place.state(name), pid) if parent and pid is not None else None
+        if parent and pid is not None:
+            # Not begun before it has noted something.
+            definition = (attending.definition(self.place.state(name), pid) or definition) if note else ""
         if state == "up" and not definition:
             # The start script waits, for a former copy or between two lives.
             pausing = self._note(name, "pausing") == str(pid)
@@ -446,7 +481,6 @@ class Supervisord(Backend):
                 state, pid = ("backoff", None) if pausing else ("starting", pid)
         if state == "up" and pid is not None and self._is_ready(name, meta, pid):
             state = "ready"
-        births, alive = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0, 1 if definition else 0
         ended = info["stop"] and not pid
         status = int(info["exitstatus"])
         if state == "failed" or state == "backoff":
@@ -454,7 +488,8 @@ class Supervisord(Backend):
             ended = None
         ending = {"kind": "exit" if status >= 0 else "unknown", "code": max(status, 0), "at": float(info["stop"])}
         want = "down" if code in (STOPPED, STOPPING) or (passing and meta.get("state") != "started") else "up"
-        return Service(
+        record: dict[str, Any] = {"attended": parent if definition else None}
+        record.update(
             {
                 "name": name,
                 "state": state,
@@ -469,6 +504,9 @@ class Supervisord(Backend):
                 "reason": reason or (str(info["spawnerr"]) if state in ("failed", "backoff") else ""),
             }
         )
+        if note is not None:
+            attending.overlay(record, note, meta)
+        return Service(record)
 
     def _look_at(self, name: str) -> tuple[bool, list[str] | None, list[str]]:
         """Give whether a service is ready, what it needs if it waits for that, and which of those have to be active."""
@@ -488,6 +526,8 @@ class Supervisord(Backend):
         words = self._note(name, "process").split()
         if len(words) > 3:
             _replace(f"{self.place.state(name)}/process", " ".join([*words[:2], identity, *words[3:]]) + "\n")
+        if len(words) > 5:
+            _replace(f"{self.place.state(name)}/{attending.DEFINITION}", f"{words[0]} {identity}\n")
 
     def _is_ready(self, name: str, meta: Mapping[str, Any], pid: int) -> bool:
         """Tell whether a process is ready, and keep in mind that it was once."""
@@ -498,6 +538,9 @@ class Supervisord(Backend):
         if readiness.get("notification_fd") is not None:
             return bool(_read(f"{self.place.state(name)}/ready"))
         if not readiness.get("check"):
+            note = attending.of(self.place.state(name), pid)
+            if note is not None:
+                return time.time() - note.since >= float(readiness.get("grace") or 0.0)
             # Not from the start of the start script, which may have waited.
             words = self._note(name, "process").split()
             start = int(words[4]) / os.sysconf("SC_CLK_TCK") if len(words) > 4 and words[4].isdigit() else began
@@ -526,6 +569,10 @@ class Supervisord(Backend):
             return ""
         if wish == "down":
             return "reached" if not service.pid and service.state in ("down", "failed") else ""
+        if service.state == "scheduled":
+            if attending.is_asked_to_run(self.place.state(service.name)):
+                return ""
+            return "reached" if service.ready else "failed"
         if service.ready:
             return "reached"
         if service.state == "failed" or service.deaths >= DEATHS:

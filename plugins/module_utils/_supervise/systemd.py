@@ -21,7 +21,7 @@ from typing import Any
 from . import active, holding, log_table
 from ._systemd import files, state
 from ._systemd.manager import Manager
-from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, SYSTEM, Place, unit_name
+from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, SYSTEM, Place, is_attended, unit_name
 from .interface import BACKOFF, DEATHS, FEATURES, Backend, BackendError, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
 from .presence import lock_holder
@@ -59,8 +59,8 @@ class Systemd(Backend):
             "log.journald",
         )
     )
-    # By our log writer, steps of our runtime beside the service, and the guard.
-    supplied = frozenset(FEATURES) - native - {"health"}
+    # By our log writer, steps of our runtime beside the service, its parent, and the guard.
+    supplied = frozenset(FEATURES) - native
 
     def __init__(self, scan: str, units: str | None = None) -> None:
         super().__init__(scan)
@@ -211,6 +211,10 @@ class Systemd(Backend):
             return None
         return account.pw_uid, account.pw_gid
 
+    def attends(self, meta: Mapping[str, Any]) -> bool:
+        """Tell whether a service with this definition has a parent of ours."""
+        return is_attended(meta)
+
     def depends_on_host(self, feature: str) -> bool:
         """Tell whether only the host can say."""
         return feature in ("resources", "security_context", "backoff")
@@ -359,7 +363,9 @@ class Systemd(Backend):
         if wish == "gone":
             return ""
         begun = first.setdefault(service.name, service.deaths)
-        if unit.get("Job"):
+        # The job of a run goes on as long as the run.
+        runs = service.state == "ready" and self._known[service.name][0].get("type") == "periodic"
+        if unit.get("Job") and not runs:
             # What the last command asked for has not been done yet. One that fails takes its job along.
             waiting = wish == "ready" and service.state == "waiting"
             hopeless = waiting and self._is_hopeless(service.name)
@@ -422,7 +428,11 @@ class Systemd(Backend):
             refused.update(dict.fromkeys(leased, "a leased service is not paused"))
             units = [unit_name(name) for name in known if name not in leased]
             signal = "SIGSTOP" if action == "pause" else "SIGCONT"
-            complaint = self._manager.act("kill", units, f"--signal={signal}", "--kill-who=main") if units else ""
+            below = [unit_name(name) for name in known if is_attended(self._known[name][0])]
+            complaint = ""
+            for who, some in (("main", [unit for unit in units if unit not in below]), ("all", below)):
+                # A parent of ours cannot hear of it; below it is the service.
+                complaint += self._manager.act("kill", some, f"--signal={signal}", f"--kill-who={who}") if some else ""
         elif action in _SIGNALS:
             complaint = self._manager.act("kill", units, f"--signal=SIG{action.upper()}", "--kill-who=main")
         elif action in _VERBS:
@@ -433,9 +443,8 @@ class Systemd(Backend):
             if action in ("start", "once", "restart"):
                 # Deaths of the past do not count, and a unit that was given up is tried again.
                 self._manager.act("reset-failed", units)
-            complaint = self._manager.act("restart", anew, "--no-block")
-            others = [one for one in units if one not in anew]
-            complaint = complaint or self._manager.act(_VERBS[action], others, "--no-block")
+            complaint = self._do(action, [name for name in known if unit_name(name) not in anew])
+            complaint = complaint or self._manager.act("restart", anew, "--no-block")
         else:
             complaint = f"there is no action {action!r}"
         if complaint:
@@ -459,6 +468,22 @@ class Systemd(Backend):
             if state.pauses(unit) or (notes[name].asked and unit.get("Job")):
                 found.append(unit_name(name))
         return found
+
+    def _do(self, action: str, names: list[str]) -> str:
+        """Start, stop, restart or reload; gives what systemd complained of, "" if it did not."""
+        units = {name: self._steered(name, action) for name in names}
+        # The timer knows nothing of a run that is under way, and the end of the timer is not that of the run.
+        runs = [unit_name(name) for name, unit in units.items() if unit == unit_name(name, "timer")]
+        if runs and action == "restart":
+            shown = self._show({name: self._known[name] for name in names})
+            for name, unit in units.items():
+                if unit_name(name) in runs and shown.get(unit, {}).get("ActiveState") == "active":
+                    # It keeps the time: the next run comes one interval after this one.
+                    units[name] = unit_name(name)
+        complaints = [self._manager.act(_VERBS[action], units.values(), "--no-block")]
+        if runs and action in ("stop", "remove"):
+            complaints.append(self._manager.act("stop", runs, "--no-block"))
+        return "; ".join(complaint for complaint in complaints if complaint)
 
     def _steered(self, name: str, action: str) -> str:
         """Give the unit that an action is for: a periodic service is started and stopped by its timer."""

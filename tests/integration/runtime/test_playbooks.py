@@ -119,6 +119,30 @@ def test_from_nothing_to_services_and_back(deployment: Deployment, play: Play) -
     assert (again.code, again.counts["changed"]) == (0, 0), again.output
 
 
+@pytest.mark.skipif(os.path.isdir("/run/systemd/system"), reason="would write units into this machine's systemd")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root has the packages installed")
+@pytest.mark.parametrize("backend", ["embedded", "s6"])
+def test_a_host_keeps_the_backend_that_it_has(deployment: Deployment, play: Play, backend: str) -> None:
+    auto = {"supervisor_backend": "auto"}
+    foretold = play("site", "--check", **auto)
+    assert foretold.code == 0, foretold.output
+    assert not left(deployment)
+    first = play("site", supervisor_backend=backend)
+    assert first.code == 0, first.output
+    assert (deployment.scan / ".s6").exists() == (backend == "s6")
+    again = play("site", **auto)
+    assert (again.code, again.counts["changed"]) == (0, 0), again.output
+    # Running or not.
+    stopped = play("site", "--tags=bootstrap,supervisor", supervisor_state="stopped", **auto)
+    assert (stopped.code, stopped.counts["changed"]) == (0, 1), stopped.output
+    started = play("site", **auto)
+    assert started.code == 0, started.output
+    assert (deployment.scan / ".s6").exists() == (backend == "s6")
+    removed = play("remove", **auto)
+    assert removed.code == 0, removed.output
+    assert not left(deployment)
+
+
 def test_a_host_that_can_not_run_it_is_told_so_in_one_sentence(deployment: Deployment, play: Play) -> None:
     old = deployment.base / "python"
     old.write_text("#!/bin/sh\necho 3.8.18\n")

@@ -20,11 +20,10 @@ import hosted
 import procs
 import pytest
 from conforming import sweep
-from deployed import PYTHON
 from switching import Switched, complete, counter, killed_before, logged, said
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import detached, switch
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import switch
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.host import Failed
 
 
@@ -182,22 +181,18 @@ def test_what_does_not_get_ready_elsewhere_goes_back(host: Switched) -> None:
 
 def test_a_feature_that_the_other_backend_lacks_is_refused_before_anything_is_changed(host: Switched) -> None:
     host.to("embedded")
-    health = {"check": ["/bin/true"]}
-    host.converge({"db": counted(host, "db"), "web": counted(host, "web", health=health)})
+    log = {"to": "directory", "keep": "90d"}
+    host.converge({"db": counted(host, "db"), "web": counted(host, "web", log=log)})
     before = {name: one.pid for name, one in host.services().items()}
-    with pytest.raises(Failed, match=r"web: health \(.*\) is not supported by the backend s6; these have it: embedded"):
+    with pytest.raises(
+        Failed, match=r"web: log.keep \(.*\) is not supported by the backend s6; these have it: embedded"
+    ):
         host.to("s6")
     assert {name: one.pid for name, one in host.services().items()} == before
     assert sorted(path.name for path in host.scan.iterdir()) == [".holdfast", "db", "web"]
 
 
-def test_what_needs_others_and_what_is_done_once_move_too(host: Switched, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As a host has it in /usr/local/bin.
-    command = host.base / "bin" / "holdfast"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {PYTHON} -I -S {host.deployment.layout.root}/current "$@"\n')
-    command.chmod(0o755)
-    monkeypatch.setattr(detached, "_PATH", f"{command.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
+def test_what_needs_others_and_what_is_done_once_move_too(host: Switched) -> None:
     marks = host.base / "marks"
     up, down = (["/bin/sh", "-c", f"echo {word} >>{marks}"] for word in ("up", "down"))
     host.to("embedded")
@@ -211,6 +206,24 @@ def test_what_needs_others_and_what_is_done_once_move_too(host: Switched, monkey
         assert list(host.to(backend)["switched"]) == ["db", "web"]
         assert {one.state for one in host.services().values()} == {"ready"}
         assert marks.read_text().split() == ["up", "down"] * (number + 1) + ["up"]
+    assert not (host.base / "web" / "twice").exists()
+
+
+def test_what_has_a_parent_of_ours_moves_too(host: Switched) -> None:
+    marks, well = host.base / "marks", host.base / "well"
+    well.touch()
+    host.to("embedded")
+    host.converge(
+        {
+            "beat": {"type": "periodic", "interval": "1h", "command": ["/bin/sh", "-c", f"echo run >>{marks}"]},
+            "web": counted(host, "web", health={"check": ["/usr/bin/test", "-e", str(well)], "interval": "100ms"}),
+        }
+    )
+    for number, backend in enumerate(("s6", "supervisord", "embedded")):
+        wait_until(lambda: host.services()["beat"].state == "scheduled", 20)
+        assert marks.read_text().split() == ["run"] * (number + 1)
+        assert set(host.to(backend)["switched"]) == {"beat", "web"}
+        assert host.services()["web"].ready and not host.to(backend)["changed"]
     assert not (host.base / "web" / "twice").exists()
 
 

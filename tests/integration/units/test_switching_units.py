@@ -246,10 +246,10 @@ def test_a_host_of_an_earlier_version_loses_nothing(host: Switched, switched: bo
 
 def test_what_systemd_cannot_do_is_refused_before_anything_is_changed(host: Switched) -> None:
     host.to("embedded")
-    health = {"check": ["/bin/true"], "interval": "10s"}
-    host.good({"one": host.counted("one", health=health)})
+    late = {"finish": ["/bin/true"], "finish_timeout": "1h"}
+    host.good({"one": host.counted("one", **late)})
     before = host.service("one").pid
-    with pytest.raises(AssertionError, match=r"one: health .* is not supported by the backend systemd"):
+    with pytest.raises(AssertionError, match=r"one: finish .* is not possible here with the backend systemd"):
         host.to("systemd")
     assert host.service("one").pid == before
     assert not (host.scan / ".systemd").exists() and not (host.scan / ".switch").exists()

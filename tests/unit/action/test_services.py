@@ -163,10 +163,10 @@ def test_what_shall_run_in_the_background_is_preceded_by_asking_for_the_backend(
 
 
 def test_for_a_feature_that_the_backend_lacks_it_is_told_who_has_it(host: Host) -> None:
-    host.run(services={"a": {**SLEEP, "health": {"check": ["/bin/true"], "interval": 1}}}, backend="daemontools")
+    host.run(services={"a": {**SLEEP, "log": {"keep": "90d"}}}, backend="daemontools")
     having = host.content["having"]
-    assert having == features.having("daemontools", host.content) and list(having) == ["health"]
-    assert "embedded" in having["health"] and "daemontools" not in having["health"]
+    assert having == features.having("daemontools", host.content) and list(having) == ["log.keep"]
+    assert "embedded" in having["log.keep"] and "daemontools" not in having["log.keep"]
 
 
 def test_the_services_of_the_task_come_first(host: Host) -> None:

@@ -39,7 +39,7 @@ type Exit (kind: (exit, signal, unknown), code: int, at: float)
 type Service (
   name: string, state: string, pid: int, since: float, uptime: float, ready: bool, want: (up, down, once),
   enabled: bool, deaths: int, exit: ?Exit, definition: ?string, loaded: ?string, adopted: bool, paused: bool,
-  reason: string, group: ?string, standby: ?bool
+  reason: string, group: ?string, standby: ?bool, next: ?float
 )
 
 # Where the control groups of services with resources are, and which controllers they can have; problem: why there is no
@@ -394,6 +394,7 @@ def _describe(one: Service) -> dict[str, Any]:
         "reason": one.reason,
         "group": one.group.path if one.group is not None and runs else None,
         "standby": one.host.stands_by(one),
+        "next": one.next if one.state == service.SCHEDULED else None,
     }
 
 

@@ -168,7 +168,8 @@ class Loop:
             return
         # A full pipe may have swallowed a number: dead children are looked for after any signal.
         numbers.add(signal.SIGCHLD)
-        for number in numbers:
+        # TERM before the CONT that supervisors send with it.
+        for number in sorted(numbers):
             callback = self._signals.get(number)
             if callback is not None:
                 callback()

@@ -14,8 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .loop import Timer
+    from .children import Children
+    from .loop import Loop, Timer
     from .service import Service
+    from .spawn import Start
 
 #: How long one run of `check` may take, in seconds.
 CHECK_TIMEOUT = 10.0
@@ -88,12 +90,12 @@ class Readiness:
 
 
 class Heartbeat:
-    """Listens to the heartbeat FIFO of a service; *verdict* is told every interval whether something came."""
+    """Listens to the heartbeat of a service on *descriptor*; *verdict* is told every interval whether something came."""
 
-    __slots__ = ("_descriptor", "_heard", "_interval", "_one", "_timer", "_verdict")
+    __slots__ = ("_descriptor", "_heard", "_interval", "_loop", "_timer", "_verdict")
 
-    def __init__(self, one: Service, descriptor: int, interval: float, verdict: Callable[[bool], None]) -> None:
-        self._one = one
+    def __init__(self, loop: Loop, descriptor: int, interval: float, verdict: Callable[[bool], None]) -> None:
+        self._loop = loop
         self._descriptor = descriptor
         self._interval = interval
         self._verdict = verdict
@@ -102,15 +104,16 @@ class Heartbeat:
 
     def begin(self, delay: float) -> None:
         """Begin to listen; silence counts from now on."""
-        self._one.host.loop.watch(self._descriptor, self._beat)
-        self._timer = self._one.host.loop.later(delay, self._look)
+        self._loop.watch(self._descriptor, self._beat)
+        self._timer = self._loop.later(delay, self._look)
 
     def stop(self) -> None:
         """Listen no more."""
         if self._timer is not None:
             self._timer.cancel()
         if self._descriptor >= 0:
-            self._one.host.close_watched(self._descriptor)
+            self._loop.forget(self._descriptor)
+            os.close(self._descriptor)
             self._descriptor = -1
 
     def _beat(self, _events: int) -> None:
@@ -122,36 +125,36 @@ class Heartbeat:
 
     def _look(self) -> None:
         heard, self._heard = self._heard, False
-        self._timer = self._one.host.loop.later(self._interval, self._look)
+        self._timer = self._loop.later(self._interval, self._look)
         self._verdict(heard)
 
 
 class Health:
-    """Looks after a running service, by its `health` program or its heartbeat (*descriptor*, closed afterwards).
+    """Looks after a running service, by its `health` program (what *make* gives) or its heartbeat.
 
-    *unhealthy* is called after so many failures in a row.
+    settings: interval, timeout and failures. descriptor: of the heartbeat, closed afterwards, or -1. *unhealthy* is called
+    after so many failures in a row.
     """
 
     __slots__ = ("_failures", "_limit", "_probe", "_unhealthy")
 
-    def __init__(self, one: Service, descriptor: int, unhealthy: Callable[[int], None]) -> None:
-        settings = one.set.health or {}
+    def __init__(
+        self,
+        loop: Loop,
+        children: Children,
+        settings: dict[str, float],
+        make: Callable[[], Start],
+        descriptor: int,
+        unhealthy: Callable[[int], None],
+    ) -> None:
         self._failures = 0
         self._limit = settings["failures"]
         self._unhealthy = unhealthy
         self._probe: Probe | Heartbeat
         if descriptor >= 0:
-            self._probe = Heartbeat(one, descriptor, settings["interval"], self._examined)
-            self._probe.begin(settings["interval"])
-            return
-        self._probe = Probe(
-            one.host.loop,
-            one.host.children,
-            lambda: one.prepare("./health", []),
-            settings["interval"],
-            settings["timeout"],
-            self._examined,
-        )
+            self._probe = Heartbeat(loop, descriptor, settings["interval"], self._examined)
+        else:
+            self._probe = Probe(loop, children, make, settings["interval"], settings["timeout"], self._examined)
         self._probe.begin(settings["interval"])
 
     def stop(self) -> None:

@@ -65,6 +65,6 @@ def _settle_dead(one: Service, left: record.Record) -> None:
         one.since = time.time_ns()
         one.finished(Exit(None))
     elif one.want == status.WANT_UP:
-        one.begin()
+        one.resume()
     else:
         one.rest("")

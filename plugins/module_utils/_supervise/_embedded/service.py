@@ -34,7 +34,7 @@ from signal import (
 )
 
 from ..._process_state.apply import needed
-from .. import holding
+from .. import holding, schedule
 from . import endpoint, files, identity, journal, record, settings, signals, spawn, status
 from .children import EXITED, KINDS, UNKNOWN, Exit
 from .readiness import Health, Readiness
@@ -107,7 +107,8 @@ class Service:
 
     name: as in the scan directory, `NAME/log` for a logger. want: status.WANT_*. pid: of `run` or, while FINISHING, of
     `finish`; 0 if none. group: the control group of a service with resources, or None. since: unix ns of the last change
-    of pid. up_since: monotonic ns of the last start. reason: a sentence for people, "" if all is well.
+    of pid. up_since: monotonic ns of the last start. next: unix time of the next run, while SCHEDULED. reason: a sentence
+    for people, "" if all is well.
     """
 
     __slots__ = (
@@ -137,6 +138,7 @@ class Service:
         "leaving",
         "logger",
         "name",
+        "next",
         "parent",
         "paused",
         "pid",
@@ -175,6 +177,7 @@ class Service:
         self.recent: list[float] = []
         self.exit: Exit | None = None
         self.exit_at = 0
+        self.next = 0.0
         self.reason = ""
         self.running = ""
         self.paused = False
@@ -336,10 +339,12 @@ class Service:
         try:
             if self.set.signature and settings.signature(self.directory) == self.set.signature:
                 return True
-            before = self.set.resources
+            before = self.set
             self.set = settings.load(self.directory)
-            if self.group is not None and self.set.resources and self.set.resources != before:
+            if self.group is not None and self.set.resources and self.set.resources != before.resources:
                 self._limit()
+            if self.set.health != before.health and self.state in (UP, READY) and self._complaint < 0:
+                self._look_after()
         except (settings.BadSettings, OSError) as error:
             self.reason = f"{self.directory}: {error}" if isinstance(error, OSError) else str(error)
             self.set.signature = ()
@@ -529,8 +534,25 @@ class Service:
             self._readiness = Readiness(self, self._notify, self._became_ready, self._not_ready_in_time)
             self._notify = -1
             self._readiness.begin()
+        self._look_after()
+
+    def _look_after(self) -> None:
+        """Look after the health of the running process, by what is said of it now."""
+        if self._heartbeat < 0 and self.set.heartbeat_fd is not None:
+            # It is listened to already, or the process has no such descriptor: its next start brings that.
+            return
+        if self._health is not None:
+            self._health.stop()
+            self._health = None
         if self.set.health is not None:
-            self._health = Health(self, self._heartbeat, self._unhealthy)
+            self._health = Health(
+                self.host.loop,
+                self.host.children,
+                self.set.health,
+                lambda: self.prepare("./health", []),
+                self._heartbeat,
+                self._unhealthy,
+            )
             self._heartbeat = -1
 
     def _became_ready(self) -> None:
@@ -741,7 +763,8 @@ class Service:
 
     def _schedule(self, reason: str, good: bool) -> None:
         """Run a periodic service again one interval after its last start, at once if that is over."""
-        delay = max((self.set.interval or 0.0) - self.lived, 0.0)
+        delay = schedule.pause(self.set.interval or 0.0, self.lived)
+        self.next = time.time() + delay
         self._settle(SCHEDULED, "" if good else f"last run: {reason}")
         self._timer = self.host.loop.later(delay, self.begin)
 
@@ -795,6 +818,13 @@ class Service:
             self.note("cannot start", f"notify: {spawn.explain(error)}")
 
     # -- recovery --------------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Be started as if the earlier supervisor were still there: a periodic service keeps its time."""
+        if self.set.interval is not None and self.exit is not None and self.up_since:
+            self._schedule(str(self.exit), self.exit.success)
+        else:
+            self.begin()
 
     def adopt(self, left: record.Record) -> bool:
         """Go on with the process that *left* names; False if it is not there any more."""

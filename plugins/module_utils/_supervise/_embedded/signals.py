@@ -66,6 +66,19 @@ def tree(pid: int, token: str) -> list[int]:
     return sorted(members)
 
 
+def carriers(token: str) -> list[int]:
+    """Find the processes whose environment carries the mark *token*."""
+    mark = b"HOLDFAST_SPAWN=" + token.encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and mark in _environment(int(entry)).split(b"\0"):
+                found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
 def _environment(pid: int) -> bytes:
     with open(f"/proc/{pid}/environ", "rb") as file:
         return file.read()

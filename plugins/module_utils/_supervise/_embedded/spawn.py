@@ -100,8 +100,9 @@ class Start:
 
     program: relative to *directory*. stdin, output: a path that the child opens itself, or a descriptor; output None
     leaves stdout and stderr as the supervisor's. passed: descriptors for the child by the number they get there. state:
-    the process state to apply, or None. group: the control group to enter and its limits, or None. blocked: signals that
-    wait until the program is ready for them and unblocks them.
+    the process state to apply, or None. group: the control group to enter and its limits, or None. last: what the child
+    does when it has its process state, or None. blocked: signals that wait until the program is ready for them and
+    unblocks them.
     """
 
     __slots__ = (
@@ -110,6 +111,7 @@ class Start:
         "directory",
         "environment",
         "group",
+        "last",
         "output",
         "passed",
         "program",
@@ -127,6 +129,7 @@ class Start:
         self.passed: dict[int, int] = {}
         self.state: dict[str, Any] | None = None
         self.group: tuple[str, dict[str, Any]] | None = None
+        self.last: Callable[[], None] | None = None
         self.blocked: tuple[int, ...] = ()
 
 
@@ -137,7 +140,7 @@ def spawn(start: Start) -> tuple[int, int]:
     the program; -1 when the start is known to have succeeded. Raises OSError when nothing was started.
     """
     # Only the fork can sort out several descriptors whose numbers may be one another's.
-    if start.state is not None or start.group is not None or len(start.passed) > 1:
+    if start.state is not None or start.group is not None or start.last is not None or len(start.passed) > 1:
         return _fork(lambda: _become(start))
     return _spawn(start), -1
 
@@ -236,6 +239,8 @@ def _become(start: Start) -> str:
 
             enter(*start.group)
         apply(start.state or {}, start.environment, _Own.nofile)
+        if start.last is not None:
+            start.last()
         os.execve(start.program, start.arguments, start.environment)
     except StateError as error:
         return str(error)

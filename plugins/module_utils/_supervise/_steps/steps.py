@@ -88,8 +88,20 @@ def prepare(directory: str, state: str) -> int:
 
 
 def run(directory: str, state: str) -> int:
-    """Become the service, with its readiness descriptor open. Raises OSError, StepError."""
-    number = int((definition(directory).get("readiness") or {})["notification_fd"])
+    """Become the service, with its readiness descriptor open, or its parent (see _attend). Raises OSError, StepError."""
+    meta = definition(directory)
+    number = (meta.get("readiness") or {}).get("notification_fd")
+    if number is not None:
+        _open_readiness(state, int(number))
+    if not meta.get("health"):
+        os.execv(f"{directory}/run", [f"{directory}/run"])
+    from .._attend import attend
+
+    return attend.main([directory, "-", "nothing"])
+
+
+def _open_readiness(state: str, number: int) -> None:
+    """Open the file of readiness under the number that the service knows. Raises OSError, StepError."""
     descriptor = os.open(f"{state}/{READY}", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise StepError(f"{state}/{READY} is no regular file")
@@ -97,8 +109,6 @@ def run(directory: str, state: str) -> int:
         os.set_inheritable(descriptor, True)
     else:
         os.dup2(descriptor, number)
-    program = f"{directory}/run"
-    os.execv(program, [program])
 
 
 def ready(directory: str, state: str) -> int:

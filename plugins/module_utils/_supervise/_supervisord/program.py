@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from .. import active
+from .. import active, attending
 from ..interface import BACKOFF, is_guarded
 
 #: Below the scan directory: configuration, and the script that starts each service. Only root looks into it.
@@ -32,8 +32,9 @@ START_TEXT = """\
 #!/bin/sh
 # Made by holdfast.supervision; changes are overwritten.
 # Becomes a service, after whatever a killed supervisord has left of it. PAUSE, LONGEST in ms; DEATHS 0: no limit; FD -: none.
-# start DIRECTORY STATE DEFINITION SIGNAL TENTHS PAUSE LONGEST DEATHS WITHIN FD [NEEDED ... [--active NEEDED ...]]
-directory=$1 definition=$3 signal=$4 tenths=$5 pause=$6 longest=$7 deaths=$8 within=$9
+# ATTEND: what a parent of ours does after the end, -: there is none.
+# start DIRECTORY STATE DEFINITION SIGNAL TENTHS PAUSE LONGEST DEATHS WITHIN FD ATTEND [NEEDED ... [--active NEEDED ...]]
+directory=$1 state=$2 definition=$3 signal=$4 tenths=$5 pause=$6 longest=$7 deaths=$8 within=$9
 mkdir -p "$2/starts" && cd "$2" || exit 111
 shift 9
 read -r boot </proc/sys/kernel/random/boot_id
@@ -43,6 +44,11 @@ began() {
     stat=${stat##*) }
     set -- $stat
     [ "$1" != Z ] && since=${20}
+}
+# Becomes a program of our runtime.
+ours() {
+    [ -z "${HOLDFAST_RUNTIME-}" ] || exec "$HOLDFAST_PYTHON" -I -S "$HOLDFAST_RUNTIME" "$@"
+    exec holdfast "$@"
 }
 began $$ || exit 111
 mine=$since waited=0
@@ -97,16 +103,11 @@ else
     next=$((next * 2)) waited=$((waited + slept))
     [ "$next" -gt "$longest" ] && next=$longest
 fi
-fd=$1
-shift
+fd=$1 attend=$2
+shift 2
 if [ "$#" -gt 0 ]; then
     echo "$$ $*" >waiting
-    set -- await supervisord "${directory%/*}" "$@"
-    if [ -n "${HOLDFAST_RUNTIME-}" ]; then
-        "$HOLDFAST_PYTHON" -I -S "$HOLDFAST_RUNTIME" "$@"
-    else
-        holdfast "$@"
-    fi || exit 111
+    (ours await supervisord "${directory%/*}" "$@") || exit 111
     rm -f waiting
     # In ticks of 1/100 s, as the others.
     read -r now _ </proc/uptime
@@ -117,9 +118,10 @@ start=$((mine + waited))
 echo "$next $start $kept $mine" >past.new && mv past.new past || exit 111
 # Ready when there is a line in it.
 [ "$fd" = - ] || eval "exec $fd>ready" || exit 111
-echo "$$ $mine $definition $((births + 1)) $start" >process.new && mv process.new process || exit 111
+echo "$$ $mine $definition $((births + 1)) $start ${attend#-}" >process.new && mv process.new process || exit 111
 cd "$directory" || exit 111
-exec ./run
+[ "$attend" = - ] && exec ./run
+ours attend "$directory" "$state" "$attend"
 """
 
 
@@ -172,10 +174,14 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
     name = str(meta["name"])
     directory = f"{place.scan}/{name}"
     stop_signal, stop_timeout = str(meta.get("stop_signal") or "TERM"), float(meta.get("stop_timeout") or 0.0)
+    parent = attended(meta)
+    if parent:
+        stop_signal, stop_timeout = "TERM", attending.stop_timeout(meta, finish=True)
     start = [f"{place.scan}/{FOLDER}/{START}", directory, place.state(name), identity]
     command = shlex.join([*start, stop_signal, str(_whole(stop_timeout * 10)), *_again(meta)])
-    group = meta.get("kill") == "group" and not is_guarded(meta)
-    restart = {"always": "unexpected", "on_failure": "unexpected"}.get(str(meta.get("restart")), "false")
+    group = meta.get("kill") == "group" and not is_guarded(meta) and not parent
+    policy = attending.restart(meta)
+    restart = {"always": "unexpected", "on_failure": "unexpected"}.get(policy, "false")
     lines = [
         f"; Made by holdfast.supervision from {directory}; changes are overwritten.",
         f"[program:{name}]",
@@ -183,7 +189,7 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
         f"directory={_value(directory)}",
         f"autostart={_boolean(enabled)}",
         f"autorestart={'false' if meta.get('state') == 'once' else restart}",
-        f"exitcodes={GIVES_UP}" if meta.get("restart", "always") == "always" else f"exitcodes=0,{GIVES_UP}",
+        f"exitcodes={GIVES_UP}" if policy == "always" else f"exitcodes=0,{GIVES_UP}",
         # Whether it is ready is ours to judge; to Supervisor, what ends before startsecs is an attempt that counts.
         "startsecs=0",
         f"stopsignal={stop_signal}",
@@ -197,8 +203,13 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
     return "\n".join(lines) + "\n"
 
 
+def attended(meta: Mapping[str, Any]) -> bool:
+    """Tell whether a service has a parent of ours, which has what Supervisor has not."""
+    return attending.asked(meta) or "finish" in (meta.get("files") or {})
+
+
 def _again(meta: Mapping[str, Any]) -> list[str]:
-    """Give what the start script has to know of starting again, and of readiness."""
+    """Give what the start script has to know of starting again, of readiness, and of what comes after."""
     backoff, limit = meta.get("backoff") or BACKOFF, meta.get("failure_limit") or {}
     number = (meta.get("readiness") or {}).get("notification_fd")
     pauses = [str(round(float(backoff[key]) * 1000)) for key in ("initial", "maximum")]
@@ -208,6 +219,7 @@ def _again(meta: Mapping[str, Any]) -> list[str]:
         str(int(limit.get("deaths") or 0)),
         str(within),
         "-" if number is None else str(number),
+        attending.FINISH if attended(meta) else "-",
         *active.words(meta),
     ]
 

@@ -33,6 +33,8 @@ PROPERTIES = (
     "ExecMainExitTimestampMonotonic",
     "InactiveExitTimestampMonotonic",
     "StateChangeTimestampMonotonic",
+    # Of a timer.
+    "NextElapseUSecMonotonic",
 )
 #: Seconds for an answer; systemd is slow while it reads thousands of units.
 PATIENCE = 60.0

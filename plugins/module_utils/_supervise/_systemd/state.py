@@ -14,27 +14,41 @@ from typing import Any
 
 from .. import active
 from ..interface import ending_text
-from .unit import GIVES_UP
+from .unit import ATTENDED, GIVES_UP
 
 #: CLD_EXITED of waitid(2), as ExecMainCode has it.
 _EXITED = "1"
 #: There while a service is down because somebody has told it, by us, to stop.
 ASKED = "asked"
 _STARTING = {"condition": "starting", "start-pre": "starting", "start": "starting", "start-post": "up"}
+#: Seconds of the units of systemd.time(7) that a time span is written with.
+_UNITS = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+    "month": 2629800.0,
+    "y": 31557600.0,
+}
 _FINISHING = ("stop-post", "final-watchdog", "final-sigterm", "final-sigkill", "cleaning")
 
 
 class Notes:
     """What a service's own steps have noted in its folder of the run directory.
 
-    definition: what its last start, or reload, was of. started: tells one start from another. ending: how the last
-    process ended. asked: whether somebody has told it, by us, to stop.
+    definition: what its last start, or reload, was of. attended: whether it was below a parent of ours. started: tells
+    one start from another. ending: how the last process ended. asked: whether somebody has told it, by us, to stop.
     """
 
-    __slots__ = ("asked", "definition", "ending", "started")
+    __slots__ = ("asked", "attended", "definition", "ending", "started")
 
     def __init__(self, folder: str) -> None:
-        self.definition = _target(f"{folder}/definition")
+        definition, _blank, attended = (_target(f"{folder}/definition") or "").partition(" ")
+        self.definition = definition or None
+        self.attended = attended == ATTENDED
         self.started = _changed(f"{folder}/definition")
         self.ending = _noted_ending(f"{folder}/ended")
         self.asked = os.path.lexists(f"{folder}/{ASKED}")
@@ -61,6 +75,8 @@ def record(
         "deaths": int(get("NRestarts") or 0) + (1 if state in ("backoff", "failed") else 0),
         "exit": notes.ending,
         "definition": notes.definition if running else None,
+        "attended": notes.attended if running else None,
+        "next": _next(timer) if state == "scheduled" else None,
         "paused": running and _stopped(pid),
         "reason": _reason(meta, unit, state, notes),
     }
@@ -161,6 +177,28 @@ def _reason(meta: Mapping[str, Any], unit: Mapping[str, str], state: str, notes:
     if state in ("down", "failed", "backoff", "scheduled") and result not in ("success", "exit-code", "signal"):
         return f"systemd says {result}"
     return ""
+
+
+def _next(timer: Mapping[str, str] | None) -> float | None:
+    """Give the unix time at which the timer of a periodic service elapses, None if it does not say."""
+    value = (timer or {}).get("NextElapseUSecMonotonic") or ""
+    seconds = timespan(value)
+    return None if seconds is None else round(time.time() + seconds - time.monotonic(), 3)
+
+
+def timespan(text: str) -> float | None:
+    """Give the seconds of a time span as systemd writes it, such as `1h 2min 3.5s`; None for anything else."""
+    total = 0.0
+    for word in text.split():
+        number = word.rstrip("abcdefghijklmnopqrstuvwxyz")
+        unit = _UNITS.get(word[len(number) :])
+        if unit is None:
+            return None
+        try:
+            total += float(number) * unit
+        except ValueError:
+            return None
+    return total if text.strip() else None
 
 
 def _wall(microseconds: str | None) -> float | None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from resource import RLIM_INFINITY
 from typing import Any
 
-from .. import active
+from .. import active, attending
 from ..interface import is_guarded
 from ..log_table import KEPT
 
@@ -30,6 +30,8 @@ SYSTEM = "multi-user.target"
 LOGS = "systemd"
 #: The exit code of run that gives up, and the time that a guard has for itself (see _directory/files.py).
 GIVES_UP = 100
+#: What is noted beside the definition of a service that has a parent of ours.
+ATTENDED = "attended"
 
 #: A grace so short is slept by a program that does not notice a death.
 SHORT_GRACE = 1.0
@@ -122,6 +124,11 @@ def is_native(meta: Mapping[str, Any]) -> bool:
     return native and not meta.get("secrets")
 
 
+def is_attended(meta: Mapping[str, Any]) -> bool:
+    """Tell whether a service has a parent of ours, which looks after its health. systemd has the rest itself."""
+    return bool(meta.get("health"))
+
+
 def service_unit(meta: Mapping[str, Any], identity: str, place: Place, patient: bool = False) -> str:
     """Give the text of the service unit for a directory with this holdfast.json. patient: it may wait without end for others."""
     name = str(meta["name"])
@@ -204,7 +211,8 @@ def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) 
     name = str(meta["name"])
     state, directory = place.state(name), place.directory(name)
     readiness = meta.get("readiness") or {}
-    note = _note(identity, state)
+    attended = is_attended(meta)
+    note = _note(f"{identity} {ATTENDED}" if attended else identity, state)
     fifo = f"test -p {shlex.quote(place.fifo(name))} && " if _kept(meta) else ""
     lines = []
     needs = [unit_name(need) for need in meta.get("needs") or ()]
@@ -225,7 +233,7 @@ def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) 
     folders = (meta.get("process") or {}).get("runtime_directories")
     if notified or (folders and applied):
         lines.append(f"ExecStartPre=+{place.step('prepare', name)}")
-    lines.append(f"ExecStart={place.step('run', name) if notified else words(f'{directory}/run')}")
+    lines.append(f"ExecStart={place.step('run', name) if notified or attended else words(f'{directory}/run')}")
     grace = float(readiness.get("grace") or 0.0)
     if meta.get("type") == "periodic":
         pass
@@ -321,19 +329,19 @@ def _restart(meta: Mapping[str, Any], place: Place) -> list[str]:
 
 def _stop(meta: Mapping[str, Any]) -> list[str]:
     guarded = is_guarded(meta)
-    # A guard is asked alone: it stops the service, and then gives the lease back. So is a oneshot: systemd signals whoever
-    # comes into the group meanwhile, such as what undoes it.
-    mode = (
-        "mixed"
-        if guarded or meta.get("type") == "oneshot"
-        else "process"
-        if meta.get("kill") == "process"
-        else "control-group"
-    )
-    timeout = float(meta.get("stop_timeout") or 0.0)
+    # A guard is asked alone: it stops the service, and then gives the lease back. So is a parent of ours, and a oneshot:
+    # systemd signals whoever comes into the group meanwhile, such as what undoes it.
+    attended = is_attended(meta)
+    mode = "control-group"
+    if meta.get("kill") == "process" and not guarded:
+        mode = "process"
+    elif guarded or attended or meta.get("type") == "oneshot":
+        mode = "mixed"
+    timeout = attending.stop_timeout(meta) if attended else float(meta.get("stop_timeout") or 0.0)
+    stop_signal = "TERM" if attended else meta.get("stop_signal") or "TERM"
     lines = [
         f"KillMode={mode}",
-        f"KillSignal=SIG{meta.get('stop_signal') or 'TERM'}",
+        f"KillSignal=SIG{stop_signal}",
         f"TimeoutStopSec={_seconds(timeout) if timeout else 'infinity'}",
     ]
     if guarded:

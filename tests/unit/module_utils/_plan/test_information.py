@@ -52,4 +52,11 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
 def test_a_bare_host(tmp_path: Path) -> None:
     result = information(None, str(tmp_path / "none"), FakeBackend(running=False))
     hooks = {"before_daemon_start": [], "after_daemon_start": []}
-    assert result == {"changed": False, "hooks": hooks, "services": [], "supervisor": None, "warnings": []}
+    assert result == {
+        "backend": "fake",
+        "changed": False,
+        "hooks": hooks,
+        "services": [],
+        "supervisor": None,
+        "warnings": [],
+    }

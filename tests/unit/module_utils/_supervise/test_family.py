@@ -119,8 +119,13 @@ def service(**meta: Any) -> Portable:
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 @pytest.mark.parametrize(
     "meta",
-    [{"needs": ["db", "it's"]}, {"restart": "never", "kill": "process", "stop_timeout": 0.0}],
-    ids=["all", "less"],
+    [
+        {"needs": ["db", "it's"]},
+        {"restart": "never", "kill": "process", "stop_timeout": 0.0},
+        {"type": "periodic", "interval": 60.0, "kill": "tree"},
+        {"type": "oneshot", "restart": "never"},
+    ],
+    ids=["all", "less", "attended", "oneshot"],
 )
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 def test_the_scripts_are_good_sh(suite: type[Family], meta: dict[str, Any]) -> None:
@@ -133,6 +138,37 @@ def test_the_scripts_are_good_sh(suite: type[Family], meta: dict[str, Any]) -> N
         command = ["shellcheck", "-s", "sh", "-e", "SC2086,SC2015,SC2094,SC3045", "-"]
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         assert done.returncode == 0, text + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("meta", "by"),
+    [
+        ({}, ()),
+        ({"health": {"interval": 1.0}}, SUITES),
+        ({"type": "periodic", "interval": 60.0}, SUITES),
+        ({"kill": "tree"}, SUITES),
+        ({"restart": "never"}, (Daemontools, DaemontoolsEncore)),
+        ({"stop_signal": "INT"}, (Daemontools, DaemontoolsEncore)),
+        ({"backoff": {"initial": 2.0, "maximum": 9.0}}, (Daemontools, DaemontoolsEncore)),
+        ({"failure_limit": {"deaths": 3}}, (Daemontools, DaemontoolsEncore)),
+        ({"state": "once"}, (Daemontools, DaemontoolsEncore)),
+        ({"files": {"finish": "a hash"}}, (Daemontools, DaemontoolsEncore)),
+        ({"type": "oneshot", "restart": "never"}, ()),
+        ({"type": "oneshot", "restart": "on_failure"}, (Daemontools, DaemontoolsEncore)),
+    ],
+)
+def test_a_service_has_a_parent_of_ours_only_for_what_the_suite_lacks(
+    meta: dict[str, Any], by: tuple[type[Family], ...]
+) -> None:
+    assert tuple(suite for suite in SUITES if suite("/nowhere").attends({"name": "web", **meta})) == by
+
+
+def test_the_suite_gives_the_parent_more_time_than_it_gives_the_service() -> None:
+    assert S6("/nowhere").files(service(kill="tree"))["timeout-kill"] == ("10000\n", 0o644)
+    assert S6("/nowhere").files(service())["timeout-kill"] == ("5000\n", 0o644)
+    # No end for the service, none for its parent.
+    assert S6("/nowhere").files(service(kill="tree", stop_timeout=0.0))["timeout-kill"] == ("0\n", 0o644)
+    assert "down-signal" not in S6("/nowhere").files(service(kill="tree"))
 
 
 def test_a_suite_says_what_it_can_not_do_here() -> None:

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import _openrc, choosing, presence
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import (
+    _openrc,
+    choosing,
+    holding,
+    presence,
+)
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._supervisord import program
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._systemd import files
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
@@ -68,7 +73,20 @@ def test_a_suite_is_known_by_its_process_on_its_own_directory(tmp_path: Path, na
         assert presence.which(str(tmp_path)) == name
         assert choosing.choose("auto", str(tmp_path)).name == name
         assert choosing.choose("embedded", str(tmp_path)).name == "embedded"
+    # It is only stopped.
+    assert presence.which(str(tmp_path)) == name
+    folder.rmdir()
     assert presence.which(str(tmp_path)) == "embedded"
+
+
+def test_while_the_backend_is_switched_it_is_the_one_that_the_services_go_to(tmp_path: Path) -> None:
+    (tmp_path / ".runit").mkdir()
+    holding.begin(str(tmp_path))
+    assert presence.which(str(tmp_path)) == "runit"
+    holding.write(str(tmp_path), "web", holding.Mark("runit", holding.READY, "s6"))
+    assert presence.which(str(tmp_path)) == "s6"
+    holding.end(str(tmp_path))
+    assert presence.which(str(tmp_path)) == "runit"
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ def test_words_reach_the_program_as_they_are(arguments: tuple[str, ...], expecte
         ({"log": "journald"}, ["StandardOutput=journal", "SyslogIdentifier=one"]),
         ({"log": False}, ["StandardOutput=null"]),
         ({"type": "periodic", "interval": "1h"}, ["Type=oneshot", "Restart=no"]),
+        (
+            {"health": {"check": ["/bin/h"]}, "stop_signal": "INT", "stop_timeout": 5},
+            ["KillMode=mixed", "KillSignal=SIGTERM", "TimeoutStopSec=10000ms"],
+        ),
+        ({"health": {"check": ["/bin/h"]}, "kill": "process"}, ["KillMode=process"]),
     ],
 )
 def test_what_a_definition_says_is_said_in_the_unit(definition: dict[str, Any], lines: list[str]) -> None:
@@ -109,6 +114,21 @@ def test_no_boot_waits_for_what_waits_for_another_host() -> None:
 
 def shown(active: str, sub: str = "", **properties: str) -> dict[str, str]:
     return {"ActiveState": active, "SubState": sub, "Result": "success", "LoadState": "loaded", **properties}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1h 59min 59.5s", 7199.5),
+        ("250ms", 0.25),
+        ("1w 2d", 777600.0),
+        ("infinity", None),
+        ("", None),
+        ("1.2.3s", None),
+    ],
+)
+def test_time_spans_of_systemd(text: str, seconds: float | None) -> None:
+    assert state.timespan(text) == seconds
 
 
 EXITED = {"ExecMainCode": "1", "ExecMainExitTimestampMonotonic": "5"}
