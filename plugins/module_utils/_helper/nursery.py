@@ -42,8 +42,11 @@ _LONGEST, _MOST = 65536, 4
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 
-def serve(control: int, operations: dict[str, Operation], parent: int) -> None:
-    """Be the zygote of the process *parent*, until that closes the other end of *control* or dies."""
+def serve(control: int, operations: dict[str, Operation], parent: int, compiles: bool) -> None:
+    """Be the zygote of the process *parent*, until that closes the other end of *control* or dies.
+
+    compiles: whether it compiles the files of functions beforehand, for which it has to read them.
+    """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     child.settle(null, null, control)
     capabilities.die_with(parent)
@@ -68,7 +71,7 @@ def serve(control: int, operations: dict[str, Operation], parent: int) -> None:
                 os._exit(111)
         return pid
 
-    files = sorted({one.function[0] for one in operations.values() if one.function is not None})
+    files = sorted({one.function[0] for one in operations.values() if one.function is not None and compiles})
     waiting = select.poll()
     waiting.register(end, select.POLLIN)
     while True:
@@ -116,7 +119,11 @@ def begin(
             try:
                 return start(live)
             finally:
-                _next_children(own)
+                try:
+                    _next_children(own)
+                except OSError:
+                    # Nobody else is to be born there.
+                    os._exit(111)
         finally:
             os.close(own)
     except OSError as error:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 #: Number of clone(2), where it is known; elsewhere the helper forks by itself.
 CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
-#: Seconds that it may take to fork, while the helper waits. One that takes longer is stopped, and gets killed.
-PATIENCE = 2.0
+#: Seconds that it may take to fork, while the helper waits, and to be there at all. One that takes longer gets killed.
+PATIENCE, BIRTH = 2.0, 10.0
 #: Signals that the helper handles.
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -82,6 +82,8 @@ class Zygote:
         self._end: sockets.Socket | None = None
         #: Those that were asked for, in the order in which they come.
         self._expected: list[Born] = []
+        #: Whether it has forked anybody, and whether it is to do no more than that: one before it has kept us waiting.
+        self._answered = self._plain = False
         self._alone = sys.maxsize < 2**32 or os.uname().machine not in CLONE
 
     def fork(self, name: str, kind: str = ANY, tenure: Tenure | None = None) -> Born:
@@ -92,13 +94,15 @@ class Zygote:
         """
         for last in (False, True):
             born = self.ask(name, None, kind, tenure)
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + (PATIENCE if self._answered else BIRTH)
             while not born.pid:
                 self._wait(max(deadline - time.monotonic(), 0.0))
             if born.pid > 0:
                 return born
             if born.pid != -errno.EPIPE or last:
                 break
+        if born.pid == -errno.EPIPE:
+            raise OSError(errno.EAGAIN, "what forks workers has died, twice")
         raise OSError(-born.pid, os.strerror(-born.pid))
 
     def ask(
@@ -131,6 +135,8 @@ class Zygote:
                 except OSError:
                     self._lose()
         except BaseException:
+            if born in self._expected:
+                self._expected.remove(born)
             born.close()
             raise
         finally:
@@ -147,6 +153,7 @@ class Zygote:
             if waiting.poll(int(seconds * 1000)):
                 self._hear()
                 return
+            self._plain = True
         self._lose()
 
     def _hear(self) -> None:
@@ -159,6 +166,7 @@ class Zygote:
         except OSError:
             answer = b""
         if answer and self._expected:
+            self._answered = True
             self._arrived(int(answer))
         else:
             self._lose()
@@ -170,7 +178,7 @@ class Zygote:
         def live() -> None:
             from . import nursery
 
-            nursery.serve(theirs.fileno(), self._operations, parent)
+            nursery.serve(theirs.fileno(), self._operations, parent, not self._plain)
 
         try:
             pid = fork(live)
@@ -180,6 +188,7 @@ class Zygote:
         finally:
             theirs.close()
         ours.setblocking(False)
+        self._answered = False
         self._pid, self._end = pid, ours
         self._loop.watch(ours.fileno(), lambda _events: self._hear())
         self._family.watch(pid, lambda _exit: self._died(pid))
