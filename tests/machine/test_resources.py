@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ import jinja2
 import pytest
 from converging import sent
 from testhosts import emulated
-
-from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 COLLECTION = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the root tree of the machine is built as root")
@@ -117,15 +115,9 @@ def task(definitions: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def machine(payload: Callable[[str], Path]) -> dict[str, Any]:
     """What was seen in the machine, by step; "after" is what was said when it was switched off."""
-    folder = tmp_path_factory.mktemp("payload")
-    for name, content in pack.runtime_files().items():
-        path = folder / "runtime" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    package = folder / "site" / "ansible_collections" / "holdfast" / "supervision" / "plugins" / "module_utils"
-    shutil.copytree(COLLECTION / "plugins" / "module_utils", package, ignore=shutil.ignore_patterns("__pycache__"))
+    folder = payload("inside.py")
     (folder / "units").mkdir()
     environment = jinja2.Environment(keep_trailing_newline=True)
     environment.filters["regex_replace"] = lambda text, _pattern, _with: text.removeprefix("/run/")
@@ -136,9 +128,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     wrong = {"bad": {"command": ["/bin/true"], "resources": {"io_max": {"/dev/missing": {"rbps": "1M"}}}}}
     for number, definitions in enumerate((DEFINITIONS, more, wrong), start=1):
         (folder / f"task-{number}.json").write_text(task(definitions))
-    shutil.copy(Path(__file__).with_name("inside.py"), folder)
-    (folder / "main").write_text("#!/bin/sh\nPYTHONPATH=/payload/site exec /usr/bin/python3 /payload/inside.py\n")
-    (folder / "main").chmod(0o755)
     said = emulated.boot(folder, timeout=500).said
     during, over, after = said.partition("main is over\n")
     assert over, said

@@ -214,7 +214,7 @@ def integration(place: Place) -> None:
     pytest_twice(place, "--numprocesses=4", "--dist=worksteal", *folders)
 
 
-@gate("tests in an emulated machine with a kernel of its own: tests/machine", 600)
+@gate("tests in emulated machines with kernels of their own: tests/machine", 1200)
 def emulation(place: Place) -> None:
     folders = existing(place, "tests/machine")
     if not folders:

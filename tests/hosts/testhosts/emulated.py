@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,13 +24,16 @@ from .system import HostsError, require_commands, run
 from .tree import cache_directory, locked, recipe, root_tree
 
 KERNEL = "linux-image-cloud-amd64"
+#: Modules of the kernel that can be had in a machine, with what they depend on: see `modules`.
+MODULES = ("nfsd", "nfsv4", "veth")
 UNIT = Path(__file__).with_name("payload.service")
 NEEDED_COMMANDS = {"qemu-system-x86_64": "qemu-system-x86", "mkfs.ext4": "e2fsprogs", "debugfs": "e2fsprogs"}
 ROOT_MEGABYTES = 1024
 #: What a payload's disk has beyond what is put there.
 SPARE_MEGABYTES = 32
 COMMAND_LINE = (
-    "root=/dev/nvme0n1 rootwait rw console=ttyS0 loglevel=4 panic=-1 systemd.unified_cgroup_hierarchy=1 "
+    # A machine that gets little time takes its timer for a broken one, and gives up, unless it is told not to look.
+    "root=/dev/nvme0n1 rootwait rw console=ttyS0 loglevel=4 panic=-1 no_timer_check systemd.unified_cgroup_hierarchy=1 "
     "systemd.show_status=0 systemd.machine_id=686f6c64666173742d6d616368696e65 systemd.mask=ssh.service "
     "systemd.mask=systemd-logind.service systemd.mask=serial-getty@ttyS0.service"
 )
@@ -49,7 +53,8 @@ def boot(payload: Path, *, timeout: float = 120, memory: int = 512) -> Outcome:
     output of ``main``, and whatever else is written to /dev/ttyS1, comes back. memory: in megabytes.
     Raises HostsError when the machine is still on after ``timeout`` seconds; it is ended then.
     """
-    kernel, root = image()
+    place = image()
+    kernel, root = place / "vmlinuz", place / "root.img"
     with tempfile.TemporaryDirectory(prefix="hf-machine-") as folder:
         place = Path(folder)
         disk = place / "payload.img"
@@ -78,19 +83,26 @@ def boot(payload: Path, *, timeout: float = 120, memory: int = 512) -> Outcome:
         return outcome
 
 
-def image() -> tuple[Path, Path]:
-    """Kernel and root disk; made first when there are none. Two runs do not make them twice."""
+def modules(*names: str) -> list[Path]:
+    """Files of modules, and of those that they need, in the order in which they can be loaded. names: of MODULES."""
+    files = {file.stem.replace("-", "_"): file for file in (image() / "modules").iterdir()}
+    return [files[name] for name in _with_needed(names, files)]
+
+
+def image() -> Path:
+    """The folder of kernel, modules and root disk; made first when there is none. Two runs do not make it twice."""
     if platform.machine() != "x86_64":
         raise HostsError("emulated machines are x86_64, and so far only made on one")
     require_commands(NEEDED_COMMANDS)
     tree = root_tree()
-    key = hashlib.sha256(f"{recipe()} {KERNEL} {ROOT_MEGABYTES} {UNIT.read_text(encoding='utf-8')}".encode())
+    parts = (recipe(), KERNEL, MODULES, ROOT_MEGABYTES, UNIT.read_text(encoding="utf-8"))
+    key = hashlib.sha256(" ".join(map(str, parts)).encode())
     place = cache_directory() / f"machine-{key.hexdigest()[:12]}"
     if not place.is_dir():
         with locked(cache_directory() / "machine.lock"):
             if not place.is_dir():
                 _build(tree, place)
-    return place / "vmlinuz", place / "root.img"
+    return place
 
 
 def _build(tree: Path, place: Path) -> None:
@@ -130,7 +142,23 @@ def _fetch_kernel(place: Path) -> None:
     run(["dpkg", "-x", found[0], packages])
     [kernel] = packages.glob("boot/vmlinuz-*")
     kernel.rename(place / "vmlinuz")
+    files = {file.stem.replace("-", "_"): file for file in packages.rglob("*.ko")}
+    (place / "modules").mkdir()
+    for name in _with_needed(MODULES, files):
+        files[name].rename(place / "modules" / files[name].name)
     shutil.rmtree(packages)
+
+
+def _with_needed(names: t.Iterable[str], files: dict[str, Path]) -> list[str]:
+    """Modules and what they depend on, each behind what it needs. It stands in the modules themselves."""
+    found: list[str] = []
+    for name in names:
+        said = re.search(rb"\0depends=([^\0]*)\0", files[name].read_bytes())
+        needed = said.group(1).decode().replace("-", "_").split(",") if said else []
+        for one in [*_with_needed(filter(None, needed), files), name]:
+            if one not in found:
+                found.append(one)
+    return found
 
 
 def _make_disk(folder: Path, disk: Path, megabytes: int) -> None:

@@ -122,6 +122,7 @@ def test_what_can_be_done_when_a_lease_is_lost() -> None:
         ("type", {"type": "forking", "pid_file": "/run/x.pid"}),
         ("type", {"type": "oneshot"}),
         ("lease.safety", {"lease": {"safety": "strict"}}),
+        ("lease.parameters.scope", {"lease": {"parameters": {"scope": "hosts"}}}),
     ],
 )
 def test_what_needs_somebody_beside_the_service_is_refused_by_name(key: str, definition: dict[str, Any]) -> None:

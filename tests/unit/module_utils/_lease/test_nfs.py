@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, mounts, trees
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution, mounts, trees
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, layout, store
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
     Busy,
@@ -409,6 +409,10 @@ def test_the_servers_time_is_read_from_the_mounts_statistics(point: str, seconds
 
 
 # -- what is said
+
+
+def test_it_cannot_do_without_a_guard() -> None:
+    assert "driver file with scope hosts needs a guard beside the service" in execution.refusal(Nfs)
 
 
 @pytest.mark.parametrize(
