@@ -18,6 +18,7 @@ TEMPLATES = Path(__file__).resolve().parents[1] / "roles" / "supervisor" / "temp
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: How the suites are scanned, as vars/main.yml of the role says it.
 SCANNERS = {"s6": "/usr/bin/s6-svscan", "runit": "/usr/bin/runsvdir -P", "daemontools": "/usr/bin/svscan"}
+SUPERVISORD = "supervisord -n -c"
 
 
 def render(template: str, backend: str, below: Path) -> str:
@@ -27,7 +28,8 @@ def render(template: str, backend: str, below: Path) -> str:
     environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
     values: dict[str, Any] = {
         "__supervisor_path": PATH,
-        "__supervisor_scanner": SCANNERS.get(backend, ""),
+        "__supervisor_scanned": f"{below}/services/.{backend}{'/supervisord.conf' if backend == 'supervisord' else ''}",
+        "__supervisor_scanner": SCANNERS.get(backend, SUPERVISORD),
         "__supervisor_suite": f"{below}/services/.{backend}",
         "supervisor_backend": backend,
         "supervisor_command": str(below / "bin" / "holdfast"),
@@ -50,7 +52,10 @@ def scripts(backend: str, below: Path) -> dict[str, str]:
         return {init: render(f"holdfast.{init}.j2", backend, below) for init in inits}
     if backend in SCANNERS:
         return {init: render(f"holdfast-suite.{init}.j2", backend, below) for init in ("openrc", "sysvinit", "below")}
-    return {"below": ""} if backend == "supervisord" else {}
+    if backend == "supervisord":
+        inits = ("openrc", "sysvinit")
+        return {**{init: render(f"holdfast-suite.{init}.j2", backend, below) for init in inits}, "below": ""}
+    return {}
 
 
 def units(backend: str, below: Path) -> dict[str, str]:

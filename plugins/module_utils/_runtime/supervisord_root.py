@@ -23,14 +23,26 @@ from . import beginning, control, detached
 from .below import Below
 from .files import MARKER, read_text, write_text
 from .host import BEYOND, LOG, Failed, Host
+from .initscripts import OpenRc, SysV
 from .roots import Root
 from .systemd import Systemd
 
 UNIT = "holdfast.supervisord.service"
+#: What it says to all calls while it stops its services (SHUTDOWN_STATE).
+SHUTTING_DOWN = 6
+#: Run by the script of an init of System V, which says who supervisord is.
+STOP = ".stop"
+STOP_TEXT = f"""\
+#!/bin/sh
+{MARKER}
+# supervisord stops all services before it ends.
+[ -n "${{MAINPID-}}" ] && kill "$MAINPID" 2>/dev/null || exit 0
+while kill -0 "$MAINPID" 2>/dev/null; do sleep 0.05; done
+"""
 
 
 class SupervisordRoot(Root):
-    """Run by systemd where that is the init, else detached."""
+    """Run by the init of the host, or by the supervisor that is process 1, else detached."""
 
     name = "supervisord"
     installed_before = True
@@ -42,7 +54,7 @@ class SupervisordRoot(Root):
         self._rpc = Rpc(os.path.join(self.wanted.run_directory, program.SOCKET))
         self._systemd: Systemd | None = Systemd({UNIT: self._unit()}, host.run)
         if os.geteuid() != 0 or not self._systemd.is_init():
-            self._systemd = self._below()
+            self._systemd = host.systemd if isinstance(host.systemd, (OpenRc, SysV)) else self._below()
 
     def check(self) -> None:
         """Raise Failed unless the program is there."""
@@ -112,16 +124,30 @@ class SupervisordRoot(Root):
         """Have it stop all services and end."""
         if self._systemd is not None and self._systemd.installed():
             self._systemd.stop()
-        if self.running() is not None:
-            try:
-                self._rpc.call("shutdown")
-            except (Fault, BackendError) as error:
+        if self._has_ended():
+            return
+        try:
+            self._rpc.call("shutdown")
+        except (Fault, BackendError) as error:
+            if not isinstance(error, Fault) or error.code != SHUTTING_DOWN:
                 raise Failed(f"supervisord does not stop: {error}") from None
         deadline = time.monotonic() + self.wanted.stop_timeout
-        while self.running() is not None:
+        while not self._has_ended():
             if time.monotonic() >= deadline:
                 raise Failed(f"supervisord has not stopped all services within {self.wanted.stop_timeout:g} s")
             time.sleep(0.05)
+
+    def _has_ended(self) -> bool:
+        """Tell whether nobody answers. While it stops its services it answers that it does, and nothing else."""
+        try:
+            self._rpc.call("getState")
+        except NotRunning:
+            return True
+        except (BackendError, Fault):
+            return False
+        finally:
+            self._rpc.close()
+        return False
 
     def traces(self) -> list[str]:
         """Give unit and configuration."""
@@ -139,7 +165,7 @@ class SupervisordRoot(Root):
         """Say what starts it."""
         if self._systemd is not None:
             return self._systemd.boots.replace("starts it", "starts supervisord")
-        return "nothing will start supervisord at boot: systemd is not the init, or an ordinary user deployed"
+        return "nothing will start supervisord at boot: this init is not known, or an ordinary user deployed"
 
     def _below(self) -> Systemd | None:
         """Give the service of process 1 that it is where that is a supervisor, as on the hosts of `below`."""
@@ -173,6 +199,7 @@ class SupervisordRoot(Root):
             (os.path.join(self.folder, program.CONFIGURATION), program.configuration(self.place), 0o600),
             (os.path.join(self.folder, program.START), program.START_TEXT, 0o755),
             (os.path.join(self.folder, beginning.NAME), beginning.script(self.host, self.name), 0o755),
+            (os.path.join(self.folder, STOP), STOP_TEXT, 0o755),
         ]
 
     def _unit(self) -> str:

@@ -119,3 +119,24 @@ def test_openrc_starts_and_stops_services_and_tells_the_truth(machine: hosted.Ma
     play(machine, tmp_path, "remove", "s6")
     assert machine.do("sh", "-c", "ls /etc/init.d /etc/runlevels/*") == before
     assert "holdfast" not in machine.do("ps", "-eo", "args")
+
+
+def test_openrc_starts_supervisord_at_boot_and_again(machine: hosted.Machine, tmp_path: Path) -> None:
+    before = machine.do("sh", "-c", "ls /etc/init.d /etc/runlevels/*")
+    play(machine, tmp_path, "site", "supervisord")
+    assert code(machine, "rc-service", "holdfast-supervisord", "status") == 0
+    assert "changed=0 " in play(machine, tmp_path, "site", "supervisord")
+
+    def runs() -> bool:
+        status = "supervisorctl -c /etc/holdfast/services/.supervisord/supervisord.conf status || true"
+        lines = machine.do("sh", "-c", status).splitlines()
+        return {one.split()[0] for one in lines if "RUNNING" in one} == {"web", "db"}
+
+    pid = machine.do("supervisorctl", "-c", "/etc/holdfast/services/.supervisord/supervisord.conf", "pid").strip()
+    machine.do("kill", "-9", pid)
+    wait_until(lambda: not machine.do("sh", "-c", f"ls -d /proc/{pid} 2>/dev/null || true") and runs(), 60)
+    machine.power_cycle()
+    wait_until(runs, 60)
+    play(machine, tmp_path, "remove", "supervisord")
+    assert machine.do("sh", "-c", "ls /etc/init.d /etc/runlevels/*") == before
+    assert "holdfast" not in machine.do("ps", "-eo", "args")

@@ -35,7 +35,7 @@ def machine() -> Iterator[hosted.Machine]:
     one.down()
 
 
-def play(machine: hosted.Machine, folder: Path, playbook: str) -> str:
+def play(machine: hosted.Machine, folder: Path, playbook: str, backend: str = "embedded") -> str:
     """Run a playbook of the collection on the host, which must succeed; its recap."""
     inventory = folder / "hosts.yml"
     inventory.write_text(machine.tool("inventory"))
@@ -43,7 +43,7 @@ def play(machine: hosted.Machine, folder: Path, playbook: str) -> str:
         [
             str(Path(sys.executable).with_name("ansible-playbook")),
             f"--inventory={inventory}",
-            f"--extra-vars={json.dumps({'services_definitions': SERVICES})}",
+            f"--extra-vars={json.dumps({'services_definitions': SERVICES, 'supervisor_backend': backend})}",
             f"holdfast.supervision.{playbook}",
         ],
         env={
@@ -86,5 +86,32 @@ def test_sysvinit_brings_the_supervisor_back_and_services_do_not_notice(
     machine.power_cycle()
     wait_until(lambda: set(pids(machine)) == {"web", "db", ""}, 60)
     play(machine, tmp_path, "remove")
+    assert machine.do("sh", "-c", "cat /etc/inittab; ls /etc/init.d /etc/rc?.d") == before
+    assert "holdfast" not in machine.do("ps", "-eo", "args")
+
+
+def supervisord(machine: hosted.Machine) -> dict[str, int]:
+    """The processes of the services that run under supervisord, and its own under an empty name."""
+    client = "supervisorctl -c /etc/holdfast/services/.supervisord/supervisord.conf"
+    lines = machine.do("sh", "-c", f"{client} status; echo pid $({client} pid)").splitlines()
+    words = [line.split() for line in lines]
+    found = {one[0]: int(one[3].rstrip(",")) for one in words if one[1:2] == ["RUNNING"]}
+    own = words[-1][1:]
+    return {**found, "": int(own[0])} if len(own) == 1 and own[0].isdigit() else {}
+
+
+def test_sysvinit_starts_supervisord_at_boot_and_again(machine: hosted.Machine, tmp_path: Path) -> None:
+    before = machine.do("sh", "-c", "cat /etc/inittab; ls /etc/init.d /etc/rc?.d")
+    play(machine, tmp_path, "site", "supervisord")
+    first = supervisord(machine)
+    assert set(first) == {"web", "db", ""}
+    assert "changed=0 " in play(machine, tmp_path, "site", "supervisord")
+    machine.do("kill", "-9", str(first[""]))
+    wait_until(lambda: set(supervisord(machine)) == {"web", "db", ""} and supervisord(machine)[""] != first[""], 60)
+    machine.do("/etc/init.d/holdfast-supervisord", "stop")
+    assert supervisord(machine) == {} and "sleep 100000" not in machine.do("ps", "-eo", "args")
+    machine.power_cycle()
+    wait_until(lambda: set(supervisord(machine)) == {"web", "db", ""}, 60)
+    play(machine, tmp_path, "remove", "supervisord")
     assert machine.do("sh", "-c", "cat /etc/inittab; ls /etc/init.d /etc/rc?.d") == before
     assert "holdfast" not in machine.do("ps", "-eo", "args")
