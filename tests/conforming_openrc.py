@@ -79,7 +79,7 @@ class OpenRcHost(SystemdHost):
         environment = jinja2.Environment(autoescape=False, keep_trailing_newline=True)
         environment.filters["quote"] = shlex.quote
         return environment.from_string((TEMPLATES / "holdfast.openrc.j2").read_text()).render(
-            supervisor_backend="openrc",
+            __supervisor_backend="openrc",
             supervisor_command=str(self.base / "holdfast"),
             supervisor_log_user="root",
             supervisor_python=PYTHON,

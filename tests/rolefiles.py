@@ -27,11 +27,11 @@ def render(template: str, backend: str, below: Path) -> str:
     environment.filters["quote"] = shlex.quote
     environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
     values: dict[str, Any] = {
+        "__supervisor_backend": backend,
         "__supervisor_path": PATH,
         "__supervisor_scanned": f"{below}/services/.{backend}{'/supervisord.conf' if backend == 'supervisord' else ''}",
         "__supervisor_scanner": SCANNERS.get(backend, SUPERVISORD),
         "__supervisor_suite": f"{below}/services/.{backend}",
-        "supervisor_backend": backend,
         "supervisor_command": str(below / "bin" / "holdfast"),
         "supervisor_log_directory": str(below / "log"),
         "supervisor_log_user": "root",
