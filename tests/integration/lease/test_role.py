@@ -35,8 +35,9 @@ class Play:
         (base / "lib").mkdir()
         (base / "lib" / "current").symlink_to(runtime)
 
-    def run(self, *options: str, hosts: str = "here,", **variables: Any) -> tuple[int, str]:
-        """Run the role; what is there of `leases_result` is in `results` afterwards."""
+    def run(self, *options: str, hosts: str = "here,", only: str = "", **variables: Any) -> tuple[int, str]:
+        """Run the role, or one file of its tasks; what is there of `leases_result` is in `results` afterwards."""
+        role = {"name": "holdfast.supervision.leases", **({"tasks_from": only} if only else {})}
         report = {"dest": str(self.base / "result-{{ inventory_hostname }}"), "content": "{{ leases_result }}"}
         play = {
             "hosts": "all",
@@ -47,14 +48,14 @@ class Play:
                 "leases_python": PYTHON,
                 **variables,
             },
-            "roles": ["holdfast.supervision.leases"],
-            "post_tasks": [
+            "tasks": [
+                {"ansible.builtin.import_role": role},
                 {
                     "ansible.builtin.copy": report,
                     "when": "leases_result is defined",
                     "changed_when": False,
                     "tags": ["always"],
-                }
+                },
             ],
         }
         (self.base / "play.yml").write_text(yaml.safe_dump([play]))
@@ -130,6 +131,25 @@ def test_lock_files_that_several_hosts_see_have_to_be_on_nfs_and_proved(play: Pl
     code, output = play.run(hosts="a,b", **leases)
     assert code != 0 and "of this host, and scope is hosts. Mount there what all hosts see" in output, output
     assert not directory.exists()
+
+
+def test_who_is_alone_is_proved_only_where_others_were(play: Play) -> None:
+    """Of the rest of the proof nothing can be shown without NFS, see tests/machine."""
+    directory = play.base / "leases"
+    directory.mkdir()
+    leases = {"leases_driver": "file", "leases_parameters": {"directory": str(directory), "scope": "hosts"}}
+    known = {**leases, "__leases_look": {"probe": {"host": "{{ inventory_hostname }}"}}}
+    code, output = play.run(only="proved", __leases_peer="here", **known)
+    assert code != 0 and "was alone in this play, or its batch, and nobody else was ever proved to see" in output, (
+        output
+    )
+    assert list(directory.iterdir()) == []
+    code, output = play.run(hosts="a,b", only="proved", __leases_peer="other", **known)
+    assert code == 0 and "changed=0" in output, output
+    assert sorted(path.name for path in directory.iterdir()) == ["proved.a", "proved.b"]
+    code, output = play.run(only="proved", __leases_peer="here", **known)
+    assert code == 0, output
+    assert (directory / "proved.here").exists()
 
 
 def test_a_lease_of_etcd_is_tried_out(play: Play, etcd: Cluster) -> None:
