@@ -288,11 +288,9 @@ class Run:
         guard, token, cut = self.a.guard(), self.a.token(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self.a.cut()
         until(self.b.runs, "the service on b")
-        seen = self._moved(self.a, self.b)
-        seen["first ran on for"] = round((self.a.last() - cut) / 1e9, 2)
         until(lambda: self.a.guard() != guard, "the end of the guard on a")
         self.old = (guard, token)
-        return seen
+        return {**self._moved(self.a, self.b), "first ran on for": round((self.a.last() - cut) / 1e9, 2)}
 
     def healed(self) -> dict[str, Any]:
         """The first one is there again, and is one of those who wait."""
@@ -318,6 +316,7 @@ class Run:
         assert stranger.stdout is not None
         stranger.stdout.readline()
         self._settle(self.b)
+        guard = self.b.guard()
         cut = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self.b.cut()
         stop_server()
@@ -327,12 +326,12 @@ class Run:
         end_grace()
         free = int(stranger.stdout.readline())
         until(self.a.runs, "the service on a")
-        seen = self._moved(self.b, self.a)
+        until(lambda: self.b.guard() != guard, "the end of the guard on b")
         self.b.heal()
         return {
             "free after": round((free - cut) / 1e9, 2),
             "first ran on for": round((self.b.last() - cut) / 1e9, 2),
-            **seen,
+            **self._moved(self.b, self.a),
         }
 
     def ended(self) -> dict[str, Any]:
