@@ -38,7 +38,7 @@ def counter(folder: Path, **more: Any) -> dict[str, Any]:
     """Give a service whose log must have all numbers, each once, in their order."""
     folder.mkdir()
     (folder / "count").write_text("0")
-    log = {"size": 100_000_000}
+    log = {"size": 16_000_000}
     return {"command": [PYTHON, "-c", COUNTER, str(folder)], "readiness": {"grace": "20ms"}, "log": log, **more}
 
 

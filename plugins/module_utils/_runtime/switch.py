@@ -22,7 +22,7 @@ from .._plan.scan import Scan
 from .._supervise import holding, portable
 from .._supervise.backends import BACKENDS, unsupported
 from .._supervise.holding import DOWN, GONE, NOBODY, READY, UP, Mark
-from .._supervise.interface import Backend, NotRunning, Service, Verdict, needed
+from .._supervise.interface import Backend, NotRunning, Service, Snapshot, Verdict, needed
 from .._supervise.remains import Remains, boot_id
 from . import logs_of, roots
 from .embedded_root import EmbeddedRoot
@@ -371,6 +371,10 @@ def _problems(plan: Plan, move: Move) -> list[str]:
     for feature in needed(move.meta):
         if feature not in target.capabilities:
             found.append(f"{move.name}: {unsupported(feature, target)}")
+        elif not target.depends_on_host(feature):
+            reason = target.obstacle(feature, move.meta, Snapshot({}, {}))
+            if reason:
+                found.append(f"{move.name}: {unsupported(feature, target, reason)}")
     if move.meta.get("state") == "once" and move.service is not None and move.service.pid:
         found.append(f"{move.name} runs once and has not ended: wait until it has")
     return found

@@ -233,7 +233,7 @@ class Systemd(Backend):
             if stop and (not finish or finish > stop):
                 return "systemd has one time limit for both, so finish_timeout must not exceed stop_timeout"
         backoff = meta.get("backoff") or BACKOFF
-        version = int(snapshot.supervisor["version"])
+        version = int(snapshot.supervisor.get("version") or 0)
         if feature == "backoff" and backoff["initial"] != backoff["maximum"] and version < GROWING_PAUSE:
             return (
                 f"the pause does not grow before systemd {GROWING_PAUSE}, and this is {version}: give backoff.initial and "

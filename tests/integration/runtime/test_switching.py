@@ -99,7 +99,7 @@ def test_services_move_and_the_former_backend_goes(host: Switched, backends: tup
 def test_not_a_line_is_lost_or_doubled_or_in_another_place(host: Switched, backends: tuple[str, ...]) -> None:
     host.to(backends[0])
     folder, log = host.base / "one", host.base / "holdfast" / "log" / "one"
-    definition = counter(folder, log={"size": 100_000_000, "format": "none"})
+    definition = counter(folder, log={"size": 16_000_000, "format": "none"})
     host.converge({"one": definition})
     for backend in backends[1:]:
         here = said(folder)
