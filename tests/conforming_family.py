@@ -151,5 +151,11 @@ class EncoreHost(DaemontoolsHost):
         absent = [one for one in ("svscan", "supervise", "multilog") if not os.access(f"{cls.prefix}/{one}", os.X_OK)]
         return f"not in {cls.prefix}: {', '.join(absent)}" if absent else ""
 
+    def prepare(self) -> None:
+        super().prepare()
+        # As the role makes it.
+        (self.suite / "+idle").mkdir()
+        (self.suite / "+idle" / "down").touch()
+
     def command(self) -> list[str]:
         return [f"{self.prefix}/svscan", str(self.suite)]

@@ -99,6 +99,8 @@ class SuiteRoot(Root):
             steps.append((f"make {self.folder}", "", "directory, mode 0755\n"))
         if self._logger_differs():
             steps.append((f"make {self.folder}/{LOGGER}", "", f"owner {self.wanted.log_user or 'as deployed'}\n"))
+        if self._idle and not os.path.exists(f"{self._idle}/down"):
+            steps.append((f"make {self._idle}", "", "a service that is never started\n"))
         for name, text in self._scripts().items():
             before = read_text(os.path.join(self.folder, name))
             if before != text:
@@ -123,6 +125,9 @@ class SuiteRoot(Root):
             os.makedirs(logger, 0o755, exist_ok=True)
             uid, gid = self._log_owner()
             os.chown(logger, uid, gid)
+        if self._idle:
+            os.makedirs(self._idle, 0o755, exist_ok=True)
+            write_text(f"{self._idle}/down", "", 0o644)
         for name, text in self._scripts().items():
             write_text(os.path.join(self.folder, name), text, 0o755)
         systemd = self.host.systemd
@@ -189,7 +194,7 @@ class SuiteRoot(Root):
             self.host.systemd.remove()
         for name in ours(self.folder) | self._unfinished():
             shutil.rmtree(os.path.join(self.folder, name))
-        for name in (LOGGER, ".s6-svscan"):
+        for name in (LOGGER, ".s6-svscan", *filter(None, [self.backend.idle])):
             shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
         for name in (STOP, beginning.NAME, ".forced-rescan"):
             # The latter is what Debian's runsvdir makes when it is woken.
@@ -234,6 +239,10 @@ class SuiteRoot(Root):
             return f"{told}, and that the services"
         return self.host.boot()
 
+    @property
+    def _idle(self) -> str:
+        return os.path.join(self.folder, self.backend.idle) if self.backend.idle else ""
+
     def _is_run_by_process_one(self) -> bool:
         """Tell whether process 1 is the root process itself, as in a container that was made for this."""
         return find_root(self.backend.scanner, self.folder) == 1
@@ -252,7 +261,7 @@ class SuiteRoot(Root):
 
     def _foreign(self) -> list[str]:
         """Give the services in the suite's directory that somebody else has put there."""
-        mine = ours(self.folder)
+        mine = ours(self.folder) | {self.backend.idle}
         try:
             names = sorted(os.listdir(self.folder))
         except OSError:
@@ -264,7 +273,7 @@ class SuiteRoot(Root):
     def _left(self) -> list[str]:
         root = find_root(self.backend.scanner, self.folder)
         left = [f"{self.backend.scanner} (process {root})"] if root else []
-        names = sorted(ours(self.folder))
+        names = sorted(ours(self.folder) | set(filter(None, [self.backend.idle])))
         return left + [name for name in names if supervised(f"{self.folder}/{name}", self.backend.form)]
 
     def _find(self, program: str) -> str:

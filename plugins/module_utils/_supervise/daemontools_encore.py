@@ -20,6 +20,11 @@ class DaemontoolsEncore(Daemontools):
 
     name = "daemontools_encore"
     form = "daemontools_encore"
+    # Its svscan ends when it has nothing to look after (1.11), which is how a host begins.
+    idle = "+idle"
+    # To the first u of a service that was to be down, its next end is that of `start`: one by a signal, as of a process that is
+    # just being stopped, is a failure, and the service stays down. The second one takes that back. Both are read together.
+    up = b"uu"
     dialect = Dialect("daemontools-encore", notification=False, session="", finish=ANSWERED, asked=UNWANTED)
     native = Daemontools.native
     supplied = Daemontools.supplied

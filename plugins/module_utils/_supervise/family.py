@@ -90,6 +90,10 @@ class Family(Backend):
     dialect: ClassVar[scripts.Dialect]
     #: The name of its root process, and of the programs that it needs to be of use.
     scanner: ClassVar[str]
+    #: A directory that is always there for it, "" if it needs none. No service can have the name.
+    idle: ClassVar[str] = ""
+    #: What tells it to keep a service up.
+    up: ClassVar[bytes] = b"u"
     #: Largest size of a log file that its logger can be told.
     log_size_limit: ClassVar[int] = 2**28 - 1
 
@@ -420,7 +424,7 @@ class Family(Backend):
         if asked and status is not None:
             directories.note(directory, "asked", "yes\n")
             self._waiting.stopping(portable, status)
-        send(fifo, _BYTES[action] if action != "restart" or running else b"u")
+        send(fifo, (_BYTES[action] if action != "restart" or running else b"u").replace(b"u", self.up))
         note = attending.of(directory, status.pid) if status is not None and running else None
         if note is not None and note.child and action in ("pause", "continue"):
             # The suite has done it to the parent alone.
@@ -462,7 +466,7 @@ class Family(Backend):
         parts = {path for path in changed if path.startswith("log/")} - {_LOG_DOWN}
         told = b"" if not parts else b"h" if parts == {_LOG_CONFIG} else b"t"
         if _LOG_DOWN in changed and not portable.idle:
-            told = b"u"
+            told = self.up
         if told:
             try:
                 send(f"{self.directory(portable.name)}/log/supervise/control", told)

@@ -27,6 +27,9 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.suit
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import Systemd
 
 PACKAGED = [suite for suite in SUITES if suite is not EncoreRoot]
+#: daemontools-encore, where somebody has built it.
+ENCORE = os.environ.get("HOLDFAST_ENCORE", "")
+KINDS = PACKAGED + ([EncoreRoot] if ENCORE else [])
 
 
 @pytest.fixture
@@ -39,6 +42,8 @@ def base() -> Iterator[Path]:
 
 
 def root_of(kind: type[SuiteRoot], base: Path, **options: str) -> SuiteRoot:
+    if kind is EncoreRoot:
+        options.setdefault("prefix", ENCORE)
     wanted = host.Wanted(
         str(base / "services"), str(base / "run"), str(base / "log"), str(base / "lib"), PYTHON, version="v", **options
     )
@@ -50,7 +55,7 @@ def tasks_on(kind: type[SuiteRoot], runtime: Path, base: Path) -> Supervised:
     return type("Deployed", (Supervised,), {"backend": kind.name})(runtime, base)
 
 
-@pytest.mark.parametrize("kind", PACKAGED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_it_is_set_up_once_and_removed_without_a_trace(kind: type[SuiteRoot], base: Path, runtime: Path) -> None:
     root = root_of(kind, base)
     predicted = roots.started(root, check_mode=True)
@@ -77,7 +82,7 @@ def test_it_is_set_up_once_and_removed_without_a_trace(kind: type[SuiteRoot], ba
     assert not roots.absent(root, check_mode=False)["changed"]
 
 
-@pytest.mark.parametrize("kind", PACKAGED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_root_process_that_died_is_started_again_and_the_services_have_not_noticed(
     kind: type[SuiteRoot], base: Path, runtime: Path
 ) -> None:
@@ -97,7 +102,7 @@ def test_a_root_process_that_died_is_started_again_and_the_services_have_not_not
 
 def test_encore_needs_a_prefix_with_its_programs(base: Path) -> None:
     with pytest.raises(host.Failed, match="supervisor_prefix"):
-        roots.started(root_of(EncoreRoot, base), check_mode=False)
+        roots.started(root_of(EncoreRoot, base, prefix=""), check_mode=False)
     with pytest.raises(host.Failed, match=f"no svscan, no supervise, no multilog in {base}"):
         roots.started(root_of(EncoreRoot, base, prefix=str(base)), check_mode=False)
     assert os.listdir(base) == []
