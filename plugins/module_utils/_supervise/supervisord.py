@@ -258,9 +258,16 @@ class Supervisord(Backend):
     # -- supervisord -----------------------------------------------------------------------------------------------
 
     def _processes(self, names: list[str] | None = None) -> dict[str, dict[str, Any]]:
-        """Give what supervisord says of its programs, or of *names* alone: few are asked for one by one."""
+        """Give what supervisord says of its programs, or of *names* alone: few are asked for one by one.
+
+        Raises BackendError.
+        """
         if names is not None and len(names) <= FEW:
             answers = self._rpc.at_once(*[("getProcessInfo", [name]) for name in names]) if names else []
+            for name, answer in zip(names, answers):
+                # Any other than that it does not know the name tells nothing of the program.
+                if isinstance(answer, Fault) and answer.code != BAD_NAME:
+                    raise BackendError(f"{name}: supervisord: {answer}")
             return {name: answer for name, answer in zip(names, answers) if not isinstance(answer, Fault)}
         try:
             return {str(one["name"]): one for one in self._rpc.call("getAllProcessInfo")}
