@@ -121,7 +121,9 @@ def test_the_pause_grows_and_a_start_ends_it(host: Supervised) -> None:
         return
     wait_until(lambda: len(lines(marks)) >= 4, 40)
     at = [float(line) for line in lines(marks)]
-    assert at[3] - at[2] > 1.5 * (at[1] - at[0])
+    # The third pause is four times the first. A busy machine makes pauses longer, and never shorter.
+    initial = {"100ms": 0.1, "1s": 1.0}[host.backoff["initial"]]
+    assert at[3] - at[2] > 2 * initial
     count = len(lines(marks))
     host.control(("bad", "start"))
     wait_until(lambda: len(lines(marks)) > count)
