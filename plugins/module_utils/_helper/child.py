@@ -117,8 +117,13 @@ def fresh(
     """
     user = os.geteuid()
     os.environ.clear()
+    failure: Exception | None = None
     if prepared is not None:
-        _privileges(prepared)
+        try:
+            _privileges(prepared)
+        except (OSError, Refused) as error:
+            # For the caller. Whoever ended here would be replaced at once, by one that ends as well.
+            failure = error
     room = memoryview(bytearray(_LONGEST))
     length = os.readv(CONTROL, [room])
     if not length:
@@ -128,7 +133,7 @@ def fresh(
     if operation.function is None:
         if prepared not in (None, operation):
             raise Refused("prepared for another operation")
-        os.write(CONTROL, _cannot(_become(operation, values, more or {}, user, prepared is not None)))
+        os.write(CONTROL, _cannot(_become(operation, values, more or {}, user, prepared is not None, failure)))
         return False
     called = _prepared(operation, parent, more)
     answer = Answer(_cannot(called)) if isinstance(called, str) else _called(operation, called, values)
@@ -293,10 +298,17 @@ def _passed(operation: Operation, values: dict[str, Any], inherit: bool) -> list
 # --- Programs ----------------------------------------------------------------------------------------------------
 
 
-def _become(operation: Operation, values: dict[str, Any], more: dict[str, str], user: int, prepared: bool) -> str:
+def _become(
+    operation: Operation,
+    values: dict[str, Any],
+    more: dict[str, str],
+    user: int,
+    prepared: bool,
+    failure: Exception | None,
+) -> str:
     """Become the program, with *more* in its environment; returns only to say why not.
 
-    user: who we were in the beginning; prepared: whether privileges have been given up already.
+    user: who we were in the beginning; prepared: whether privileges have been given up already; failure: why that did not work.
     """
     program = ""
     try:
@@ -316,6 +328,8 @@ def _become(operation: Operation, values: dict[str, Any], more: dict[str, str], 
         reason = untrusted(program, user)
         if reason:
             return reason
+        if failure is not None:
+            raise failure
         if not prepared:
             _privileges(operation)
         _limit_memory(operation)

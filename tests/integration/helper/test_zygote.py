@@ -314,3 +314,15 @@ def test_whoever_an_operation_runs_as_can_not_change_what_it_runs(helper: Helper
             helper.call("run")
         assert error.value.name == "CannotStart"
         wait_until(lambda: len(helper.workers()) == 2)
+
+
+def test_one_that_can_not_be_made_ready_says_why_and_is_not_forked_again_and_again(helper: HelperProcess) -> None:
+    helper.start(run=program("/bin/true", user="nobody-is-called-so"))
+    for _number in range(3):
+        with pytest.raises(HelperError, match="there is no user nobody-is-called-so"):
+            helper.call("run")
+        # One that was made ready and one for any operation, and they stay.
+        wait_until(lambda: len(helper.workers()) == 2)
+        waiting = helper.workers()
+        wait_until(lambda: all(procs.state(one) == "S" for one in waiting))
+        assert helper.workers() == waiting
