@@ -236,6 +236,18 @@ def test_one_in_line_ends_when_it_is_stopped_and_holds_nothing(guards: Guards, n
     assert is_free(guards)
 
 
+def test_a_service_that_is_stopped_by_what_nobody_can_take_is_started_and_followed(guards: Guards) -> None:
+    first = executed(guards, "a", "--stop-signal=KILL")
+    guards.until("a", "active")
+    second = executed(guards, "b", "--stop-signal=KILL")
+    guards.until("b", "standby")
+    first.kill()
+    assert first.wait(20) == -signal.SIGKILL
+    guards.until("b", "active")
+    second.kill()
+    assert second.wait(20) == -signal.SIGKILL
+
+
 def test_signals_reach_the_service_as_they_would_without_us(guards: Guards) -> None:
     script = """
 import os, signal, sys, time

@@ -40,6 +40,8 @@ _ABOVE = 300
 _AGAIN = 0.2
 #: Seconds between two attempts while the store does not answer: at first, and at most.
 _PATIENCE = (0.5, 5.0)
+#: What the kernel lets nobody take, and nobody has to: it ends or stops us as it would the service.
+_UNCAUGHT = frozenset((int(signal.SIGKILL), int(signal.SIGSTOP)))
 
 
 class _Stopped(BaseException):
@@ -102,7 +104,7 @@ class Becoming:
 
         for ignored in FORWARDED:
             signal.signal(ignored, lambda _number, _frame: None)
-        for number in (int(signal.SIGTERM), int(signal.SIGINT), self._command.stop):
+        for number in {int(signal.SIGTERM), int(signal.SIGINT), self._command.stop} - _UNCAUGHT:
             signal.signal(number, stop)
 
     def _publish(self, phase: str) -> None:
@@ -200,7 +202,8 @@ class Becoming:
                 raise StateError("the grant is too old by now")
 
         # From here on its default is the end of this process, and enough.
-        signal.signal(command.stop, signal.SIG_DFL)
+        if command.stop not in _UNCAUGHT:
+            signal.signal(command.stop, signal.SIG_DFL)
         return become(command, look_once_more)
 
     def _say(self, text: str) -> None:
