@@ -74,7 +74,8 @@ class Watched:
     def until(self, resource: str, slot: int, block: bytes, ttl: float, now: float) -> float:
         """Give the time from which on the holder named in *block*, who promises *ttl*, is sure to be gone.
 
-        To be called with what has been read *before* the time *now*, again and again: what nobody has looked at is new.
+        To be called with what has been read *before* the time *now*, again and again: what nobody has looked at is new. It is
+        over for who has *begun* to read the block after that time.
         """
         seen = self._since.get((resource, slot))
         if seen is None or seen[0] != block:

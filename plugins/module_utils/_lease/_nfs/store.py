@@ -171,9 +171,9 @@ class Store:
 
     def _outwait(self, one: LockFile) -> list[bytes]:
         """Read the blocks; every conflicting holder in them is sure to be gone, and taken out. Raises Busy, OSError."""
-        blocks, until, whom = self._judge(one)
-        if until > _now():
-            raise Busy(one.name, [f"{whom}, who may still run: waited for {until - _now():.1f} s more"])
+        blocks, left, whom = self._judge(one)
+        if left > 0:
+            raise Busy(one.name, [f"{whom}, who may still run: waited for {left:.1f} s more"])
         for number in range(1, len(blocks)):
             if blocks[number] != layout.EMPTY and self._conflicts(one, blocks[number]):
                 self._end(one, blocks[number])
@@ -182,7 +182,9 @@ class Store:
         return blocks
 
     def _judge(self, one: LockFile) -> tuple[list[bytes], float, str]:
-        """Read the blocks; give them, the time until which somebody in them may run, and who that is."""
+        """Read the blocks; give them, the seconds for which somebody in them may still run, and who that is."""
+        # An answer that was long on its way tells of what was when it was sent: it begins a time late, and ends none.
+        asked = _now()
         blocks = self._read(one)
         now = _now()
         until, whom = 0.0, ""
@@ -199,7 +201,7 @@ class Store:
             end = self._watched.until(one.name, -1, layout.EMPTY, self._lease_time, now)
             if end > until:
                 until, whom = end, "whoever has the lock file that was here before"
-        return blocks, until, whom
+        return blocks, until - asked, whom
 
     def _read(self, one: LockFile) -> list[bytes]:
         """Read the blocks, again if one of them is just being written."""
@@ -307,8 +309,8 @@ class Store:
             one.open()
             try:
                 # Looked at also if another one is not to be had: the time of who is there counts from the first look.
-                _blocks, until, _whom = self._judge(one)
-                found = until <= _now() and one.lockable() and found
+                _blocks, left, _whom = self._judge(one)
+                found = left <= 0 and one.lockable() and found
             finally:
                 one.close()
         return found

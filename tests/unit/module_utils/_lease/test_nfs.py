@@ -17,7 +17,7 @@ import pytest
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution, mounts, trees
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, layout, store
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, layout, lockfile, store
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
     Busy,
     DriverRefused,
@@ -135,6 +135,34 @@ def test_but_is_followed_when_his_time_is_over(make: Make) -> None:
         two.acquire()
     two.line_up()
     assert two.acquire()[0].token == 2
+
+
+def test_an_answer_that_was_long_on_its_way_says_nothing_of_now(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = make("one", "db", host="a")
+    one.acquire()
+    kill_hand(one)
+    clock, late = [1000.0], [0.0]
+    read = lockfile.LockFile.blocks
+
+    def answered(file: lockfile.LockFile) -> list[bytes]:
+        found = read(file)
+        clock[0] += late[0]
+        return found
+
+    monkeypatch.setattr(store, "_now", lambda: clock[0])
+    monkeypatch.setattr(lockfile.LockFile, "blocks", answered)
+    two = store.Store(one.directory, "two", "b", None, os.getpid())
+    wanted = [("db", "exclusive")]
+    assert not two.may_have(wanted)
+    # The holder's time is over when the answer is there; what he has written meanwhile is not in it.
+    late[0] = 100.0
+    assert not two.may_have(wanted)
+    clock[0] = 1001.0
+    with pytest.raises(Busy, match="waited for 59.0 s more"):
+        two.acquire(wanted, {}, 9999.0)
+    late[0] = 0.0
+    assert two.acquire(wanted, {}, 9999.0)["tokens"] == {"db": 2}
+    two.release(None)
 
 
 def test_a_dead_holder_of_this_host_is_followed_at_once(make: Make) -> None:
