@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -25,6 +26,17 @@ def test_a_directory_that_appears_is_started(scan: Scan) -> None:
     scan.add("b")
     scan.until("b", "ready")
     assert scan.service("a")["pid"] == first
+
+
+def test_a_directory_that_appears_when_too_many_signals_wait_is_started(scan: Scan) -> None:
+    """The kernel says less then, and by a signal that ends whoever does not expect it."""
+    scan.add("a")
+    supervisor = scan.start()
+    first = scan.until("a", "ready")["pid"]
+    resource.prlimit(supervisor, resource.RLIMIT_SIGPENDING, (0, 0))
+    scan.add("b")
+    scan.until("b", "ready")
+    assert procs.alive(supervisor) and scan.service("a")["pid"] == first
 
 
 def test_a_directory_that_goes_is_stopped_and_forgotten(scan: Scan) -> None:

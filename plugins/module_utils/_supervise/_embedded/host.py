@@ -98,6 +98,8 @@ class Host:
     def watch_directory(self) -> None:
         """Have the kernel tell of changes in the scan directory (dnotify); a Rescan call works without it."""
         self.loop.on_signal(signal.SIGRTMIN, self.rescan_soon)
+        # Sent instead of that, and of the guards', when too many signals wait (RLIMIT_SIGPENDING); it would end us.
+        self.loop.on_signal(signal.SIGIO, self._something_changed)
         self._folder = os.open(self.scan or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.fcntl(self._folder, fcntl.F_SETSIG, signal.SIGRTMIN)
@@ -114,6 +116,11 @@ class Host:
         if not self._rescan_due:
             self._rescan_due = True
             self.loop.soon(self._look)
+
+    def _something_changed(self) -> None:
+        """Hear that the kernel could not say which of the directories has changed."""
+        self.rescan_soon()
+        self.guards_changed()
 
     def _look(self) -> None:
         self._rescan_due = False
