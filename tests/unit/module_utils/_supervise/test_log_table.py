@@ -51,6 +51,18 @@ def test_an_entry_is_for_all_to_read_and_written_when_it_differs(tmp_path: Path)
     assert json.loads(entry.read_text())["fifo"] == "/run/fifo/other"
 
 
+def test_what_the_log_writer_has_put_in_the_place_of_an_entry_holds_nobody_up(tmp_path: Path) -> None:
+    entry = tmp_path / "web.json"
+    os.mkfifo(entry)
+    log_table.put(str(tmp_path), "web", "/run/fifo/web", {"to": "directory"})
+    assert json.loads(entry.read_text())["fifo"] == "/run/fifo/web"
+    other = tmp_path / "other"
+    entry.rename(other)
+    entry.symlink_to(other)
+    log_table.put(str(tmp_path), "web", "/run/fifo/web", {"to": "directory"})
+    assert stat.S_ISREG(entry.lstat().st_mode)
+
+
 def test_a_command_reaches_whoever_listens_and_is_written_into_nothing_else(tmp_path: Path) -> None:
     control = tmp_path / "control"
     log_table.tell(str(tmp_path), "-web")
