@@ -127,7 +127,8 @@ class Nfs(Driver):
                 raise
             # Nothing is lost with it, and what it hangs in may take long.
             self._give_up()
-            raise StoreUnavailable(f"{self.directory}: {error}") from None
+            text = str(error)
+            raise StoreUnavailable(text if self.directory in text else f"{self.directory}: {text}") from None
 
     def _patience(self) -> float:
         return max(_CALL * self.ttl, _LEAST) if self._known else _FIRST

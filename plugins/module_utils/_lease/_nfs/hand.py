@@ -24,6 +24,7 @@ import time
 
 from .. import interface
 from ..interface import Busy, LeaseError, NotHeld, RunningOut, StoreUnavailable
+from .judge import PASSING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def _told(error: Exception, store: Store) -> dict[str, Any]:
     if isinstance(error, NotHeld):
         return {"error": "NotHeld", "resource": error.resource, "tenant": store.tenant}
     if isinstance(error, OSError):
-        return {"error": "LeaseError", "text": f"{error.filename or store.directory}: {error.strerror or error}"}
+        kind = "StoreUnavailable" if error.errno in PASSING else "LeaseError"
+        return {"error": kind, "text": f"{error.filename or store.directory}: {error.strerror or error}"}
     kind = type(error).__name__
     return {"error": kind, "text": str(error) if isinstance(error, LeaseError) else f"{kind}: {error}"}
 

@@ -9,10 +9,11 @@ Asks the server, so that it may hang. Whoever calls it is in a process that can 
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .. import mounts, owners
-from ..interface import DriverNotLoaded, DriverRefused, Hole
+from ..interface import DriverNotLoaded, DriverRefused, Hole, StoreUnavailable
 
 #: From this version on one can say that a file is opened without a delegation, and the server answers nothing twice.
 VERSION = (4, 1)
@@ -23,6 +24,8 @@ PROVED, UNPROVED = "proved.", "unproved"
 _STATISTICS = "/proc/self/mountstats"
 _RECOVER = "/sys/module/nfs/parameters/recover_lost_locks"
 _NOBODY = 65534
+#: What a mount that does not wait for its server (soft, softerr) says when that does not answer.
+PASSING = frozenset((errno.EIO, errno.ETIMEDOUT))
 
 
 class Verdict:
@@ -35,7 +38,10 @@ class Verdict:
 
 
 def judge(directory: str, host: str) -> Verdict:
-    """Make the directory if it is missing, and look at where it is, for *host*. Raises DriverNotLoaded, DriverRefused."""
+    """Make the directory if it is missing, and look at where it is, for *host*.
+
+    Raises DriverNotLoaded, DriverRefused, StoreUnavailable.
+    """
     try:
         # Before anything is made: below a mount point without its mount every host would have a directory of its own.
         mount = mounts.mount(_there(directory))
@@ -50,8 +56,10 @@ def judge(directory: str, host: str) -> Verdict:
         owners.judge(directory)
         with open(_STATISTICS, encoding="utf-8", errors="surrogateescape") as file:
             seconds = mounts.lease_time(mount.point, file.read())
+        proved = _exists(os.path.join(directory, f"{PROVED}{host}"))
     except OSError as error:
-        raise DriverNotLoaded(f"{directory}: {error.strerror or error}") from None
+        kind = StoreUnavailable if error.errno in PASSING else DriverNotLoaded
+        raise kind(f"{directory}: {error.strerror or error}") from None
     if seconds is None:
         raise DriverNotLoaded(
             f"{directory}: this kernel does not tell how long its server keeps the locks of a silent client "
@@ -66,7 +74,7 @@ def judge(directory: str, host: str) -> Verdict:
         "mount": "hard" if "hard" in mount.options else "soft: an error of the network, too, ends a service",
     }
     holes = _holes()
-    if not os.path.exists(os.path.join(directory, f"{PROVED}{host}")):
+    if not proved:
         holes.append(
             Hole(
                 UNPROVED,
@@ -78,10 +86,19 @@ def judge(directory: str, host: str) -> Verdict:
 
 
 def _there(path: str) -> str:
-    """Give the longest part of *path* that exists."""
-    while not os.path.exists(path) and os.path.dirname(path) != path:
+    """Give the longest part of *path* that exists. Raises OSError."""
+    while not _exists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
+
+
+def _exists(path: str) -> bool:
+    """Say whether it does. Raises OSError: a server that says nothing has not said no."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _judge_mount(directory: str, mount: mounts.Mount) -> None:

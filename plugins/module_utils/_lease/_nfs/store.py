@@ -55,7 +55,7 @@ class Store:
     # -- seeing
 
     def probe(self) -> dict[str, Any]:
-        """Look at the directory. Raises DriverNotLoaded, DriverRefused."""
+        """Look at the directory. Raises DriverNotLoaded, DriverRefused, StoreUnavailable."""
         verdict = judge(self.directory, self._here)
         self._know(verdict.lease_time)
         holes = [[hole.name, hole.text] for hole in verdict.holes]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interf
     LeaseError,
     Lost,
     RunningOut,
+    StoreUnavailable,
 )
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.nfs import Nfs
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import identity
@@ -158,7 +160,7 @@ def test_an_answer_that_was_long_on_its_way_says_nothing_of_now(make: Make, monk
     late[0] = 100.0
     assert not two.may_have(wanted)
     clock[0] = 1001.0
-    with pytest.raises(Busy, match="waited for 59.0 s more"):
+    with pytest.raises(Busy, match=r"waited for 59\.0 s more"):
         two.acquire(wanted, {}, 9999.0)
     late[0] = 0.0
     assert two.acquire(wanted, {}, 9999.0)["tokens"] == {"db": 2}
@@ -284,6 +286,27 @@ def test_one_that_holds_nothing_gets_another_process(make: Make) -> None:
     with pytest.raises(LeaseError):
         one.acquire()
     assert one.acquire()[0].token == 1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ETIMEDOUT])
+def test_what_a_soft_mount_says_of_a_silent_server_is_no_refusal(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def silent(path: object, *_rest: object, **_more: object) -> Any:
+        raise OSError(number, os.strerror(number), path)
+
+    one = make("one", "db")
+    one._give_up()
+    with monkeypatch.context() as patched:
+        patched.setattr(lockfile, "_read", lambda *_: silent(str(tmp_path)))
+        with pytest.raises(StoreUnavailable) as raised:
+            one.acquire()
+    assert str(raised.value) == f"{tmp_path}: {os.strerror(number)}"
+    assert one.acquire()[0].token == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(judge.os, "stat", silent)
+        with pytest.raises(StoreUnavailable, match=os.strerror(number)):
+            judge.judge(str(tmp_path), "a")
 
 
 def test_a_process_that_hangs_is_given_up_and_renews_nothing(make: Make) -> None:
