@@ -19,7 +19,7 @@ import os
 import time
 
 from .. import ofd
-from ..interface import SHARED_MODE, LeaseError
+from ..interface import SHARED_MODE, LeaseError, StoreUnavailable
 from . import layout
 
 TYPE_CHECKING = False
@@ -151,7 +151,7 @@ class LockFile:
 
 
 class Counting:
-    """The counter of a file, locked. Raises OSError, LeaseError."""
+    """The counter of a file, locked. Raises OSError, StoreUnavailable."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -162,7 +162,7 @@ class Counting:
             if ofd.lock(self._descriptor, _COUNTER):
                 return
             time.sleep(_PAUSE)
-        raise LeaseError("the counter of the resource is locked by somebody who does not answer")
+        raise StoreUnavailable("the counter of the resource is locked by somebody who does not answer")
 
     def __exit__(self, *_details: object) -> None:
         ofd.unlock(self._descriptor, _COUNTER)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution, mounts, trees
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution, mounts, ofd, trees
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, layout, lockfile, store
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
     Busy,
@@ -286,6 +286,18 @@ def test_one_that_holds_nothing_gets_another_process(make: Make) -> None:
     with pytest.raises(LeaseError):
         one.acquire()
     assert one.acquire()[0].token == 1
+
+
+def test_somebody_who_stays_at_the_counter_is_no_reason_to_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = make("one", "db:shared", host="a"), make("two", "db:shared", host="b")
+    one.acquire()
+    two._give_up()
+    monkeypatch.setattr(lockfile, "_TRIES", 2)
+    with open(Path(one.directory) / "db.lock", "r+b") as file:
+        assert ofd.lock(file.fileno(), lockfile._COUNTER)
+        with pytest.raises(StoreUnavailable, match="the counter of the resource is locked"):
+            two.acquire()
+    assert two.acquire()[0].token == 2
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ETIMEDOUT])
