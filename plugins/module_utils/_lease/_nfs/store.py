@@ -109,6 +109,10 @@ class Store:
         self._know(judge(self.directory, self._here).lease_time)
         fresh: list[LockFile] = []
         began = 0.0
+        for name, _mode in wanted:
+            if name in self._held:
+                # By an attempt whose answer came too late: nobody was told, and it would be in our own way.
+                self._drop(self._held.pop(name))
         try:
             for name, mode in sorted(wanted):
                 one = LockFile(self.directory, name, mode)

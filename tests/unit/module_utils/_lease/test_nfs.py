@@ -196,6 +196,16 @@ def test_an_attempt_of_ones_own_that_was_given_up_is_in_nobodys_way(make: Make) 
     assert again.acquire()[0].token == 2
 
 
+def test_what_was_got_and_nobody_heard_of_is_got_again(make: Make) -> None:
+    one = make("one", "db")
+    one.acquire()
+    one.register("web", "exclusive")
+    # As if the answer had come too late.
+    one._ask("acquire", wanted=[("web", "exclusive")], note={}, deadline=float("inf"))
+    assert [(grant.resource, grant.token) for grant in one.acquire()] == [("db", 1), ("web", 2)]
+    one.renew()
+
+
 def blocks(path: Path) -> list[bytes]:
     data = path.read_bytes()
     return [data[at : at + layout.BLOCK] for at in range(0, len(data), layout.BLOCK)]
