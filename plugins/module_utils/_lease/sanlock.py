@@ -256,6 +256,11 @@ class Sanlock(Driver):
                 "a process that the service leaves behind without that descriptor runs on when another host has the lease, and one that "
                 "has it is not killed when the lockspace fails; mode guard closes it",
             ),
+            Hole(
+                "sleep",
+                "the daemon's clock stands still while the host sleeps: it renews afterwards as if nothing had been, and nobody ends the "
+                "service, though another host may have the lease by then; mode guard closes it",
+            ),
         ]
         if not self._watched:
             holes.append(

@@ -86,7 +86,7 @@ def test_a_closed_descriptor_is_the_hole_that_is_named(hosts: Storage, guards: G
     first = start(guards, one, "one", *script(guards, "os.close(number)"))
     wait_until((guards.base / "done").exists)
     holes = [hole["name"] for hole in guards.report("one")["holes"]]
-    assert {"descriptor_closed", "left_behind", "daemon_death", "no_watchdog"} <= set(holes)
+    assert {"descriptor_closed", "left_behind", "sleep", "daemon_death", "no_watchdog"} <= set(holes)
     start(guards, other, "other")
     guards.until("other", "active")
     assert procs.alive(first.pid)
@@ -131,5 +131,5 @@ def test_one_in_line_ends_when_it_is_stopped(hosts: Storage, guards: Guards) -> 
 def test_strict_refuses_and_names_all_that_is_open(hosts: Storage, guards: Guards) -> None:
     guards.use_sanlock(hosts.hosts[0])
     assert guards.start("one", "--mode=exec", "--safety=strict").wait(20) == 111
-    for hole in ("descriptor_closed", "left_behind", "daemon_death", "no_watchdog"):
+    for hole in ("descriptor_closed", "left_behind", "sleep", "daemon_death", "no_watchdog"):
         assert f"{hole}: " in guards.complaints("one")
