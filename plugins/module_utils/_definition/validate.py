@@ -223,6 +223,10 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
             )
     if lease.get("mode") == "exec":
         found += executing.problems(given, where)
+    elif "keep" in lease and (lease.get("driver") == "sanlock" or _of_several_hosts(lease)):
+        which = "locks on NFS" if _of_several_hosts(lease) else "driver sanlock"
+        reason = f"is not possible with {which}: nobody can be kept out for a restart"
+        found.append(Problem(f"{where}.lease.keep", shown(lease["keep"]), reason, "leave it out"))
     _on_lost(lease, given, where, found)
     if lease.get("containment") == "process_group":
         for key in ("finish", "hooks", "pid_file"):
@@ -247,7 +251,7 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
 
 
 def _of_several_hosts(lease: Mapping[str, Any]) -> bool:
-    """Say whether it is one of driver file that runs out, as others hosts see it too."""
+    """Say whether it is one of driver file that runs out, as other hosts see it too."""
     return lease.get("driver", "file") == "file" and lease.get("parameters", {}).get("scope") == "hosts"
 
 
