@@ -87,7 +87,8 @@ def judge(directory: str, host: str) -> Verdict:
 
 def _there(path: str) -> str:
     """Give the longest part of *path* that exists. Raises OSError."""
-    while not _exists(path) and os.path.dirname(path) != path:
+    # With the dot, what is mounted when somebody looks (autofs, x-systemd.automount) is mounted by that.
+    while not _exists(os.path.join(path, ".")) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
 

@@ -447,6 +447,46 @@ def test_nothing_is_made_where_the_mount_is_missing(tmp_path: Path) -> None:
     assert not (tmp_path / "leases").exists()
 
 
+# A mount point of autofs, which mounts a tmpfs when somebody looks, in a mount namespace of its own.
+AUTOMOUNTED = """\
+import ctypes, fcntl, os, select, struct, sys
+point, tests = sys.argv[1:]
+mount = ctypes.CDLL(None).mount
+ask, asked = os.pipe()
+os.setpgid(0, 0)
+options = f"fd={asked},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct"
+assert mount(b"auto", point.encode(), b"autofs", 0, options.encode()) == 0
+looker = os.fork()
+if not looker:
+    os.setpgid(0, 0)
+    sys.path.insert(0, tests)
+    import conftest
+    from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge
+    try:
+        judge.judge(point, "a")
+    except judge.DriverRefused as error:
+        print(error, flush=True)
+    os._exit(0)
+os.close(asked)
+root = os.open(point, os.O_RDONLY)
+while not os.waitpid(looker, os.WNOHANG)[0]:
+    if not select.select([ask], [], [], 0.05)[0]:
+        continue
+    packet = os.read(ask, 4096)
+    assert mount(b"auto", point.encode(), b"tmpfs", 0, None) == 0
+    fcntl.ioctl(root, 0x9360, struct.unpack_from("I", packet, 8)[0])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+@pytest.mark.skipif("autofs" not in Path("/proc/filesystems").read_text(), reason="this kernel has no autofs")
+def test_what_is_mounted_when_somebody_looks_is_looked_at(tmp_path: Path) -> None:
+    script = (sys.executable, "-c", AUTOMOUNTED, str(tmp_path), str(Path(__file__).parents[3]))
+    command = ("unshare", "--mount", "--propagation=private", *script)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "is on tmpfs of this host" in done.stdout, done
+
+
 def test_a_directory_is_proved_for_each_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mounts, "mount", lambda _path: nfs())
     monkeypatch.setattr(judge.owners, "judge", lambda _path: None)
