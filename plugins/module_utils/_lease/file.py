@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 
 from . import mounts, owners, trees
 from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay
@@ -32,6 +31,7 @@ from .interface import (
     HOT,
     LINE_UP,
     NOTE,
+    RESOURCE_NAME,
     SHARED,
     SHARED_MODE,
     TOKEN,
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, ClassVar
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}", re.ASCII).fullmatch
 #: Seconds that an acquire without waiting gives the tree of a dead holder to be gone.
 _DYING = 2.0
 #: Bytes that a note may have.
@@ -119,7 +118,7 @@ class File(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource; refuses names that are no file names."""
-        if not _NAME(resource):
+        if not RESOURCE_NAME(resource):
             raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
         if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
             raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
