@@ -73,6 +73,9 @@ def _lease(given: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any
         # Time and parameters are for the driver that the others have.
         common = {}
     parameters = {**common.get("parameters", {}), **given.get("parameters", {})}
+    if "directory" in given and "directory" not in given.get("parameters", {}):
+        # What a lease says itself is not told otherwise by the directory of all others.
+        parameters.pop("directory", None)
     return {**_LEASE, **common, **given, "parameters": parameters}
 
 

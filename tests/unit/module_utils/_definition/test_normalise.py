@@ -133,6 +133,11 @@ def test_a_lease_has_what_all_have_in_common_unless_it_has_a_driver_of_its_own()
     own = lease(driver="file")
     assert (own["ttl"], own["parameters"]) == (None, {})
     assert normalise("billing", {"command": ["/bin/x"]}, context)["lease"] is None
+    # The directory of all leases is no parameter of one that has another.
+    context = {"lease": {"driver": "file", "parameters": {"directory": "/srv/leases", "scope": "hosts"}}}
+    assert lease()["parameters"] == {"directory": "/srv/leases", "scope": "hosts"}
+    own = lease(directory="/srv/own")
+    assert (own["directory"], own["parameters"]) == ("/srv/own", {"scope": "hosts"})
 
 
 def test_every_key_is_described() -> None:
