@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition import (
@@ -21,7 +21,8 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition i
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import executes
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import execution
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import HANDOVER, UNBROKEN
 
 from . import render
 
@@ -78,6 +79,10 @@ def make(
             where, cure = f"{origins[name]}.{name}.lease.mode", "write mode: guard, or another driver"
             problems.append(Problem(where, "exec", why, cure))
             continue
+        refused = list(_refused(lease, f"{origins[name]}.{name}.lease")) if lease else []
+        if refused:
+            problems += refused
+            continue
         scripts = render.scripts(service)
         if service["template"]:
             try:
@@ -99,6 +104,17 @@ def make(
             secrets[f"{name}/{secret}"] = value
     content = {"format": FORMAT, "services": services, "absent": absent, "order": order}
     return Payload(content, secrets, problems)
+
+
+def _refused(lease: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    """Find what the driver cannot do; only here, as driver and parameters may be those of all leases."""
+    pauses = lease["on_lost"] == "pause"
+    for key, asked, capability in (("keep", lease["keep"], HANDOVER), ("on_lost", pauses, UNBROKEN)):
+        if asked and drivers.lacks(lease["driver"], lease["parameters"], capability):
+            which = f"driver {lease['driver']}"
+            if lease["parameters"].get("scope"):
+                which += f" with scope {lease['parameters']['scope']}"
+            yield Problem(f"{where}.{key}", str(lease[key]), f"is not possible with {which}", "leave it out")
 
 
 def _named_in(where: str, definition: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:

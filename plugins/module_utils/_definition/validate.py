@@ -223,10 +223,6 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
             )
     if lease.get("mode") == "exec":
         found += executing.problems(given, where)
-    elif "keep" in lease and (lease.get("driver") == "sanlock" or _of_several_hosts(lease)):
-        which = "locks on NFS" if _of_several_hosts(lease) else "driver sanlock"
-        reason = f"is not possible with {which}: nobody can be kept out for a restart"
-        found.append(Problem(f"{where}.lease.keep", shown(lease["keep"]), reason, "leave it out"))
     _on_lost(lease, given, where, found)
     if lease.get("containment") == "process_group":
         for key in ("finish", "hooks", "pid_file"):

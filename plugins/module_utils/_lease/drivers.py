@@ -10,7 +10,7 @@ import os
 import re
 import sys
 
-from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, DriverNotLoaded
+from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, DriverNotLoaded, LeaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +84,14 @@ def make(name: str, tenant: str, parameters: Mapping[str, Any]) -> Driver:
     if chosen is not found:
         chosen.load(CORE_API, CORE_FEATURES)
     return chosen(tenant, parameters)
+
+
+def lacks(name: str, parameters: Mapping[str, Any], capability: str) -> bool:
+    """Say whether the driver *name*, with these parameters, has not the *capability*; False if it is not there to be asked."""
+    try:
+        return capability not in look_at(name).chosen(parameters).capabilities
+    except LeaseError:
+        return False
 
 
 def look_at(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = None) -> type[Driver]:

@@ -10,6 +10,7 @@ import json
 import zlib
 from typing import Any
 
+import pytest
 from plain_imports import plain_imports
 
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
@@ -104,6 +105,29 @@ def test_a_driver_of_another_collection_is_to_be_looked_for() -> None:
     assert (asked["variable"], asked["shipped"]) == ("services_defaults.lease.driver", None)
     made = make({"b": definitions["b"]}, lease={"driver": "x.y.z"})
     assert made.content["services"]["b"]["verify"]["lease_driver"]["variable"] == "leases_driver"
+
+
+@pytest.mark.parametrize(
+    ("common", "given", "said"),
+    [
+        ({"driver": "sanlock"}, {"keep": "10s"}, "lease.keep: 10.0: is not possible with driver sanlock; leave it out"),
+        (
+            {"driver": "sanlock"},
+            {"on_lost": "pause"},
+            "lease.on_lost: pause: is not possible with driver sanlock; leave it",
+        ),
+        ({"parameters": {"scope": "hosts"}}, {"keep": "10s"}, "is not possible with driver file with scope hosts"),
+        ({"parameters": {"scope": "hosts"}}, {"on_lost": "pause"}, "is not possible with driver file with scope hosts"),
+        ({"driver": "etcd"}, {"keep": "10s", "on_lost": "pause"}, ""),
+        ({}, {"keep": "10s"}, ""),
+    ],
+)
+def test_what_the_driver_of_all_leases_cannot_do_is_refused(
+    common: dict[str, Any], given: dict[str, Any], said: str
+) -> None:
+    problems = make({"x": {"command": ["/bin/x"], "lease": given}}, lease=common).problems
+    assert len(problems) == (1 if said else 0)
+    assert all(said in problem.text() for problem in problems)
 
 
 def test_a_service_takes_the_place_of_its_guard_only_with_drivers_that_can() -> None:

@@ -74,8 +74,6 @@ def test_what_would_run_outside_of_the_lease_is_refused(also: dict[str, Any]) ->
         ({"driver": "file", "ttl": "10s"}, "means nothing to driver file"),
         ({"driver": "file", "ttl": "10s", "parameters": {"scope": "host"}}, "means nothing to driver file"),
         ({"on_lost": "pause", "parameters": {"scope": "hosts"}}, "is not possible with locks on NFS"),
-        ({"keep": "10s", "parameters": {"scope": "hosts"}}, "is not possible with locks on NFS"),
-        ({"keep": "10s", "driver": "sanlock"}, "is not possible with driver sanlock"),
         ({"driver": "etcd", "directory": "/x"}, "means nothing to driver etcd"),
         ({"parameters": []}, "must be a dictionary"),
         ({"parameters": {"Endpoints": "x"}}, "small letters"),
