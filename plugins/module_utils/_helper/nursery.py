@@ -137,8 +137,10 @@ class _Clone:
         self._number = CLONE[os.uname().machine]
         self._flags = _CLONE_PARENT | signal.SIGCHLD
         self._address = ctypes.c_void_p()
-        # Where the C library keeps the number of its thread, which its own fork has the kernel correct, too.
-        if _libc.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(self._address), 0, 0, 0) == 0 and self._address.value:
+        # Where glibc keeps the number of its thread, which its own fork has the kernel correct, too. musl has a lock there,
+        # which nobody would open again.
+        found = _libc.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(self._address), 0, 0, 0) == 0 and self._address.value
+        if found and ctypes.c_int.from_address(found).value == os.getpid():
             self._flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
         _libc.syscall.restype = ctypes.c_long
 
