@@ -230,6 +230,8 @@ class Fresh(Run):
             self._read(descriptor)
         if self._timer is not None:
             self._timer.cancel()
+        # One that has answered is of no further use, whatever it thinks of that.
+        self._timer = self._loop.later(GRACE, self._dying)
         self._answered = True
         self.take(answer)
         self.finish()
@@ -386,6 +388,8 @@ class Pooled:
         self._doomed = ""
         self._open = True
         self._grace: Timer | None = None
+        #: Until when one that was let go has to be gone.
+        self._leaving: Timer | None = None
         self.class_ = operation.class_
         #: How many calls it was given, when the present one is out of time, and since when it has none.
         self.calls = 0
@@ -443,6 +447,7 @@ class Pooled:
             self._open = False
             self._loop.forget(self._control.fileno())
             self._control.close()
+            self._leaving = self._loop.later(GRACE, self._dying)
 
     def _dying(self) -> None:
         kill_group(self.pid)
@@ -475,8 +480,9 @@ class Pooled:
 
     def _died(self, exit_: Exit) -> None:
         self.dismiss()
-        if self._grace is not None:
-            self._grace.cancel()
+        for timer in (self._grace, self._leaving):
+            if timer is not None:
+                timer.cancel()
         if self._hanging is not None:
             self._hanging.outcome = EXITED
         turn, self._turn = self._turn, None

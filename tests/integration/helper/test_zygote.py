@@ -270,6 +270,26 @@ def finds(first, second):
     assert helper.call("finds", first=secret[:half], second=secret[half:])["result"] <= alone
 
 
+@pytest.mark.parametrize("isolation", ["fresh", "pooled"])
+def test_a_function_that_answers_and_stays_is_ended(helper: HelperProcess, isolation: str) -> None:
+    """As code would that has taken it over: it is not to be there for the calls of others."""
+    path = helper.base / "operations.py"
+    path.write_text(
+        CODE
+        + """
+def stay():
+    answer = '{"result": %d, "last": true}' % os.getpid()
+    os.write(3, answer.encode())
+    while True:
+        time.sleep(0.1)
+"""
+    )
+    helper.start(stay=function(helper, "stay", isolation=isolation))
+    pid = helper.call("stay")["result"]
+    procs.until_dead(pid)
+    assert helper.call("stay")["result"] != pid
+
+
 STATUS = 'grep -E "^(Uid|Gid|CapEff|CapBnd|NoNewPrivs|Seccomp):" /proc/self/status; ulimit -v; id -G'
 
 
