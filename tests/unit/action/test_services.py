@@ -18,7 +18,9 @@ from ansible.playbook.task import Task
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from ansible_collections.holdfast.supervision.plugins.action.services import ActionModule
+from ansible_collections.holdfast.supervision.plugins.action.services import ELSEWHERE, ActionModule
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import FEATURES
 
 # Loaded now, since Ansible's importer would not find it afterwards.
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import features
@@ -289,3 +291,8 @@ def test_in_the_background(host: Host) -> None:
 def test_a_relative_log_directory_is_left_to_the_host(host: Host) -> None:
     host.run("services_definitions: {a: {command: [/bin/a]}}", log_directory="~/.holdfast/log")
     assert host.content["services"]["a"]["holdfast"]["log"]["directory"] is None
+
+
+def test_what_the_module_services_serves_itself_has_all_features() -> None:
+    # It says for the other backends alone who else has a feature.
+    assert all(BACKENDS[name].capabilities == FEATURES.keys() for name in BACKENDS.keys() - ELSEWHERE.keys())

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from fake_backend import FakeBackend
 
-from ansible_collections.holdfast.supervision.plugins.action.services import ELSEWHERE
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
     FEATURES,
@@ -65,8 +64,6 @@ def test_every_backend_declares_known_features() -> None:
     for name, backend in BACKENDS.items():
         assert backend.name == name and backend.capabilities <= FEATURES.keys()
         assert not backend.native & backend.supplied
-    # The module services says for these alone who else has a feature: nothing.
-    assert all(BACKENDS[name].capabilities == FEATURES.keys() for name in BACKENDS.keys() - ELSEWHERE.keys())
 
 
 def test_the_owner_of_the_logs_is_that_of_the_log_writers_table(tmp_path: Path) -> None:
