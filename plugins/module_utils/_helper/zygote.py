@@ -10,6 +10,7 @@ from then on (see `nursery`); it also is the one that loads what only workers ne
 
 The workers are the helper's own children all the same (CLONE_PARENT): it watches, kills and reaps them, and they die with
 it. So the zygote is of no importance: if it is killed, those that it has forked go on, and the next worker has another one.
+Where that dies too before it has forked, the helper forks that worker by itself.
 """
 
 from __future__ import annotations
@@ -90,26 +91,32 @@ class Zygote:
         """Give a worker for the operation *name*, for its class, or for any call that will probably be one of it. Raises OSError.
 
         kind: which of these, see `agreed`; tenure: the lease below whose holder it is to be. A zygote that turns out to be dead
-        is replaced.
+        is replaced, and done without for once if that dies as well: nobody's call fails by it.
         """
-        for last in (False, True):
-            born = self.ask(name, None, kind, tenure)
+        for alone in (False, False, True):
+            born = self.ask(name, None, kind, tenure, alone)
             deadline = time.monotonic() + (PATIENCE if self._answered else BIRTH)
             while not born.pid:
                 self._wait(max(deadline - time.monotonic(), 0.0))
-            if born.pid > 0:
-                return born
-            if born.pid != -errno.EPIPE or last:
+            if born.pid != -errno.EPIPE:
                 break
-        if born.pid == -errno.EPIPE:
-            raise OSError(errno.EAGAIN, "what forks workers has died, twice")
+        if born.pid > 0:
+            return born
         raise OSError(-born.pid, os.strerror(-born.pid))
 
     def ask(
-        self, name: str, done: Callable[[Born], None] | None, kind: str = ANY, tenure: Tenure | None = None
+        self,
+        name: str,
+        done: Callable[[Born], None] | None,
+        kind: str = ANY,
+        tenure: Tenure | None = None,
+        alone: bool = False,
     ) -> Born:
-        """Ask for a worker, as `fork` does, without waiting: *done* is called with it. Raises OSError."""
-        if self._end is None and not self._alone:
+        """Ask for a worker, as `fork` does, without waiting: *done* is called with it. Raises OSError.
+
+        alone: whether the helper is to fork it by itself if there is no zygote.
+        """
+        if self._end is None and not (alone or self._alone):
             self._start()
         outputs: list[int] = []
         passed: list[int] = []

@@ -235,6 +235,17 @@ def test_where_it_cannot_be_had_the_helper_forks_by_itself(helper: HelperProcess
     assert not helper.zygotes()
 
 
+def test_where_each_of_them_dies_the_helper_forks_by_itself(helper: HelperProcess) -> None:
+    runtime = helper.base / "runtime"
+    shutil.copytree(helper.runtime, runtime)
+    (file,) = runtime.rglob("nursery.py")
+    with file.open("a") as text:
+        # Whoever killed them at once could not be relied on to be in time.
+        text.write("\n\ndef serve(*_arguments):\n    os.kill(os.getpid(), signal.SIGKILL)\n")
+    helper.runtime = runtime
+    expect_own_children(helper)
+
+
 def test_memory_of_the_helper_is_not_that_of_a_function(helper: HelperProcess) -> None:
     """A function is forked from what has never seen a call."""
     secret = "a-value-that-nobody-else-has"
