@@ -349,16 +349,20 @@ def test_what_a_dead_guard_held_is_given_back_after_the_end_of_its_tree(make: Ma
     guard = subprocess.Popen(
         [sys.executable, "-c", GUARD.format(tests=Path(__file__).parents[3], directory=tmp_path)],
         stdout=subprocess.PIPE,
+        text=True,
     )
     assert guard.stdout is not None
-    tree = int(guard.stdout.readline())
+    first, left = map(int, guard.stdout.readline().split())
+    started = identity.start_time(first)
     try:
         guard.kill()
         guard.wait()
+        # The first process is ended in the guard's place. The other one does not show whose it is, so that it is waited for.
+        wait_until(lambda: not identity.alive(first, started), message="the end of the tree's first process")
         with pytest.raises(Busy, match="one@a"):
             two.acquire()
     finally:
-        os.kill(tree, signal.SIGKILL)
+        os.kill(left, signal.SIGKILL)
     two.line_up()
     # Not waited for by the time: it was given back.
     assert two.acquire()[0].token == 2
@@ -376,10 +380,12 @@ driver = nfs.Nfs("one", {{"directory": "{directory}", "containment": trees.GROUP
 driver.host = "a"
 driver.register("db", "exclusive")
 driver.acquire()
-tree = subprocess.Popen(["sleep", "1000"], start_new_session=True, stdout=subprocess.DEVNULL)
+script = "sleep 1000 >/dev/null & echo $!; wait"
+tree = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE, text=True)
+left = tree.stdout.readline().strip()
 driver.bind(tree.pid, identity.start_time(tree.pid))
 driver.renew()
-print(tree.pid, flush=True)
+print(tree.pid, left, flush=True)
 time.sleep(1000)
 """
 
