@@ -68,6 +68,9 @@ def pids(machine: hosted.Machine) -> dict[str, int]:
     if not text.strip():
         return {}
     status = json.loads(text)
+    if status["supervisor"] is None:
+        # Not there, so what is told is what was written down of former times.
+        return {}
     found = {one["name"]: one["pid"] for one in status["services"] if one["ready"]}
     return {**found, "": status["supervisor"]["pid"]}
 
