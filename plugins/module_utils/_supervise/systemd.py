@@ -331,9 +331,10 @@ class Systemd(Backend):
     def _show(self, known: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, dict[str, str]]:
         units = []
         for name, (meta, _identity) in known.items():
-            units.append(unit_name(name))
             if meta.get("type") == "periodic":
+                # They are asked one after the other. Who sees that its time has come sees the run, or what came of it.
                 units.append(unit_name(name, "timer"))
+            units.append(unit_name(name))
         return self._manager.show(units) if units else {}
 
     def _service(self, name: str, shown: Mapping[str, Mapping[str, str]]) -> Service:
@@ -379,6 +380,8 @@ class Systemd(Backend):
         if service.state == "failed" or service.deaths - begun >= DEATHS or self._is_late(service, unit):
             return "failed"
         if service.state in ("down", "scheduled"):
+            if state.due(shown.get(unit_name(service.name, "timer"), {})):
+                return ""
             started = self._notes(service.name).started != self._before.get(service.name, 0)
             if not started and not service.reason:
                 service.reason = f"systemd did not start it; see systemctl status {unit_name(service.name)}"

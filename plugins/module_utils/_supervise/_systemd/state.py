@@ -138,6 +138,15 @@ def _want(
     return "up" if state == "down" and passing and notes.ending and not notes.asked else "down"
 
 
+def due(timer: Mapping[str, str]) -> bool:
+    """Tell whether the first run of a periodic service is still to come: its timer is being started, or has yet to elapse."""
+    if timer.get("Job"):
+        return True
+    elapses = timespan(timer.get("NextElapseUSecMonotonic") or "")
+    waits = timer.get("ActiveState") == "active" and timer.get("SubState") == "waiting"
+    return waits and elapses is not None and elapses <= time.monotonic()
+
+
 def has_run(unit: Mapping[str, str]) -> bool:
     """Tell whether the unit's process has run and ended."""
     return (unit.get("ExecMainExitTimestampMonotonic") or "0") != "0"

@@ -136,6 +136,23 @@ EXITED = {"ExecMainCode": "1", "ExecMainExitTimestampMonotonic": "5"}
 RESTARTED = {"InactiveExitTimestampMonotonic": "6", "NRestarts": "2"}
 
 
+@pytest.mark.parametrize(
+    ("properties", "due"),
+    [
+        # Told to start, started, elapsed, and waiting for the run after the first one.
+        ({"ActiveState": "inactive", "SubState": "dead", "Job": "7"}, True),
+        ({"ActiveState": "active", "SubState": "waiting", "NextElapseUSecMonotonic": "1us"}, True),
+        ({"ActiveState": "active", "SubState": "running", "NextElapseUSecMonotonic": "1us"}, False),
+        ({"ActiveState": "active", "SubState": "waiting", "NextElapseUSecMonotonic": "500y"}, False),
+        ({"ActiveState": "active", "SubState": "waiting", "NextElapseUSecMonotonic": "infinity"}, False),
+        ({"ActiveState": "inactive", "SubState": "dead", "NextElapseUSecMonotonic": "1us"}, False),
+        ({}, False),
+    ],
+)
+def test_a_run_is_still_to_come_until_the_timer_has_elapsed(properties: dict[str, str], due: bool) -> None:
+    assert state.due(properties) is due
+
+
 def notes(folder: Path, ended: str | None = None, *, asked: bool = False) -> state.Notes:
     """What the steps of a service would have noted."""
     if ended is not None:
