@@ -135,8 +135,10 @@ def test_a_killed_parent_costs_no_run_and_makes_none(host: Supervised) -> None:
     # While it runs: that run is over, and nothing of it is left when the next one comes.
     (host.base / "marks.long").touch()
     host.control(("beat", "restart"))
+    # It has begun: before it has become its program, its arguments are those of the parent.
+    wait_until(lambda: lines(marks) == ["run", "run"])
     host.until("beat", "up", "ready")
-    (parent,) = host.pids(f"{host.scan}/beat")
+    parent = parent_of(host, "beat")
     (run,) = procs.children(parent)
     procs.kill(parent)
     procs.until_dead(run)
