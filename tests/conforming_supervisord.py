@@ -30,6 +30,8 @@ class SupervisordHost(Supervised):
     old_logs = "current.*"
     log_buffer = 131072
     tells_last_end = False
+    #: What is run.
+    program: tuple[str, ...] = ("supervisord",)
 
     def prepare(self) -> None:
         super().prepare()
@@ -46,7 +48,7 @@ class SupervisordHost(Supervised):
         configuration = self.scan / program.FOLDER / program.CONFIGURATION
         with (self.base / "errors").open("ab") as errors:
             self.supervisor = subprocess.Popen(
-                ["supervisord", "-n", "-c", str(configuration)],
+                [*self.program, "-n", "-c", str(configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

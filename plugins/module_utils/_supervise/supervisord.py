@@ -24,7 +24,7 @@ from typing import Any
 from . import active, attending, holding
 from ._supervisord import program
 from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
-from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, Fault, Rpc
+from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, SPAWN_ERROR, Fault, Rpc
 from .interface import DEATHS, Backend, BackendError, NotRunning, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
 from .presence import lock_holder
@@ -282,12 +282,15 @@ class Supervisord(Backend):
             raise BackendError(f"supervisord cannot read its configuration: {fault}") from None
 
     def _add(self, name: str, *, start: bool) -> None:
-        """Put a program in, and start it before supervisord's next turn would. Raises BackendError."""
+        """Put a program in, and start it before supervisord's next turn would. Raises BackendError.
+
+        How it does, once it was tried, is for `wait` to tell.
+        """
         calls: list[tuple[str, list[Any]]] = [("addProcessGroup", [name])]
         if start:
             calls.append(("startProcess", [name, False]))
         for answer in self._rpc.at_once(*calls):
-            if isinstance(answer, Fault) and answer.code not in (ALREADY_ADDED, ALREADY_STARTED):
+            if isinstance(answer, Fault) and answer.code not in (ALREADY_ADDED, ALREADY_STARTED, SPAWN_ERROR):
                 raise BackendError(f"{name}: supervisord: {answer}")
         state = self.place.state(name)
         os.makedirs(state, 0o755, exist_ok=True)
@@ -451,11 +454,11 @@ class Supervisord(Backend):
         others = [name for name in names if name not in outdated]
         answers = self._rpc.at_once(*[("startProcess", [name, False]) for name in others]) if others else []
         for name, answer in zip(others, answers):
-            if isinstance(answer, Fault) and answer.code != ALREADY_STARTED:
+            if not isinstance(answer, Fault) or answer.code == SPAWN_ERROR:
+                continue
+            if answer.code != ALREADY_STARTED:
                 refused[name] = f"supervisord: {answer}"
-            elif isinstance(answer, Fault) and (
-                self._note(name, "pausing") or self._known[name][0].get("type") == "periodic"
-            ):
+            elif self._note(name, "pausing") or self._known[name][0].get("type") == "periodic":
                 # It waits between two lives, or two runs. May be gone by now.
                 self._rpc.at_once(("signalProcess", [name, "CONT"]))
         return refused

@@ -126,7 +126,7 @@ def test_no_command_to_a_crash_looping_service_is_lost(host: Supervised) -> None
         timeout=0.1,
         defaults={},
     )
-    assert set(result["services"]) == set(names), result["msg"]
+    assert set(host.snapshot().services) == set(names), result["msg"]
     for _cycle in range(CYCLES):
         stop_and_start(host, folder, names)
 

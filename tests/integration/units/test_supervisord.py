@@ -87,6 +87,54 @@ def test_after_a_crash_of_supervisord_there_is_one_copy(supervisord: Supervisord
     wait_until(lambda: len(supervisord.pids(mark)) == 1)
 
 
+SLOW = """
+import os, sys, time
+from supervisor import process, supervisord
+
+def slow(self, pid, spawned=process.Subprocess._spawn_as_parent):
+    found = spawned(self, pid)
+    while self.config.name == "dies" and os.path.exists(sys.argv[0] + ".slow"):
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == "Z":
+                break
+        time.sleep(0.01)
+    return found
+
+process.Subprocess._spawn_as_parent = slow
+supervisord.main()
+"""
+
+
+def test_a_program_that_has_died_when_supervisord_looks_was_started_and_keeps_no_other_back(
+    runtime: Path, base: Path
+) -> None:
+    """On a busy machine supervisord comes to look when the process has ended, and answers that it could not start it."""
+    host = SupervisordHost(runtime, base)
+    host.prepare()
+    script, slow = base / "slow.py", base / "slow.py.slow"
+    script.write_text(SLOW)
+    found = shutil.which("supervisord")
+    assert found
+    with open(found, encoding="utf-8") as file:
+        host.program = (*file.readline().removeprefix("#!").split(), str(script))
+    host.start()
+    try:
+        marks = base / "marks"
+        slow.touch()
+        dying = {"command": sh(f"echo >>{marks}; exit 1"), "log": False}
+        result = host.task({"dies": dying, "stays": {"command": SLEEP}})
+        assert "1 of 2 services" in result["msg"] and result["services"]["stays"]["state"] == "ready"
+        slow.unlink()
+        host.control(("dies", "stop"))
+        host.until("dies", "down")
+        before = marks.stat().st_size
+        slow.touch()
+        host.control(("dies", "start"))
+        wait_until(lambda: marks.stat().st_size > before)
+    finally:
+        host.close()
+
+
 def test_secrets_are_in_no_configuration(supervisord: SupervisordHost) -> None:
     supervisord.good({"one": {"command": SLEEP, "secret_environment": {"PASSWORD": "hidden-words"}}})
     pid = supervisord.service("one").pid

@@ -19,6 +19,8 @@ from typing import Any
 from ..interface import BackendError, NotRunning, Unanswered
 
 BAD_NAME, ALREADY_ADDED, STILL_RUNNING = 10, 90, 91
+#: Nothing could be started, or what was had ended, and not well, before the answer: it is tried again as its configuration says.
+SPAWN_ERROR = 50
 ALREADY_STARTED, NOT_RUNNING = 60, 70
 #: Seconds for an answer.
 PATIENCE = 30.0
