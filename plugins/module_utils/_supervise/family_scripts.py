@@ -220,21 +220,30 @@ WITH_RUNTIME = (
 )
 
 
+#: Lines of sh with a function: whether a process that is noted, and is not this one, is still there.
+_LIVES = (
+    "read -r boot </proc/sys/kernel/random/boot_id",
+    "# It is that process if it began at the same time: field 22 of proc_pid_stat(5), here the 20th.",
+    "lives() {",
+    '    [ "$before" = "$boot" ] && [ "$pid" -ne $$ ] && read -r stat 2>/dev/null <"/proc/$pid/stat" || return 1',
+    "    stat=${stat##*) }; set -- $stat",
+    '    [ "${20}" = "$since" ] && [ "$1" != Z ]',
+    "}",
+)
+
+
 def _predecessor(service: Portable, dialect: Dialect) -> list[str]:
     """Give the lines that end a process that a killed supervisor has left behind, so that there never are two."""
     whom = '"-$pid"' if service.meta.get("kill") == "group" else '"$pid"'
     timeout = stop_timeout(service, dialect)
     late = f'[ "$tries" -ge {max(round(timeout * 10), 1)} ] && kill -s KILL -- {whom}' if timeout else ":"
     return [
-        "read -r boot </proc/sys/kernel/random/boot_id",
-        "# It is that process if it began at the same time: field 22 of proc_pid_stat(5), here the 20th.",
+        *_LIVES,
         'read -r stat <"/proc/$$/stat"; stat=${stat##*) }; set -- $stat; mine=${20}',
         "# Noted before anything is waited for: a start that is orphaned here is found by the next one.",
         'echo "$$ $mine $boot" >>starting || exit 111',
         "left() {",
-        '    [ "$before" = "$boot" ] && [ "$pid" -ne $$ ] && read -r stat 2>/dev/null <"/proc/$pid/stat" || return 1',
-        "    stat=${stat##*) }; set -- $stat",
-        '    [ "${20}" = "$since" ] && [ "$1" != Z ] || return 1',
+        "    lives || return 1",
         "    # Somebody who began later is the one to come through, even if he did not know of us when he looked.",
         '    [ "$since" -le "$mine" ] || exit 111',
         "}",
@@ -259,16 +268,16 @@ def finish(service: Portable, dialect: Dialect) -> str:
     # After each run, and not of the parent.
     finishes = "finish" in service.entries and meta.get("type") != "periodic"
     after = [] if restart == "never" else _limit(meta) + _pause(meta)
-    since = " since" if any("$since" in line for line in after) else ""
     lines = [
         "#!/bin/sh",
         f"# {service.name} under {dialect.suite}: after each end of the service. Written by Ansible (holdfast.supervision).",
         "exec </dev/null 2>&1",
-        "code=$1 signal=$(($2 & 127)) pid=''" + (" since=''" if since else ""),
+        "code=$1 signal=$(($2 & 127)) pid='' since='' before=''",
+        *_LIVES,
     ]
     if dialect.signalled != -1:
         lines += [f'[ "$code" -eq {dialect.signalled} ] && code=-1']
-    lines += ['[ "$code" -eq -1 ] || signal=0', f"read -r pid{since} _ <started", ": >started"]
+    lines += ['[ "$code" -eq -1 ] || signal=0', "read -r pid since before _ <started"]
     if dialect.finish == ANSWERED:
         lines += ["# A command to the suite, which takes this for the service; it is obeyed at the end.", "trap : TERM"]
     if meta.get("kill") == "group" and not attended(service, dialect):
@@ -279,7 +288,11 @@ def finish(service: Portable, dialect: Dialect) -> str:
             '    kill -s "$end" -- "-$pid" 2>/dev/null',
             "fi",
         ]
-    lines += ['echo "$code $signal $pid" >ended']
+    lines += [
+        "# A start that ended while it waited for a former process to end: the next one has to find that one, too.",
+        "if lives; then pid='' since=''; else : >started; fi",
+        'echo "$code $signal $pid" >ended',
+    ]
     if finishes:
         lines += [f'( cd {word(service.path)} && {_limited(meta)}./finish "$code" "$signal" ); finished=$?']
     lines += [

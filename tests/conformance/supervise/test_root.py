@@ -97,3 +97,30 @@ def test_a_supervisor_that_is_killed_again_and_again_makes_no_second_copy(host: 
     assert (host.until("one", "ready").pid == before) is host.adopts
     assert not (host.base / "second").exists()
     assert host.tell("one", "stop", "down").outcome == "reached"
+
+
+def test_a_start_that_is_stopped_while_it_waits_for_a_former_copy_leaves_it_known(host: Supervised) -> None:
+    """The next start waits for that copy in its turn."""
+    if host.process_one or host.adopts:
+        pytest.skip("it has no start that waits for a former copy")
+    lock, marks = host.base / "lock", host.base / "starts"
+    script = (
+        f"exec 9>{lock}; flock -n 9 || echo second >>{host.base}/second; echo >>{marks}; "
+        "trap '' TERM; while :; do sleep 0.1 9>&-; done"
+    )
+    host.good({"one": {"command": sh(script), "stop_timeout": "4s", "kill": "process"}})
+    wait_until(marks.exists)
+    before = host.service("one").pid
+    assert before
+    host.kill()
+    host.start()
+
+    def started() -> bool:
+        service = host.snapshot().services.get("one")
+        return service is not None and service.pid not in (None, before)
+
+    wait_until(started)
+    host.control(("one", "stop"), ("one", "start"))
+    wait_until(lambda: len(marks.read_text()) > 1)
+    assert not procs.alive(before) and not (host.base / "second").exists()
+    assert host.tell("one", "stop", "down").outcome == "reached"
