@@ -51,15 +51,16 @@ def parent(pid: int) -> int:
     return int(text[text.rfind(b")") + 2 :].split()[1])
 
 
+def parent_or_none(pid: int) -> int | None:
+    """The parent of a process that may end at any moment."""
+    try:
+        return parent(pid)
+    except OSError:
+        return None
+
+
 def children(pid: int) -> list[int]:
-    result = []
-    for candidate in pids():
-        try:
-            if parent(candidate) == pid:
-                result.append(candidate)
-        except OSError:
-            continue
-    return result
+    return [candidate for candidate in pids() if parent_or_none(candidate) == pid]
 
 
 def status(pid: int) -> dict[str, str]:

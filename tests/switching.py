@@ -151,6 +151,11 @@ class Switched:
         """The living processes with a word that has *mark* in it."""
         return [pid for pid in procs.pids() if procs.alive(pid) and any(mark in word for word in procs.arguments(pid))]
 
+    def copies(self, mark: str) -> list[int]:
+        """The running ones but their children, which have their words too until they become another program."""
+        found = self.running(mark)
+        return [pid for pid in found if procs.parent_or_none(pid) not in (None, *found)]
+
     def _tasks(self) -> Supervised:
         tasks = type("Switched", (Supervised,), {"backend": self.backend})(self.base, self.base)
         tasks.scan, tasks.logs = self.scan, self.base / "holdfast" / "log"

@@ -77,7 +77,7 @@ def stop_recorded(scan: str, names: list[str], timeout: float) -> tuple[Told, To
     supervisor knows how. Raises CommandError when a supervisor runs.
     """
     try:
-        lock = files.lock(own(scan, "lock"))
+        lock = files.lock_after(own(scan, "lock"), files.ORPHANED_LOCK)
     except files.Busy:
         raise CommandError(
             FAILED, f"{scan}: a supervisor runs, so nothing is orphaned (stop --all stops all)"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,9 @@ def test_a_switch_that_was_killed_is_finished_by_the_next_run(host: Switched, ba
         states = {name: one.state for name, one in services.items()}
         assert states == dict.fromkeys(definitions, "ready"), f"after step {step} to {there}"
         for name in ("one", "two"):
+            copies = wait_until(partial(host.copies, f"{host.base}/{name}/lock"))
+            assert len(copies) == 1, f"{name} runs twice after step {step} to {there}"
             assert not (host.base / name / "twice").exists(), f"{name} ran twice after step {step} to {there}"
-            assert len(host.running(f"{host.base}/{name}/lock")) == 1
         again = host.to(there)
         assert not again["changed"], f"after step {step} to {there}: {again['actions']}"
         here, there = there, here
@@ -237,8 +239,7 @@ def test_services_of_others_stay_with_the_suite_that_has_them(host: Switched) ->
     (beside / "run").chmod(0o755)
     shutil.copytree(beside, theirs)
     (host.scan / ".s6" / ".s6-svscan" / "control").write_bytes(b"a")
-    wait_until(lambda: len(host.running(f"{host.base}/theirs")) == 1, 20)
-    [pid] = host.running(f"{host.base}/theirs")
+    [pid] = wait_until(partial(host.copies, f"{host.base}/theirs"))
     host.to("embedded")
     assert host.services()["one"].ready
     assert procs.alive(pid) and procs.arguments(procs.parent(pid))[0] == "s6-supervise"
@@ -249,7 +250,8 @@ def test_what_a_service_leaves_behind_is_gone_before_the_next_one_starts(host: S
     host.to("s6")
     script = f"(trap '' TERM; while :; do sleep 0.1; : {host.base}/left; done) & exec sleep 100000"
     host.converge({"one": {"command": ["/bin/sh", "-c", script], "stop_timeout": "1s"}})
-    left = host.running(f"{host.base}/left")
+    left = wait_until(partial(host.copies, f"{host.base}/left"))
     host.to("embedded")
-    assert left and not any(procs.alive(pid) for pid in left)
-    assert len([pid for pid in host.running(f"{host.base}/left") if procs.parent(pid) != 1]) >= 1
+    assert not any(procs.alive(pid) for pid in left)
+    [again] = wait_until(partial(host.copies, f"{host.base}/left"))
+    assert procs.parent(again) != 1

@@ -269,7 +269,8 @@ def test_reexec_again_and_again_under_deaths(scan: Scan) -> None:
         assert scan.call("Status")["supervisor"]["pid"] == pid
     for number in range(10):
         scan.until_deaths(f"s{number}", scan.service(f"s{number}")["deaths"] + 1)
-        assert len(procs.living_in(scan.path / f"s{number}")) <= 1
+        # The supervisor itself goes there for a moment, to start another one.
+        assert len(set(procs.living_in(scan.path / f"s{number}")) - {pid}) <= 1
     # Every child was collected.
     for child in procs.children(pid):
         wait_until(partial(procs.gone_or_alive, child), 30)

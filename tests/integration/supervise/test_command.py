@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -13,6 +15,7 @@ import re
 import select
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -409,6 +412,32 @@ def test_an_orphan_that_is_paused_is_stopped(scan: Scan) -> None:
     scan.kill_supervisor()
     assert scan.run("stop", "--orphans").returncode == 0
     wait_until(lambda: scan.processes() == [])
+
+
+@contextlib.contextmanager
+def ending(scan: Scan) -> Iterator[None]:
+    """A former supervisor for a second, as one that ends is seen: it still has the lock of flock, and no longer the other."""
+    with open(scan.path / ".holdfast" / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        former = subprocess.Popen(["sleep", "1"], pass_fds=[lock.fileno()])
+        lock.write(f"{former.pid}\n")
+    with former:
+        yield
+
+
+def test_a_supervisor_that_has_not_quite_ended_is_waited_for(scan: Scan) -> None:
+    scan.add("a")
+    scan.start()
+    pid = scan.until("a", "ready")["pid"]
+    scan.kill_supervisor()
+    with ending(scan):
+        scan.start()
+    assert scan.until("a", "ready")["pid"] == pid
+    scan.kill_supervisor()
+    with ending(scan):
+        answer = scan.run("stop", "--orphans")
+    assert answer.returncode == 0, answer.stderr
+    assert not procs.alive(pid)
 
 
 def test_orphans_of_a_living_supervisor_are_none(scan: Scan) -> None:

@@ -22,7 +22,6 @@ import os
 import signal
 import stat
 import sys
-import time
 
 from . import files, recovery, spawn, status
 from .api import Api
@@ -34,8 +33,6 @@ USAGE = (
     "       holdfast supervise [--layout runit|encore] --service DIR\n"
 )
 LOCKED, UNUSABLE, WRONG_USAGE = 100, 111, 2
-#: Seconds for which children of a killed supervisor, forked but not yet executing, may still hold its lock.
-ORPHANED_LOCK = 5.0
 
 
 class _Fatal(Exception):
@@ -183,7 +180,7 @@ def _lock(path: str) -> int:
     """Take the lock that makes us the only supervisor of the scan directory.
 
     A re-exec hands it over. After a kill, children that were forked but have not become their program yet still hold
-    it: once it is free, whoever was being started can be found. A living supervisor is told by its socket.
+    it: once it is free, whoever was being started can be found.
     """
     handed = os.environ.pop("HOLDFAST_LOCK_FD", "")
     if handed.isdigit():
@@ -194,15 +191,11 @@ def _lock(path: str) -> int:
                 return descriptor
         except OSError:
             pass
-    deadline = time.monotonic() + ORPHANED_LOCK
-    while True:
-        try:
-            return files.lock(path, 0o644)
-        except files.Busy:
-            holder = _holder(path)
-            if (holder and os.path.exists(f"/proc/{holder}")) or time.monotonic() > deadline:
-                raise _Fatal(LOCKED, f"{os.path.dirname(path)}: another supervisor runs here (pid {holder})") from None
-            time.sleep(0.005)
+    try:
+        return files.lock_after(path, files.ORPHANED_LOCK, 0o644)
+    except files.Busy:
+        text = f"{os.path.dirname(path)}: another supervisor runs here (pid {_holder(path)})"
+        raise _Fatal(LOCKED, text) from None
 
 
 def _holder(path: str) -> str:

@@ -14,6 +14,9 @@ import time
 
 from ..presence import lock_holder
 
+#: Seconds for which what is left of a supervisor that has ended may still hold its lock, see `lock_after`.
+ORPHANED_LOCK = 5.0
+
 
 class Busy(Exception):
     """Somebody else holds the lock."""
@@ -75,10 +78,11 @@ def lock(path: str, mode: int = 0o600) -> int:
 
 
 def lock_after(path: str, patience: float, mode: int = 0o600) -> int:
-    """Lock *path* as `lock` does; wait up to *patience* seconds for the children of a holder that was killed.
+    """Lock *path* as `lock` does; wait up to *patience* seconds for what is left of a holder that has ended.
 
-    Those that it had forked have the lock of flock until they close what they have inherited; the other one went with it.
-    Raises Busy, at once if the holder lives, and OSError.
+    A process that ends gives up the lock of fcntl first, and that of flock some time later on a busy machine; children that
+    it had forked have the latter until they close what they have inherited. Raises Busy, at once if the holder lives, and
+    OSError.
     """
     deadline = time.monotonic() + patience
     while True:
