@@ -168,11 +168,12 @@ def _catch_up(plan: Plan, request: Request, backend: Backend, outcome: Outcome) 
     late = []
     for item in plan.items.values():
         verdict = outcome.verdicts.get(item.name)
-        reached = verdict is not None and verdict.outcome == "reached"
-        if item.wanted is None or item.wish != "ready" or item.command or verdict is None or not reached:
+        if item.wanted is None or item.wish != "ready" or item.command:
             continue
-        if is_outdated(verdict.service, item) and when_changed(verdict.service, item, item.wanted):
-            item.command = when_changed(verdict.service, item, item.wanted)
+        if verdict is None or verdict.outcome != "reached" or not is_outdated(verdict.service, item):
+            continue
+        item.command = when_changed(verdict.service, item, item.wanted)
+        if item.command:
             plan.changes.add(Change(item.name, item.command))
             late.append(item)
     if not late:
