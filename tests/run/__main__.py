@@ -31,6 +31,10 @@ OUTPUT = CHECKOUT / "tests" / "output"
 SLOTS = max(2, os.cpu_count() or 1)
 SHOWN_LINES = 400
 
+#: At the very end: so many lines of each failed gate, so long at most, for who sees the end of the output alone.
+SHOWN_CAUSES = 8
+CAUSE_LENGTH = 160
+
 
 @dataclass
 class Run:
@@ -169,6 +173,14 @@ def report(run: Run) -> None:
         print("\n".join(f"  | {line}" for line in lines[-SHOWN_LINES:]), flush=True)
 
 
+def causes(run: Run) -> list[str]:
+    """What a failed gate failed on, in a few lines: the tests that pytest names, or else the end of its output."""
+    lines = [line.strip() for line in run.log.read_text(errors="replace").splitlines() if line.strip()]
+    named = list(dict.fromkeys(line for line in lines if line.startswith(("FAILED ", "ERROR ", "Left running"))))
+    shown = named or [line for line in lines if not line.startswith((gates.NOTE, gates.FACT))]
+    return [line[:CAUSE_LENGTH] for line in shown[-SHOWN_CAUSES:]]
+
+
 def summary(runs: list[Run], seconds: float) -> int:
     """Print the table and the closing line; gives the exit code."""
     order = list(gates.GATES)
@@ -184,6 +196,8 @@ def summary(runs: list[Run], seconds: float) -> int:
     if count["skipped"] and os.environ.get("CI") == "true":
         print("Nothing may be skipped with CI=true.")
         bad = True
+    for run in [run for run in runs if run.result == "failed"]:
+        print(f"{run.gate.name} failed: {run.note}", *causes(run), sep="\n  ")
     skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
     print(f"{count['passed']} passed, {count['failed']} failed{skipped}", flush=True)
     return int(bad)

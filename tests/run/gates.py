@@ -219,7 +219,7 @@ def emulation(place: Place) -> None:
     folders = existing(place, "tests/machine")
     if not folders:
         raise Skip("there is no tests/machine")
-    pytest(place, *folders)
+    pytest_twice(place, *folders)
 
 
 @gate("ansible-test integration: the modules, on the oldest and the newest Python of this machine as a host's", 900)
