@@ -120,18 +120,18 @@ def pytest(place: Place, *arguments: str, program: str | Path = "pytest", label:
     print(NOTE + label + (closing[-1] if closing else "no closing line"))
 
 
-def pytest_twice(place: Place, *arguments: str) -> None:
+def pytest_twice(place: Place, *arguments: str, program: str | Path = "pytest", label: str = "") -> None:
     """Run pytest, and the few tests that failed once more, alone: a machine with other work to do is too slow for some.
 
     What failed once is told in the table, also when it went well then: it is to be looked into.
     """
     try:
-        pytest(place, *arguments)
+        pytest(place, *arguments, program=program, label=label)
     except Failure as failure:
         failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", failure.output, re.MULTILINE)))
         if not 0 < len(failed) <= TRIED_AGAIN:
             raise
-        pytest(place, *failed, label=f"FAILED ONCE: {', '.join(failed)}; alone: ")
+        pytest(place, *failed, program=program, label=f"{label}FAILED ONCE: {', '.join(failed)}; alone: ")
 
 
 def existing(place: Place, *names: str) -> list[str]:
@@ -231,7 +231,7 @@ def targets(place: Place) -> None:
     for version in pythons:
         output = run(
             place,
-            *("ansible-test", "integration", "--color", "no", "--continue-on-error"),
+            *("ansible-test", "integration", "--color", "no", "--continue-on-error", "--retry-on-error"),
             *("--controller", f"origin:python={controller}", "--target", f"controller:python={version}"),
             HOME=str(place.work / "home"),
             PATH=search_path(pythons),
@@ -243,7 +243,7 @@ def targets(place: Place) -> None:
 
 @gate("unit tests", 300)
 def unit(place: Place) -> None:
-    pytest(place, "--numprocesses=2", "tests/unit")
+    pytest_twice(place, "--numprocesses=2", "tests/unit")
 
 
 @gate("unit tests of what runs on hosts, on the oldest and the newest Python of this machine", 600)
@@ -251,7 +251,8 @@ def pythons(place: Place) -> None:
     for version, python in outermost().items():
         venv = machine.virtualenv(python, place.tree / "tests" / "requirements-hosts.txt")
         folders = existing(place, "tests/unit/module_utils")
-        pytest(place, "--numprocesses=2", *folders, program=venv / "bin" / "pytest", label=f"Python {version}: ")
+        program = venv / "bin" / "pytest"
+        pytest_twice(place, "--numprocesses=2", *folders, program=program, label=f"Python {version}: ")
         print(f"{FACT}Python {version}: unit tests of module_utils")
 
 
