@@ -346,6 +346,17 @@ def test_a_periodic_service_waits_for_its_time_and_runs_when_told_to(scan: Scan)
     scan.until("a", "down")
 
 
+def test_a_periodic_service_may_run_once_a_month_and_the_others_go_on(scan: Scan) -> None:
+    scan.add("monthly", "#!/bin/sh\n", type="periodic", interval=30 * 86400.0)
+    scan.start()
+    pid = scan.call("Status")["supervisor"]["pid"]
+    scan.until("monthly", "scheduled")
+    scan.add("other")
+    scan.call("Rescan")
+    scan.until("other", "ready")
+    assert scan.call("Status")["supervisor"]["pid"] == pid
+
+
 def test_an_orderly_end_of_the_supervisor_stops_all_and_exits_0(scan: Scan) -> None:
     directories = [scan.add(f"s{number}") for number in range(5)]
     scan.start()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
+#: Seconds of the longest sleep: epoll counts milliseconds in 31 bits, which are over after 24 days. A job may come once a month.
+LONGEST = 20 * 86400.0
 
 #: Seconds for which who yields the processor is without it at most if nobody else has much to do, and how many times as long
 #: as it was we just sleep if it was longer. Some kernels let others have their whole turn then, of 4 ms, whatever their priority;
@@ -149,7 +151,7 @@ class Loop:
             heapq.heappop(timers)
         if not timers:
             return -1
-        return max(timers[0].when - time.monotonic(), 0)
+        return min(max(timers[0].when - time.monotonic(), 0), LONGEST)
 
     def _expire(self) -> None:
         timers = self._timers

@@ -50,6 +50,16 @@ def test_a_cancelled_timer_does_nothing(loop: loops.Loop) -> None:
     assert seen == []
 
 
+def test_a_timer_may_be_months_away(loop: loops.Loop) -> None:
+    reader, writer = os.pipe()
+    loop.later(90 * 86400.0, lambda: None)
+    loop.watch(reader, lambda _events: setattr(loop, "running", False))
+    os.write(writer, b"x")
+    loop.run()
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_descriptor_that_is_forgotten_in_the_same_turn_is_not_called(loop: loops.Loop) -> None:
     seen: list[int] = []
     pipes = [os.pipe() for _unused in range(2)]
