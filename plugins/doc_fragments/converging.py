@@ -56,8 +56,9 @@ options:
   timeout:
     description:
       - How long to wait, in seconds, for all services together, after the supervisor was told.
+      - When omitted V(60), or as long as the definition of a service that is waited for allows if that is longer. That is its
+        C(readiness.timeout), after those of what it needs, and after C(stop_timeout) and C(finish_timeout) where it is stopped.
     type: float
-    default: 60
   command_check:
     description:
       - Whether the commands and directories of the definitions have to exist before anything is changed.

@@ -49,9 +49,11 @@ options:
       - Whether the service is started together with its supervisor, as at boot.
     type: bool
   timeout:
-    description: How long to wait for the service, in seconds.
+    description:
+      - How long to wait for the service, in seconds.
+      - When omitted V(60), or as long as its definition allows (C(readiness.timeout), after C(stop_timeout) and C(finish_timeout) where it is stopped)
+        if that is longer.
     type: float
-    default: 60
   sleep:
     description: Ignored. A restart waits for the end of the process.
     type: int
@@ -164,7 +166,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["started", "stopped", "restarted", "reloaded", "once"]},
             "enabled": {"type": "bool"},
-            "timeout": {"type": "float", "default": 60},
+            "timeout": {"type": "float"},
             "sleep": {"type": "int"},
             "pattern": {"type": "str"},
             "runlevel": {"type": "str"},

@@ -13,6 +13,7 @@ from . import logdirs
 from .change import Change
 from .directories import ONCE
 from .logtail import log_directory
+from .patience import patience
 from .plan import Item, Plan, is_outdated, when_changed
 from .publish import Publisher
 from .request import Request
@@ -98,7 +99,8 @@ def _take_over(plan: Plan, request: Request, backend: Backend, publisher: Publis
     running = [old for old in olds if old.status is not None] if not request.offline else []
     if running:
         refused = backend.control([(old.name, "remove") for old in running])
-        verdicts = backend.wait([(old.name, "down") for old in running if old.name not in refused], request.timeout)
+        stopping = [old for old in running if old.name not in refused]
+        verdicts = backend.wait([(old.name, "down") for old in stopping], _patience(request, stopping, "down"))
         for old in running:
             verdict = verdicts.get(old.name)
             if old.becomes is not None and (verdict is None or verdict.outcome != "reached"):
@@ -112,7 +114,7 @@ def _take_over(plan: Plan, request: Request, backend: Backend, publisher: Publis
     known = [old for old in taken if old.status is not None and not request.offline]
     if known:
         backend.rescan()
-        backend.wait([(old.name, "gone") for old in known], request.timeout)
+        backend.wait([(old.name, "gone") for old in known], _patience(request, known, "gone"))
     for old in taken:
         if old.becomes is not None:
             _take_logs(plan, old, old.becomes, outcome)
@@ -145,7 +147,8 @@ def _command(plan: Plan, backend: Backend, outcome: Outcome) -> None:
 
 def _wait(plan: Plan, request: Request, backend: Backend, scan: Scan, outcome: Outcome) -> None:
     waiting = [item for item in plan.items.values() if item.wish and item.name not in outcome.failures]
-    outcome.verdicts = backend.wait([(item.name, item.wish) for item in waiting], request.timeout)
+    limit = _patience(request, waiting)
+    outcome.verdicts = backend.wait([(item.name, item.wish) for item in waiting], limit)
     for item in waiting:
         verdict = outcome.verdicts.get(item.name)
         if verdict is None:
@@ -155,7 +158,7 @@ def _wait(plan: Plan, request: Request, backend: Backend, scan: Scan, outcome: O
                 _note_once(item, scan)
         elif verdict.outcome == "timeout":
             what = "stopped" if item.wish == "down" else "ready"
-            outcome.failures[item.name] = f"not {what} within {request.timeout:g} s ({_why(verdict.service)})"
+            outcome.failures[item.name] = f"not {what} within {limit:g} s ({_why(verdict.service)})"
         else:
             outcome.failures[item.name] = _why(verdict.service)
 
@@ -179,7 +182,8 @@ def _catch_up(plan: Plan, request: Request, backend: Backend, outcome: Outcome) 
     if not late:
         return
     refused = backend.control([(item.name, item.command) for item in late])
-    verdicts = backend.wait([(item.name, item.wish) for item in late if item.name not in refused], request.timeout)
+    told = [item for item in late if item.name not in refused]
+    verdicts = backend.wait([(item.name, item.wish) for item in told], _patience(request, told))
     for item in late:
         verdict = verdicts.get(item.name)
         if item.name in refused:
@@ -190,6 +194,10 @@ def _catch_up(plan: Plan, request: Request, backend: Backend, outcome: Outcome) 
             outcome.failures[item.name] = _why(verdict.service if verdict else None)
         else:
             outcome.verdicts[item.name] = verdict
+
+
+def _patience(request: Request, items: list[Item], wish: str = "") -> float:
+    return patience(request.timeout, ((item.name, item.meta, wish or item.wish, item.command) for item in items))
 
 
 def _is_done(item: Item, verdict: Verdict) -> bool:
@@ -234,7 +242,8 @@ def _remove(plan: Plan, request: Request, publisher: Publisher, backend: Backend
         gone.append(item)
     if gone and not request.offline:
         backend.rescan()
-        verdicts = backend.wait([(item.name, "gone") for item in gone if item.status is not None], request.timeout)
+        known = [item for item in gone if item.status is not None]
+        verdicts = backend.wait([(item.name, "gone") for item in known], _patience(request, known, "gone"))
         for name, verdict in verdicts.items():
             if verdict.outcome != "reached":
                 outcome.failures[name] = f"the supervisor still has it: {_why(verdict.service)}"

@@ -10,7 +10,9 @@ from typing import Any
 
 from .._supervise.interface import Backend, BackendError, Service
 from . import plan as planning
+from . import verify
 from .apply import Outcome, apply
+from .directories import secrets_of
 from .logtail import log_directory, settle, tail_of
 from .plan import Item, Plan
 from .request import Request
@@ -25,7 +27,8 @@ def converge(request: Request, backend: Backend) -> dict[str, Any]:
     try:
         scan = Scan(request.scan)
     except OSError as error:
-        return _refused([f"{request.scan}: {error.strerror}"], [])
+        cure = verify.CURE_PERSON if isinstance(error, PermissionError) else ""
+        return _refused([f"{request.scan}: {error.strerror}{cure}"], [])
     try:
         if scan.exists and not request.check_mode:
             if not scan.lock():
@@ -39,6 +42,7 @@ def converge(request: Request, backend: Backend) -> dict[str, Any]:
 
 def _converge(request: Request, scan: Scan, backend: Backend) -> dict[str, Any]:
     plan = planning.make(request, scan, backend)
+    request.mask = request.mask.also(value for item in plan.items.values() for value in secrets_of(item.actual))
     if plan.problems:
         return _refused(plan.problems, plan.unverified)
     if request.check_mode:

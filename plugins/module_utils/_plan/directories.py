@@ -231,7 +231,9 @@ def compare(wanted: Wanted, actual: Actual, scan: str, link: str, uid: int, *, w
     """
     files: list[FileChange] = []
     drift = renewed = False
-    manifest = actual.meta.get("files") or {}
+    manifest = actual.meta.get("files")
+    if not isinstance(manifest, dict):
+        manifest = {}
     for path, (data, mode) in wanted.files.items():
         found = actual.files.get(path)
         if found is not None and found[0] == data and found[1] == mode and found[2] == uid:
@@ -289,6 +291,13 @@ def _file(
         access_after="" if mode is None else f"mode {mode:04o}, owner {uid}",
         secret=secret,
     )
+
+
+def secrets_of(actual: Actual) -> list[str]:
+    """Give the values of the secrets that a directory has now: what logs and diffs tell of may be older than the inventory."""
+    return [
+        found[0].decode("utf-8", "surrogateescape") for path, found in actual.files.items() if path.startswith("env/")
+    ]
 
 
 def removal(actual: Actual, scan: str) -> list[FileChange]:

@@ -12,21 +12,35 @@ diffs, log lines, reasons.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MASK = "********"
 #: A value shorter than this is masked only where it stands alone: inside of words it says nothing.
 LONG = 6
 
 
+def _forms(value: str) -> Iterator[str]:
+    """Give what a value looks like where it may be found: in a log, line by line, or quoted in a script."""
+    for text in (value, value.strip(), *(line for line in map(str.strip, value.splitlines()) if len(line) >= LONG)):
+        if text.strip():
+            yield text
+            yield text.replace("'", "'\\''")
+
+
 class Mask:
     """Replaces the given values in texts."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
+        self._values = set(values)
         # The longest first, since one may be a part of another.
-        known = sorted({value for value in values if value.strip()}, key=len, reverse=True)
+        known = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
         words = [re.escape(value) if len(value) >= LONG else rf"(?<!\w){re.escape(value)}(?!\w)" for value in known]
         self._pattern = re.compile("|".join(words)) if words else None
+
+    def also(self, values: Iterable[str]) -> Mask:
+        """Give one that covers these values too."""
+        more = set(values) - self._values
+        return Mask(self._values | more) if more else self
 
     def text(self, text: str) -> str:
         """Give *text* without the values."""

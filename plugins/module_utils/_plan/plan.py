@@ -162,7 +162,7 @@ def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, backe
         return
     if actual.kind == "broken":
         plan.problems.append(
-            f"{name}: {scan.path}/{name}: {actual.problem}: move the directory away, the next run makes it again"
+            f"{name}: {scan.path}/{name}: {actual.problem}: set it right, or move the directory away and the next run makes it again"
         )
         return
     item.link = actual.link is not None
@@ -301,9 +301,8 @@ def _plan_removal(plan: Plan, request: Request, scan: Scan, name: str) -> None:
         return
     if not is_ours(actual):
         if asked:
-            plan.problems.append(
-                f"{name}: {scan.path}/{name} was not made by this collection: remove it by hand if it shall go"
-            )
+            why = actual.problem or "was not made by this collection"
+            plan.problems.append(f"{name}: {scan.path}/{name}: {why}: remove it by hand if it shall go")
         return
     item = Item(name, None, actual, status)
     plan.items[name] = item

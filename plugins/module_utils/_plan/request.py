@@ -29,8 +29,8 @@ class BadPayload(ValueError):
 class Request:
     """services: by name, in the order in which they are to be started. absent: names that shall not be there.
 
-    prune: remove what is ours and not listed. timeout: seconds for the whole wait. command_check: whether programs and
-    directories have to exist. offline: no supervisor is asked. check_mode: nothing is changed. with_diff: contents are
+    prune: remove what is ours and not listed. timeout: seconds for the whole wait, None for what the definitions allow.
+    command_check: whether programs and directories have to exist. offline: no supervisor is asked. check_mode: nothing is changed. with_diff: contents are
     collected for a diff. mask: covers the secrets in what is shown. having: the backends that have a feature, for each that
     the present one lacks. runtime: the directory that the runtime is in.
     """
@@ -57,7 +57,7 @@ class Request:
         absent: list[str] | None = None,
         *,
         prune: bool = False,
-        timeout: float = 60.0,
+        timeout: float | None = None,
         command_check: bool = True,
         offline: bool = False,
         check_mode: bool = False,

@@ -51,13 +51,18 @@ class Scan:
 
     def look(self, name: str, wanted: Wanted | None = None) -> Actual:
         """Read one service directory; one that an interrupted run has moved aside is found there."""
-        if name in self.names:
-            return look(name, self.at, wanted)
         aside = f".{name}.old"
-        if aside in self.left:
-            found = look(name, self.at, wanted, aside)
-            if found.kind == "ours":
-                return found
+        try:
+            if name in self.names:
+                return look(name, self.at, wanted)
+            if aside in self.left:
+                found = look(name, self.at, wanted, aside)
+                if found.kind == "ours":
+                    return found
+        except OSError as error:
+            found = Actual(name, "broken")
+            found.problem = f"cannot be read ({error.filename}: {error.strerror})"
+            return found
         return Actual(name, "absent")
 
     def lock(self, timeout: float = LOCK_TIMEOUT) -> bool:

@@ -18,7 +18,10 @@ from .._supervise import holding, hostmanager
 from .._supervise.choosing import choose
 from .._supervise.interface import Backend, BackendError, NotRunning, Service
 from . import verify
+from .directories import secrets_of
 from .logtail import log_directory, settle, tail_of
+from .mask import Mask
+from .patience import patience
 from .places import scan_directory
 from .scan import Scan
 
@@ -64,7 +67,7 @@ class _Single:
         self._name: str = parameters["name"]
         self._state: str | None = parameters["state"]
         self._enabled: bool | None = parameters["enabled"]
-        self._timeout: float = parameters["timeout"]
+        self._timeout: float | None = parameters["timeout"]
         self._scan = scan
         self._backend = backend
         self._check_mode = check_mode
@@ -130,7 +133,8 @@ class _Single:
             self._actions.remove(command)
             return status, f"{command} was refused: {refused}"
         wish = "down" if command == "stop" else "ready"
-        verdict = self._backend.wait([(self._name, wish)], self._timeout).get(self._name)
+        limit = patience(self._timeout, [(self._name, self._actual.meta, wish, command)])
+        verdict = self._backend.wait([(self._name, wish)], limit).get(self._name)
         after = None if verdict is None else verdict.service
         if verdict is None or after is None:
             return status, "the supervisor does not know it"
@@ -138,7 +142,7 @@ class _Single:
             return after, ""
         if verdict.outcome == "timeout":
             what = "stopped" if wish == "down" else "ready"
-            return after, f"not {what} within {self._timeout:g} s ({after.trouble})"
+            return after, f"not {what} within {limit:g} s ({after.trouble})"
         return after, after.trouble
 
     def _result(self, status: Service | None, failure: str = "") -> dict[str, Any]:
@@ -159,8 +163,9 @@ class _Single:
             directory = log_directory(self._actual.meta)
             if directory and status is not None and status.exit:
                 settle([(directory, float(status.exit.get("at") or 0.0))])
-            lines = tail_of(self._actual.meta)
-            text = "\n".join([f"{self._name}: {failure}", *(f"    {line}" for line in lines)])
+            mask = Mask(secrets_of(self._actual))
+            lines = [mask.text(line) for line in tail_of(self._actual.meta)]
+            text = "\n".join([f"{self._name}: {mask.text(failure)}", *(f"    {line}" for line in lines)])
             result.update(failed=True, msg=text, log=lines)
         return result
 

@@ -27,7 +27,7 @@ SPEC: dict[str, Any] = {
     "prune": {"type": "bool", "default": False},
     "log_directory": {"type": "path"},
     "runtime_directory": {"type": "path"},
-    "timeout": {"type": "float", "default": 60},
+    "timeout": {"type": "float"},
     "command_check": {"type": "bool", "default": True},
     "offline": {"type": "bool", "default": False},
     "payload": {"type": "str", "no_log": True},

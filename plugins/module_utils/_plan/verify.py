@@ -21,6 +21,8 @@ from .directories import Wanted
 #: Where a command without a slash is looked for: what the supervisor gives to services.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CURE_COMMAND = "install it first, correct the definition, or say command_check: false if it is deployed later"
+#: What follows when the task runs as somebody else than the owner of the scan directory.
+CURE_PERSON = ": set become and become_user so that both are the same"
 
 
 class Host:
@@ -88,20 +90,20 @@ class Host:
 
 
 def _user(name: str) -> str:
-    return _account("user", name, pwd.getpwnam)
+    # A number is no way around an account: group, groups and HOME of the service are the account's.
+    return _account("user", name, lambda text: pwd.getpwuid(int(text)) if text.isdigit() else pwd.getpwnam(text))
 
 
 def _group(name: str) -> str:
-    return _account("group", name, grp.getgrnam)
+    # Of groups the kernel takes any number.
+    return "" if name.isdigit() else _account("group", name, grp.getgrnam)
 
 
 def _account(kind: str, name: str, find: Callable[[str], object]) -> str:
-    # A number needs no account: the kernel takes any.
-    if not name.isdigit():
-        try:
-            find(name)
-        except KeyError:
-            return f"the {kind} {name!r} does not exist: create it first, or correct the definition"
+    try:
+        find(name)
+    except KeyError:
+        return f"the {kind} {name!r} does not exist: create it first, or correct the definition"
     return ""
 
 
@@ -159,8 +161,7 @@ def scan_directory(path: str, at: int) -> list[str]:
     uid = os.geteuid()
     if state.st_uid != uid:
         problems.append(
-            f"{path} belongs to the user {_person(state.st_uid)}, this task runs as {_person(uid)}: "
-            "set become and become_user so that both are the same"
+            f"{path} belongs to the user {_person(state.st_uid)}, this task runs as {_person(uid)}{CURE_PERSON}"
         )
     if state.st_mode & 0o022:
         problems.append(

@@ -35,6 +35,8 @@ from .presence import lock_holder
 INTERFACE = "io.holdfast.Supervisor"
 #: Seconds for an answer that the supervisor gives at once.
 PROMPT = 15.0
+#: Seconds for which the supervisor lets itself be waited for at most.
+LONGEST_WAIT = 86400.0
 #: Seconds in which a supervisor that went away while we talked to it has to be back.
 RETURN = 15.0
 
@@ -94,7 +96,7 @@ class Embedded(Backend):
         """Wait for verdicts; the supervisor gives them all in one answer."""
         if not wishes:
             return {}
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
         while True:
             left = max(deadline - time.monotonic(), 0.0)
             parameters = {

@@ -159,6 +159,17 @@ def test_a_changed_secret_restarts_and_is_never_shown(host: Host) -> None:
     unchanged(host, changed)
 
 
+def test_a_secret_that_was_is_not_shown_either(host: Host) -> None:
+    command = sh("echo the word is $PASSWORD; exit 3")
+    definitions = {"one": {"command": command, "secret_environment": {"PASSWORD": "open sesame"}, "readiness": PATIENT}}
+    assert "the word is ********" in host.task(definitions)["msg"]
+    silent = {
+        "one": {**definitions["one"], "command": sh("exit 3"), "secret_environment": {"PASSWORD": "another word"}}
+    }
+    result = host.task(silent)
+    assert result["failed"] and "the word is ********" in result["msg"] and "open sesame" not in str(result)
+
+
 def test_a_service_that_does_not_come_up_fails_and_the_others_converge(host: Host) -> None:
     definitions = {
         "bad": {"command": sh("echo the reason is this; exit 3"), "readiness": PATIENT},

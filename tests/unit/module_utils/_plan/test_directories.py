@@ -128,6 +128,14 @@ def test_drift_is_found(scan: int, tmp_path: Path, spoil: Any, changed: list[str
     assert names(difference) == changed
 
 
+def test_a_manifest_that_is_none_is_set_right(scan: int, tmp_path: Path) -> None:
+    publish(scan, wanted())
+    meta = json.loads((tmp_path / "web" / "holdfast.json").read_text())
+    (tmp_path / "web" / "holdfast.json").write_text(json.dumps({**meta, "files": ["run"]}))
+    (tmp_path / "web" / "run").write_text("other")
+    assert names(differ(wanted(), look("web", scan, wanted()))) == ["run", "holdfast.json"]
+
+
 @pytest.mark.parametrize("name", ["data", "supervise/", "notes.txt"])
 def test_what_is_not_ours_is_no_difference(scan: int, tmp_path: Path, name: str) -> None:
     publish(scan, wanted())

@@ -29,3 +29,13 @@ def test_nothing_to_cover() -> None:
 
 def test_values_are_no_patterns() -> None:
     assert Mask(["a.*b.*c"]).text("aXbXc a.*b.*c") == f"aXbXc {MASK}"
+
+
+def test_a_value_is_covered_line_by_line_too_since_logs_are_lines() -> None:
+    mask = Mask(["-----BEGIN KEY-----\n  c2VjcmV0\n}\n", "with a newline\n"])
+    shown = [mask.text(line) for line in ("it is c2VjcmV0", "with a newline", "}")]
+    assert shown == [f"it is {MASK}", MASK, "}"]
+
+
+def test_a_value_is_covered_where_a_script_quotes_it() -> None:
+    assert Mask(["it's me\n"]).text("export A='it'\\''s me'") == f"export A='{MASK}'"

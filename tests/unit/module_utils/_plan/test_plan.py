@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +171,32 @@ def test_problems_of_all_kinds_come_together(tmp_path: Path) -> None:
     for words in ("written by others", "no supervisor runs", "foreign: ", "broken: ", "bad: the user", "bad: command"):
         assert words in result["msg"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["broken", "foreign"]
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> Iterator[Path]:
+    """A folder of an ordinary user, and this process as that user: root may read everything."""
+    root = os.geteuid() == 0
+    folder = Path(tempfile.mkdtemp(prefix="hf-plan-")) if root else tmp_path
+    if root:
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("shut", [".", "run"])
+def test_what_its_owner_has_shut_himself_out_of_is_told(as_nobody: Path, shut: str) -> None:
+    as_nobody.chmod(0o755)
+    publish(as_nobody, wanted(), wanted("other"))
+    (as_nobody / "web" / shut).chmod(0)
+    result = run(as_nobody, FakeBackend(web=UP), wanted(), wanted("other", definition="d2"))
+    assert result["failed"] and f"web: {as_nobody}/web: cannot be read" in result["msg"]
+    assert "Permission denied" in result["msg"] and "set it right" in result["msg"] and not result["changed"]
+    result = run(as_nobody, FakeBackend(web=UP), wanted("other"), absent=["web"])
+    assert result["failed"] and "cannot be read" in result["msg"] and "was not made by" not in result["msg"]
 
 
 def test_a_full_disk_in_the_middle_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

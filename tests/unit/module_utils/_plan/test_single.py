@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ def test_a_failure_tells_why(scan: Path) -> None:
     backend.records["web"].update(DOWN)
     result = steer(parameters(state="started"), str(scan), backend, NoHost(), False)
     assert result["failed"] and "not ready within 5 s" in result["msg"]
+
+
+def test_a_failure_does_not_tell_a_secret(scan: Path) -> None:
+    logs = scan / "log"
+    logs.mkdir()
+    (logs / "current").write_text("the word is open sesame\n")
+    (scan / "web" / "env").mkdir()
+    (scan / "web" / "env" / "WORD").write_text("open sesame")
+    meta = {"format": 1, "files": {"env/WORD": ""}, "log": {"to": "directory", "directory": str(logs)}}
+    (scan / "web" / "holdfast.json").write_text(json.dumps(meta))
+    backend = FakeBackend(web={**DOWN, "reason": "open sesame does not open"})
+    backend.outcome = "failed"
+    result = steer(parameters(state="started"), str(scan), backend, NoHost(), False)
+    assert result["log"] == ["the word is ********"]
+    assert "web: ******** does not open" in result["msg"] and "sesame" not in str(result["msg"])
 
 
 def test_without_a_supervisor(scan: Path) -> None:

@@ -27,7 +27,7 @@ def test_everything_is_there() -> None:
         check="sh",
         finish="/bin/true",
         directory="/tmp",
-        users=["root", "12345"],
+        users=["root", "0"],
         groups=["root", "54321"],
     )
     assert host.accounts(good) == [] and host.programs(good) == []
@@ -43,10 +43,11 @@ def test_each_thing_that_is_missing_is_named(tmp_path: Path) -> None:
         health=str(tmp_path / "bin"),
         finish="no-such-program",
         directory=str(tmp_path / "plain"),
-        users=["no-such-user"],
+        users=["no-such-user", "4294967294"],
         groups=["no-such-group"],
     )
-    user, group = host.accounts(bad)
+    user, number, group = host.accounts(bad)
+    assert "the user '4294967294' does not exist" in number
     assert user.startswith("web: the user 'no-such-user' does not exist") and "group 'no-such-group'" in group
     command, check, health, finish, directory = host.programs(bad)
     assert command.startswith("web: command: ") and "No such file" in command and "command_check: false" in command
