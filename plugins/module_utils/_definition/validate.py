@@ -395,7 +395,7 @@ def _argv(value: Any, key: Key, path: str, found: Problems) -> Any:
     before = len(found)
     words = []
     for index, item in enumerate(value):
-        if isinstance(item, str) and item.isascii() and "\0" not in item:
+        if isinstance(item, str) and item.isascii() and "\0" not in item and len(item) <= values.WORD:
             words.append(item)
             continue
         try:
@@ -467,14 +467,16 @@ def _environment(value: Any, key: Key, path: str, found: Problems) -> Any:
                 )
             )
             continue
-        if isinstance(item, str) and item.isascii() and "\0" not in item:
+        taken = len(name) + 1
+        if isinstance(item, str) and item.isascii() and "\0" not in item and len(item) + taken <= values.WORD:
             result[name] = item
             continue
         try:
-            result[name] = values.word(item)
+            result[name] = values.word(item, taken)
         except Wrong as wrong:
             advice = wrong.advice
-            if secret:
+            if secret and not isinstance(item, str):
+                # The usual advice repeats the value.
                 advice = "write it in quotes" if advice else ""
             found.append(Problem(place, SECRET if secret else shown(item), wrong.allowed, advice))
     return result if len(found) == before else _BAD

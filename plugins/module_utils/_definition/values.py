@@ -12,14 +12,19 @@ from .schema import BYTES, SECONDS, SIGNALS
 
 UNLIMITED = -1
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)?").fullmatch
+_DURATION = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(ms|s|m|h|d|w)?").fullmatch
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, None: 1.0}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(?:i?B)?").fullmatch
+_SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([kKMGT]?)(?:i?B)?").fullmatch
 _SIZE_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+#: More seconds than anybody means, and more bytes, or whatever else is counted, than the kernel takes.
+LONGEST, MOST = 100 * 366 * 86400, 2**63 - 1
+#: Bytes that an argument, or a variable with its name, may have: MAX_ARG_STRLEN of the kernel without its NUL.
+WORD = 128 * 1024 - 1
 _OCTAL = re.compile(r"[0-7]{3,4}").fullmatch
 _USUAL_MASKS = (0, 0o2, 0o7, 0o22, 0o27, 0o37, 0o77)
 _USUAL_MODES = (0o600, 0o640, 0o644, 0o660, 0o664, 0o700, 0o710, 0o711, 0o750, 0o755, 0o770, 0o775, 0o777)
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.@+-]{0,254}\$?").fullmatch
+_NUMBER = re.compile(r"[0-9]{1,10}").fullmatch
 _DECIMAL = re.compile(r"-?[0-9]{1,18}").fullmatch
 _PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%").fullmatch
 
@@ -40,35 +45,40 @@ def is_integer(value: Any) -> bool:
 
 def integer(value: Any) -> int:
     """Return a whole number, also from text."""
-    if is_integer(value):
-        return int(value)
-    if isinstance(value, str) and _DECIMAL(value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
+    whole = is_integer(value) or (isinstance(value, float) and value.is_integer())
+    if (whole or (isinstance(value, str) and _DECIMAL(value))) and -MOST <= int(value) <= MOST:
         return int(value)
     raise Wrong("must be a whole number")
 
 
 def duration(value: Any) -> float:
     """Return seconds from a number of seconds or text with a unit."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12:
-        return float(value)
-    if isinstance(value, str):
+    seconds = -1.0
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str):
         found = _DURATION(value)
         if found:
-            return float(found[1]) * _DURATION_UNITS[found[2]]
-    raise Wrong(f"must be a time: {SECONDS}")
+            seconds = float(found[1]) * _DURATION_UNITS[found[2]]
+    if 0 <= seconds <= LONGEST:
+        return float(seconds)
+    raise Wrong(
+        f"must be a time of at most 100 years: {SECONDS}" if seconds > LONGEST else f"must be a time: {SECONDS}"
+    )
 
 
 def size(value: Any) -> int:
     """Return bytes from a number or text with a unit (powers of 1024)."""
-    if is_integer(value) and value >= 0:
-        return int(value)
-    if isinstance(value, str):
+    count: float = -1
+    if is_integer(value):
+        count = value
+    elif isinstance(value, str):
         found = _SIZE(value)
         if found:
-            return int(float(found[1]) * _SIZE_UNITS[found[2]])
-    raise Wrong(f"must be a size: {BYTES}")
+            count = (float(found[1]) if "." in found[1] else int(found[1])) * _SIZE_UNITS[found[2]]
+    if 0 <= count <= MOST:
+        return int(count)
+    raise Wrong(f"must be a size: {BYTES}" + (", below 8 EiB" if count > MOST else ""))
 
 
 def limit(value: Any) -> int:
@@ -100,10 +110,11 @@ def octal(value: Any, name: str) -> int:
 
 def account(value: Any) -> str:
     """Return a user or group: a name, or a number as text."""
-    if is_integer(value) and 0 <= value < 2**32 - 1:
-        return str(value)
-    if isinstance(value, str) and (_ACCOUNT(value) or (value.isascii() and value.isdigit())):
+    if isinstance(value, str) and _ACCOUNT(value):
         return value
+    # The last number means "leave it as it is" to the kernel.
+    if (is_integer(value) or (isinstance(value, str) and _NUMBER(value))) and 0 <= int(value) < 2**32 - 1:
+        return str(int(value))
     raise Wrong("must be the name or the number of an account")
 
 
@@ -184,9 +195,9 @@ def line(value: Any) -> str:
     raise Wrong("must be one line of text")
 
 
-def word(value: Any) -> str:
-    """Return one argument of a command: text, or a number as text."""
-    if is_integer(value):
+def word(value: Any, taken: int = 0) -> str:
+    """Return one argument of a command: text, or a number as text. taken: bytes of it that are gone for something else."""
+    if is_integer(value) and -MOST <= value <= MOST:
         return str(value)
     if isinstance(value, bool):
         raise Wrong("must be text", f"""write the word that the command expects, in quotes: "{str(value).lower()}\"""")
@@ -194,4 +205,7 @@ def word(value: Any) -> str:
         raise Wrong("must be text", f'write it in quotes: "{value}"')
     if value is None:
         raise Wrong("must be text", 'write "" for an empty value')
-    return text(value)
+    result = text(value)
+    if len(result.encode()) + taken > WORD:
+        raise Wrong("is longer than the 128 KiB that a program can be given in one piece", "put it into a file")
+    return result

@@ -188,6 +188,9 @@ def test_a_command_is_enough() -> None:
     [
         {"user": "billing", "group": "www-data", "groups": ["adm", 4]},
         {"user": 1000},
+        {"command": ["/bin/x", "y" * 131071], "environment": {"AB": "y" * 131068}},
+        {"user": "1000", "group": 2**32 - 2},
+        {"type": "periodic", "interval": "52w", "stop_timeout": 100 * 365 * 86400},
         {"environment": {"PORT": "8080", "N": 3, "EMPTY": "", "Q": 'it\'s\n"all" $HOME `x`'}},
         {"secret_environment": {"PASSWORD": "x", "PIN": 1234}},
         {"umask": "027", "nice": -5, "oom_score_adjust": 1000, "directory": "/srv/billing/"},
@@ -219,7 +222,7 @@ def test_a_command_is_enough() -> None:
         {"command": None, "template": "mine.j2"},
         {"command": None, "state": "absent"},
     ],
-    ids=str,
+    ids=lambda value: str(value)[:100],
 )
 def test_accepted(definition: dict[str, Any]) -> None:
     assert texts({**COMMAND, **definition}) == []
@@ -251,8 +254,13 @@ def test_accepted(definition: dict[str, Any]) -> None:
         ({"user": "a b"}, ["user", "account"]),
         ({"user": "../x"}, ["user", "account"]),
         ({"user": "-x"}, ["user", "account"]),
+        ({"user": 2**32 - 1}, ["user", "account"]),
+        ({"user": "99999999999"}, ["user", "account"]),
         ({"groups": "adm"}, ["groups", "write a list: [adm]"]),
         ({"groups": ["a:b"]}, ["groups[0]"]),
+        ({"command": ["/bin/x", "y" * 131072]}, ["command[1]", "128 KiB", "into a file"]),
+        ({"environment": {"AB": "ä" * 65535}}, ["environment.AB", "128 KiB", "into a file"]),
+        ({"secret_environment": {"AB": "y" * 131069}}, ["secret_environment.AB", "(secret)", "128 KiB"]),
         ({"environment": {"DEBUG": True}}, ["environment.DEBUG", "true", '"true"']),
         ({"environment": {"RATE": 0.5}}, ["environment.RATE", '"0.5"']),
         ({"environment": {"A": None}}, ["environment.A", '""']),
@@ -280,8 +288,12 @@ def test_accepted(definition: dict[str, Any]) -> None:
         ({"limits": {"nofile": [10, 5]}}, ["limits.nofile", "soft"]),
         ({"limits": {"nofile": ["unlimited", 5]}}, ["limits.nofile", "soft"]),
         ({"limits": {"nofile": [1, 2, 3]}}, ["limits.nofile", "[soft, hard]"]),
+        ({"limits": {"nofile": 10**30}}, ["limits.nofile", "a number"]),
+        ({"limits": {"nofile": "9" * 400}}, ["limits.nofile", "a number"]),
         ({"limits": 1024}, ["limits", "{nofile: 65536}"]),
         ({"resources": {"memory": "1G"}}, ["resources.memory", "'memory_max'"]),
+        ({"resources": {"memory_max": "9999999T"}}, ["resources.memory_max", "below 8 EiB"]),
+        ({"resources": {"pids_max": 10**30}}, ["resources.pids_max", "whole number"]),
         ({"resources": {"cpu_max": 2}}, ["resources.cpu_max", "'200%'"]),
         ({"resources": {"io_max": {"sda": {"rbps": 1}}}}, ["resources.io_max.sda", "absolute"]),
         ({"security_context": {"apparmor": "a", "selinux": "b"}}, ["security_context", "exclude"]),
@@ -292,6 +304,9 @@ def test_accepted(definition: dict[str, Any]) -> None:
         ({"type": "periodic", "interval": 0}, ["interval", "more than 0"]),
         ({"backoff": {"initial": 40}}, ["backoff", "maximum"]),
         ({"stop_timeout": "ten"}, ["stop_timeout", '"ten"', "10s"]),
+        ({"stop_timeout": "5300w"}, ["stop_timeout", "at most 100 years"]),
+        ({"stop_timeout": 1e11}, ["stop_timeout", "at most 100 years"]),
+        ({"stop_timeout": "9" * 400}, ["stop_timeout", "must be a time"]),
         ({"stop_timeout": -1}, ["stop_timeout"]),
         ({"stop_timeout": True}, ["stop_timeout"]),
         ({"stop_signal": 15}, ["stop_signal", "write TERM"]),
@@ -320,7 +335,7 @@ def test_accepted(definition: dict[str, Any]) -> None:
         ({"template": ""}, ["template"]),
         ({"command_check": "maybe"}, ["command_check", "true or false"]),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:100],
 )
 def test_refused_with_help(definition: dict[str, Any], words: list[str]) -> None:
     text = only(definition)
