@@ -177,7 +177,7 @@ class Cluster:
 class Proxy:
     """Stands before one endpoint. mode: pass, hang (nothing goes through), mute (answers don't), cut (the answer ends it).
 
-    delay: seconds by which answers are late.
+    delay: seconds by which answers are late. began: what each connection began with. old: speaks HTTP/1 and nothing else.
     """
 
     def __init__(self, target: str, address: str = "127.0.0.1") -> None:
@@ -187,6 +187,8 @@ class Proxy:
         self.url = f"http://{address}:{self._listener.getsockname()[1]}"
         self.mode = "pass"
         self.delay = 0.0
+        self.began: list[bytes] = []
+        self.old = False
         self._open: set[socket.socket] = set()
         self._ended = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -207,6 +209,7 @@ class Proxy:
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        begun = False
         try:
             while True:
                 ready = select.select([near, far], [], [], 0.05)[0]
@@ -217,6 +220,12 @@ class Proxy:
                     data = one.recv(65536)
                     if not data or (one is far and self.mode == "cut"):
                         return
+                    if one is near and not begun:
+                        begun = True
+                        self.began.append(data[:4])
+                        if self.old and data.startswith(b"PRI "):
+                            near.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                            return
                     if one is far and self.mode == "mute":
                         continue
                     if one is far and self.delay:

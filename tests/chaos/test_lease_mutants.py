@@ -137,9 +137,9 @@ MUTANTS: dict[str, tuple[Edits, Callable[[Scene], None]]] = {
     ),
     "nothing that the store says is heard": (
         (
-            (ETCD_PARTS + "tenure.py", 'if not int(result.get("TTL") or 0):', "if False:"),
-            (ETCD_PARTS + "tenure.py", "        if not succeeded:", "        if False:"),
-            (ETCD_PARTS + "tenure.py", 'float(result["TTL"])', "2.0"),
+            (ETCD_PARTS + "renewing.py", "    if ttl <= 0:", "    if False:"),
+            (ETCD_PARTS + "tenure.py", "        if not done.succeeded:", "        if False:"),
+            (ETCD_PARTS + "tenure.py", "float(done.ttl)", "2.0"),
             (ETCD_PARTS + "watch.py", 'event.get("type") == "DELETE"', "False"),
         ),
         revoked,

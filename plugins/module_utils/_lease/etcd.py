@@ -350,7 +350,7 @@ class Etcd(Driver):
 
     def free(self) -> None:
         """Close the connections. What is held ends by itself, `ttl` after the last renewal."""
-        self._tenure.client.close()
+        self._tenure.close()
         self._stop_watching()
 
 

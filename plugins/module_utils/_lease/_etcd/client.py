@@ -19,10 +19,14 @@ from . import http
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     import ssl
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from .parameters import Endpoint, Parameters
+
+    Answer = TypeVar("Answer")
 
 INVALID, NOT_FOUND, DENIED, EXHAUSTED, PRECONDITION, UNAUTHENTICATED = 3, 5, 7, 8, 9, 16
 #: Codes after which nobody knows whether the request was carried out: cancelled, unknown, too late, aborted, internal,
@@ -46,15 +50,19 @@ class EtcdError(Exception):
 
 
 class Client:
-    """Calls one cluster. sent: when the request that was answered last was sent (CLOCK_BOOTTIME)."""
+    """Calls one cluster.
+
+    current: the number of the endpoint that is asked first. sent: when the request that was answered last was sent
+    (CLOCK_BOOTTIME). token: of our user, "" if there is none.
+    """
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self._context: ssl.SSLContext | None = None
-        self._current = 0
+        self.current = 0
         self._connection: http.Connection | None = None
         self._addresses: dict[int, list[tuple[int, tuple[str, int]]]] = {}
-        self._token = ""
+        self.token = ""
         self._token_until = 0.0
         self.sent = 0.0
 
@@ -74,25 +82,34 @@ class Client:
 
         Raises EtcdError: nothing was done; StoreUnavailable: nobody knows whether it was.
         """
+        body = json.dumps(request).encode()
+        return self.ask(lambda until: self.once(path, body, until), deadline)
+
+    def ask(self, attempt: Callable[[float], Answer], deadline: float) -> Answer:
+        """Have *attempt* made, until a time that it is given, at one endpoint after the other until it goes well.
+
+        It raises EtcdError, or OSError or ValueError if nobody knows. Raises EtcdError, StoreUnavailable, and what else
+        *attempt* raises.
+        """
         self._log_in(deadline)
         try:
-            return self._anywhere(path, request, deadline)
+            return self._anywhere(attempt, deadline)
         except EtcdError as error:
             if not self._parameters.user or not (error.code == UNAUTHENTICATED or "auth token" in str(error)):
                 raise
         # The token was forgotten, as by an etcd that was started anew.
-        self._token = ""
+        self.token = ""
         self._log_in(deadline)
-        return self._anywhere(path, request, deadline)
+        return self._anywhere(attempt, deadline)
 
     def call_one(self, number: int, path: str, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Call the endpoint of that number and no other. Raises EtcdError, StoreUnavailable."""
         self._log_in(deadline)
-        if number != self._current:
+        if number != self.current:
             self.close()
-            self._current = number
+            self.current = number
         try:
-            return self._once(path, json.dumps(request).encode(), deadline)
+            return self.once(path, json.dumps(request).encode(), deadline)
         except (OSError, ValueError) as error:
             self.close()
             raise StoreUnavailable(f"{self._parameters.endpoints[number]}: {error}") from None
@@ -103,8 +120,8 @@ class Client:
         request = {"create_request": {"key": text64(key), "range_end": text64(end), "start_revision": str(revision)}}
         connection = None
         try:
-            connection = self._connect(self._current, deadline)
-            connection.send("/v3/watch", json.dumps(request).encode(), self._token, deadline)
+            connection = self._connect(self.current, deadline)
+            connection.send("/v3/watch", json.dumps(request).encode(), self.token, deadline)
             status = connection.begin(deadline)
             first = next(connection.messages(deadline), b"")
             events(first)
@@ -115,13 +132,12 @@ class Client:
                 connection.close()
             if isinstance(error, EtcdError):
                 raise
-            raise StoreUnavailable(f"{self._parameters.endpoints[self._current]}: {error}") from None
+            raise StoreUnavailable(f"{self._parameters.endpoints[self.current]}: {error}") from None
         return connection
 
     # -- one call
 
-    def _anywhere(self, path: str, request: dict[str, Any], deadline: float) -> dict[str, Any]:
-        body = json.dumps(request).encode()
+    def _anywhere(self, attempt: Callable[[float], Answer], deadline: float) -> Answer:
         count = len(self._parameters.endpoints)
         complaints = []
         tried = 0
@@ -131,7 +147,7 @@ class Client:
             until = deadline if tried == count - 1 else http.now() + left / 2
             stale = self._connection is not None and self._connection.used
             try:
-                return self._once(path, body, until)
+                return attempt(until)
             except (OSError, EtcdError, ValueError) as error:
                 self.close()
                 if isinstance(error, EtcdError) and error.code not in _UNCLEAR:
@@ -139,28 +155,42 @@ class Client:
                 if stale and isinstance(error, (http.Broken, ConnectionError)):
                     # The peer has closed it while nothing was said: one more try at the same endpoint.
                     continue
-                complaints.append(f"{self._parameters.endpoints[self._current]}: {error}")
+                complaints.append(f"{self._parameters.endpoints[self.current]}: {error}")
             tried += 1
-            self._current = (self._current + 1) % count
+            self.current = (self.current + 1) % count
             if http.now() >= deadline:
                 break
         raise StoreUnavailable("no answer from etcd: " + "; ".join(complaints))
 
-    def _once(self, path: str, body: bytes, deadline: float) -> dict[str, Any]:
+    def once(self, path: str, body: bytes, deadline: float) -> dict[str, Any]:
+        """Call the endpoint that is asked now. Raises EtcdError, OSError, ValueError."""
         if self._connection is None:
-            self._connection = self._connect(self._current, deadline)
+            self._connection = self._connect(self.current, deadline)
         sent = http.now()
-        status, answer = self._connection.post(path, body, self._token, deadline)
+        status, answer = self._connection.post(path, body, self.token, deadline)
         reply = json.loads(answer)
         if not isinstance(reply, dict):
             raise ValueError("an answer that is no object")
         if status != 200 or "error" in reply:
             raise _error(status, reply)
-        self.sent = sent
-        self._token_until = max(self._token_until, sent + _TOKEN) if "." not in self._token else self._token_until
+        self.heard(sent)
         return reply
 
+    def heard(self, sent: float) -> None:
+        """Note that a request of that time was answered: the token is good from then on, unless it says itself until when."""
+        self.sent = sent
+        self._token_until = max(self._token_until, sent + _TOKEN) if "." not in self.token else self._token_until
+
     def _connect(self, number: int, deadline: float) -> http.Connection:
+        context = self._context if self._parameters.endpoints[number].tls else None
+        return http.Connection(self.connect(number, context, deadline), self.name(number))
+
+    def name(self, number: int) -> str:
+        """Give the name of an endpoint in requests, with its port."""
+        return str(self._parameters.endpoints[number]).rpartition("/")[2]
+
+    def connect(self, number: int, context: ssl.SSLContext | None, deadline: float) -> socket.socket:
+        """Connect to an endpoint. Raises OSError."""
         endpoint: Endpoint = self._parameters.endpoints[number]
         if number not in self._addresses:
             self._addresses[number] = http.resolve(endpoint.host, endpoint.port)
@@ -169,9 +199,7 @@ class Client:
         for at, (family, address) in enumerate(addresses):
             left = deadline - http.now()
             try:
-                return http.Connection(
-                    family, address, endpoint.host, self._context, http.now() + left / (len(addresses) - at)
-                )
+                return http.connect(family, address, endpoint.host, context, http.now() + left / (len(addresses) - at))
             except OSError as error:
                 problem = error
         # The name may mean something else by now.
@@ -182,26 +210,27 @@ class Client:
 
     def _log_in(self, deadline: float) -> None:
         self.prepare()
-        if not self._parameters.user or (self._token and http.now() < self._token_until):
+        if not self._parameters.user or (self.token and http.now() < self._token_until):
             return
         request = {"name": self._parameters.user, "password": self._parameters.password()}
-        old, self._token = self._token, ""
+        old, self.token = self.token, ""
         try:
-            reply = self._anywhere("/v3/auth/authenticate", request, deadline)
+            body = json.dumps(request).encode()
+            reply = self._anywhere(lambda until: self.once("/v3/auth/authenticate", body, until), deadline)
         except EtcdError as error:
             if "authentication is not enabled" in str(error):
                 raise DriverRefused("etcd: parameter user is given, and authentication is not enabled") from None
             raise DriverRefused(f"etcd: user {self._parameters.user} is refused: {error}") from None
         except StoreUnavailable:
             # An old one may be good yet.
-            self._token = old
+            self.token = old
             if not old:
                 raise
             return
-        self._token = str(reply.get("token", ""))
-        if not self._token.isascii() or not self._token.isprintable():
+        self.token = str(reply.get("token", ""))
+        if not self.token.isascii() or not self.token.isprintable():
             raise DriverRefused("etcd: gave a token that is none")
-        self._token_until = http.now() + _life(self._token)
+        self._token_until = http.now() + _life(self.token)
 
 
 def _life(token: str) -> float:

@@ -45,32 +45,60 @@ def resolve(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
     return [(int(family), address) for family, _type, _protocol, _name, address in found]  # type: ignore[misc]
 
 
+def connect(
+    family: int, address: tuple[str, int], host: str, context: ssl.SSLContext | None, deadline: float
+) -> socket.socket:
+    """Give a socket that is connected, and has shaken hands with *context* if there is one. Raises OSError."""
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        patience(made, deadline)
+        made.connect(address)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _ALIVE:
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+        if context is not None:
+            patience(made, deadline)
+            return context.wrap_socket(made, server_hostname=host)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def patience(one: socket.socket, deadline: float) -> None:
+    """Let the next call on *one* end at the deadline. Raises Timeout if that is over."""
+    left = deadline - now()
+    if left <= 0:
+        raise Timeout("no answer in time")
+    one.settimeout(left)
+
+
+def here(one: socket.socket) -> bytes | None:
+    """Give what has come already, without waiting; None: nothing. Raises Broken if there will be no more."""
+    one.settimeout(0.0)
+    try:
+        data = one.recv(65536)
+    except OSError as error:
+        # TLS has errors of its own for that, and is imported only where it is used.
+        if isinstance(error, BlockingIOError) or type(error).__name__ in _NOTHING_THERE:
+            return None
+        raise Broken(str(error)) from None
+    if not data:
+        raise Broken("it was closed")
+    return data
+
+
 class Connection:
     """One connection. used: whether an exchange has gone well on it."""
 
-    def __init__(
-        self, family: int, address: tuple[str, int], host: str, context: ssl.SSLContext | None, deadline: float
-    ) -> None:
-        """Connect, and shake hands with *context* if there is one. Raises OSError."""
+    def __init__(self, connected: socket.socket, name: str) -> None:
+        """Use a socket of `connect`. name: the peer's, with its port."""
         self.used = False
-        self._host = f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+        self._socket = connected
+        self._host = name
         self._data = b""
         self._line = b""
-        plain = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket = plain
-        try:
-            self._patience(deadline)
-            plain.connect(address)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _ALIVE:
-                plain.setsockopt(socket.IPPROTO_TCP, option, value)
-            if context is not None:
-                self._patience(deadline)
-                self._socket = context.wrap_socket(plain, server_hostname=host)
-        except BaseException:
-            self.close()
-            raise
 
     def fileno(self) -> int:
         """Give the socket's descriptor."""
@@ -98,7 +126,7 @@ class Connection:
         lines = [f"POST {path} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {len(body)}"]
         if token:
             lines.append(f"Authorization: {token}")
-        self._patience(deadline)
+        patience(self._socket, deadline)
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode("ascii") + body)
 
     def begin(self, deadline: float) -> int:
@@ -116,7 +144,6 @@ class Connection:
     def waiting(self) -> list[bytes]:
         """Give the lines that are here already, without waiting. Raises Broken if there will be no more."""
         found: list[bytes] = []
-        self._socket.settimeout(0.0)
         while True:
             while True:
                 size = self._chunk()
@@ -125,15 +152,9 @@ class Connection:
                 if not size:
                     raise Broken("it has ended")
                 found.extend(self._lines(self._take(size)))
-            try:
-                data = self._socket.recv(65536)
-            except OSError as error:
-                # TLS has errors of its own for that, and is imported only where it is used.
-                if isinstance(error, BlockingIOError) or type(error).__name__ in _NOTHING_THERE:
-                    return found
-                raise Broken(str(error)) from None
-            if not data:
-                raise Broken("it was closed")
+            data = here(self._socket)
+            if data is None:
+                return found
             self._data += data
 
     def _lines(self, piece: bytes) -> list[bytes]:
@@ -145,14 +166,8 @@ class Connection:
 
     # -- reading
 
-    def _patience(self, deadline: float) -> None:
-        left = deadline - now()
-        if left <= 0:
-            raise Timeout("no answer in time")
-        self._socket.settimeout(left)
-
     def _receive(self, deadline: float) -> None:
-        self._patience(deadline)
+        patience(self._socket, deadline)
         data = self._socket.recv(65536)
         if not data:
             raise Broken("closed by the peer")

@@ -83,13 +83,15 @@ class Parameters:
         if bool(self.user) != bool(self.password_file):
             raise DriverRefused("driver etcd: user and password_file belong together")
 
-    def context(self) -> ssl.SSLContext:
-        """Give what TLS needs. Raises DriverRefused."""
+    def context(self, protocol: str = "") -> ssl.SSLContext:
+        """Give what TLS needs. protocol: the one that the peer is asked to speak. Raises DriverRefused."""
         import ssl
 
         try:
             context = ssl.create_default_context(cafile=self.ca_file or None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if protocol:
+                context.set_alpn_protocols([protocol])
             if self.cert_file:
                 _private(self.key_file)
                 context.load_cert_chain(self.cert_file, self.key_file)

@@ -19,6 +19,7 @@ anybody has read before. What is in `open` and has no holder key has vanished, i
 
 from __future__ import annotations
 
+import binascii
 import json
 
 from ..handover import Handover
@@ -78,7 +79,7 @@ class View:
         self.marked = 0
         mark: dict[str, Any] = {}
         for one in found:
-            key, value = plain(one["key"]), _record(one)
+            key, value = plain(one["key"]), _of(one)
             if key == keys.epoch:
                 self.epoch = int(one["mod_revision"])
                 self.token = int(value.get("token", 0))
@@ -115,12 +116,27 @@ class View:
         ]
 
 
-def _record(one: dict[str, Any]) -> dict[str, Any]:
+def _of(one: dict[str, Any]) -> dict[str, Any]:
+    """Give what the value of a key says, of the gateway's."""
     try:
-        value = json.loads(plain(one.get("value", "")))
+        return record(binascii.a2b_base64(one.get("value", "")))
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+
+
+def record(value: bytes) -> dict[str, Any]:
+    """Give what a value says; nothing if it is none of ours."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def records(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give what the `get`s of a transaction have found."""
+    answers = ((answer.get("response_range") or {}).get("kvs") or () for answer in reply.get("responses") or ())
+    return [_of(one) for found in answers for one in found]
 
 
 def read(client: Client, keys: list[Keys], deadline: float) -> list[View]:
@@ -143,7 +159,7 @@ def holders(client: Client, prefix: str, deadline: float) -> list[tuple[str, dic
     for one in client.call("/v3/kv/range", request, deadline).get("kvs") or ():
         resource, slash, rest = plain(one["key"])[len(prefix) :].partition("/")
         if slash and rest.startswith("holder/"):
-            found.append((resource, _record(one)))
+            found.append((resource, _of(one)))
     return found
 
 
@@ -156,16 +172,8 @@ def transact(
     client: Client, compares: list[dict[str, Any]], changes: list[dict[str, Any]], deadline: float
 ) -> tuple[bool, int]:
     """Make all *changes* if all *compares* hold; give whether, and the revision. Raises EtcdError, StoreUnavailable."""
-    return transact_and_read(client, compares, changes, deadline)[:2]
-
-
-def transact_and_read(
-    client: Client, compares: list[dict[str, Any]], changes: list[dict[str, Any]], deadline: float
-) -> tuple[bool, int, list[dict[str, Any]]]:
-    """Do the same, and give the records that the `get`s among the changes have found too."""
     reply = client.call("/v3/kv/txn", {"compare": compares, "success": changes}, deadline)
-    answers = ((answer.get("response_range") or {}).get("kvs") or () for answer in reply.get("responses") or ())
-    return bool(reply.get("succeeded")), revision_of(reply), [_record(one) for found in answers for one in found]
+    return bool(reply.get("succeeded")), revision_of(reply)
 
 
 def get(key: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..handover import Handover
     from .parameters import Parameters
+    from .renewing import Renewing
 
 #: The part of T that one call may take, with connecting and all endpoints that are tried.
 _CALL = 1 / 4
@@ -66,6 +67,7 @@ class Tenure:
         # When we saw first that a holder had vanished: (resource, token) -> until when it is waited for.
         self._vanished: dict[tuple[str, int], float] = {}
         self._doubtful: list[str] = []
+        self._renewing: Renewing | None = None
 
     def deadline(self) -> float:
         """Give the time at which a call that begins now has to have ended."""
@@ -87,6 +89,8 @@ class Tenure:
 
     def acquire(self, handover: Handover | None = None) -> None:
         """Get everything that is missing in one transaction. Raises Busy, Overtaken, Lost, LeaseError."""
+        # What is imported is imported before anything is held, and not in the time that etcd has.
+        self._renewer()
         wanted = self.wanted()
         more = bool(self.held())
         deadline = http.now() + self._parameters.ttl * (_CALL if more else _FIRST)
@@ -227,6 +231,8 @@ class Tenure:
         lease, self.lease = self.lease, ""
         if not lease:
             return
+        if self._renewing is not None:
+            self._renewing.close()
         try:
             self.client.call("/v3/lease/revoke", {"ID": lease}, self.deadline())
         except (EtcdError, LeaseError):
@@ -238,28 +244,36 @@ class Tenure:
         """Keep the lease alive, have it confirmed, and give the store's revision then. Raises Lost, StoreUnavailable."""
         deadline = self.deadline()
         try:
-            reply = self.client.call("/v3/lease/keepalive", {"ID": self.lease}, deadline)
-            sent = self.client.sent
-            result = reply.get("result") or {}
-            # A lease that is gone has no TTL in an answer that looks like success.
-            if not int(result.get("TTL") or 0):
-                raise Lost(f"etcd: lease {self.lease} has ended or was revoked")
-            same = [store.created(self.key(one), one.revision) for one in self.held()]
-            never = [store.delete(f"{self._parameters.prefix}never")]
+            held = self.held()
+            same = [(self.key(one), one.revision) for one in held]
             # Nobody comes before who comes first.
-            wishes = [store.get(one.keys.wish) for one in self.held()] if self._parameters.preference else []
-            succeeded, revision, wished = store.transact_and_read(self.client, same, never + wishes, deadline)
+            wishes = [one.keys.wish for one in held] if self._parameters.preference else []
+            done = self._renewer().renew(self.client, self.lease, same, wishes, deadline)
         except EtcdError as error:
             if error.code == NOT_FOUND:
                 raise Lost(f"etcd: {error}") from None
             raise StoreUnavailable(f"etcd: {error}") from None
-        if not succeeded:
+        if not done.succeeded:
             raise Lost("etcd: what was held is not ours any more: it was deleted, or somebody broke the lease")
-        self.good_from = sent
-        self.preferred = self._first_of(wished)
-        self.ttl = min(self._parameters.ttl, float(result["TTL"]))
+        self.good_from = done.sent
+        self.preferred = self._first_of(done.wished)
+        self.ttl = min(self._parameters.ttl, float(done.ttl))
         self._tidy(deadline)
-        return revision
+        return done.revision
+
+    def _renewer(self) -> Renewing:
+        if self._renewing is None:
+            # Only who holds something imports it.
+            from .renewing import Renewing
+
+            self._renewing = Renewing(self._parameters)
+        return self._renewing
+
+    def close(self) -> None:
+        """Close the connections; the next call makes others."""
+        self.client.close()
+        if self._renewing is not None:
+            self._renewing.close()
 
     def _first_of(self, wished: list[dict[str, Any]]) -> str:
         """Name one who wishes for what is held and comes before us."""
