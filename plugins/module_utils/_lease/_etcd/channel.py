@@ -17,7 +17,7 @@ from .frames import Violation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from ..._varlink.sockets import Socket
 
 _UNIMPLEMENTED = 12
 
@@ -25,7 +25,7 @@ _UNIMPLEMENTED = 12
 class Channel:
     """One connection to a server of gRPC. used: whether an exchange has gone well on it. number: for its owner."""
 
-    def __init__(self, connected: socket.socket, scheme: str, name: str, number: int) -> None:
+    def __init__(self, connected: Socket, scheme: str, name: str, number: int) -> None:
         """Use a socket of http.connect. scheme: http or https. name: the peer's, with its port."""
         self.number = number
         self.used = False

@@ -19,11 +19,11 @@ from . import http
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from ..._varlink.sockets import Socket
     from .parameters import Endpoint, Parameters
 
     Answer = TypeVar("Answer")
@@ -189,7 +189,7 @@ class Client:
         """Give the name of an endpoint in requests, with its port."""
         return str(self._parameters.endpoints[number]).rpartition("/")[2]
 
-    def connect(self, number: int, context: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    def connect(self, number: int, context: ssl.SSLContext | None, deadline: float) -> Socket:
         """Connect to an endpoint. Raises OSError."""
         endpoint: Endpoint = self._parameters.endpoints[number]
         if number not in self._addresses:

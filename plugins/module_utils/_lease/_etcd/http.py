@@ -10,8 +10,9 @@ body of known length or in chunks (RFC 9112), and trailers that nobody needs.
 
 from __future__ import annotations
 
-import socket
 import time
+
+from ..._varlink import sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 LIMIT = 16 * 1024 * 1024
 _HEAD = 65536
 #: Seconds: an idle peer is asked whether it still is there, how often, and so many times.
-_ALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+_ALIVE = ((sockets.TCP_KEEPIDLE, 10), (sockets.TCP_KEEPINTVL, 5), (sockets.TCP_KEEPCNT, 3))
 
 
 _NOTHING_THERE = ("SSLWantReadError", "SSLWantWriteError")
 #: What a socket raises at its deadline; a TimeoutError from Python 3.10 on.
-Timeout = socket.timeout
+Timeout = sockets.timeout
 
 
 class Broken(OSError):
@@ -41,32 +42,33 @@ def now() -> float:
 
 def resolve(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
     """Give the addresses of *host*. Raises OSError. How long that takes is the resolver's business, not the deadline's."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # As bytes, since for a text Python loads a quarter of a megabyte for names that are no ASCII; ours are.
+    found = sockets.getaddrinfo(host.encode(), port, type=sockets.SOCK_STREAM)
     return [(int(family), address) for family, _type, _protocol, _name, address in found]  # type: ignore[misc]
 
 
 def connect(
     family: int, address: tuple[str, int], host: str, context: ssl.SSLContext | None, deadline: float
-) -> socket.socket:
+) -> sockets.Socket:
     """Give a socket that is connected, and has shaken hands with *context* if there is one. Raises OSError."""
-    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    made = sockets.Socket(family, sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC)
     try:
         patience(made, deadline)
         made.connect(address)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+        made.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
         for option, value in _ALIVE:
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
+            made.setsockopt(sockets.IPPROTO_TCP, option, value)
         if context is not None:
             patience(made, deadline)
-            return context.wrap_socket(made, server_hostname=host)
+            return context.wrap_socket(made, server_hostname=host)  # type: ignore[arg-type]
     except BaseException:
         made.close()
         raise
     return made
 
 
-def patience(one: socket.socket, deadline: float) -> None:
+def patience(one: sockets.Socket, deadline: float) -> None:
     """Let the next call on *one* end at the deadline. Raises Timeout if that is over."""
     left = deadline - now()
     if left <= 0:
@@ -74,7 +76,7 @@ def patience(one: socket.socket, deadline: float) -> None:
     one.settimeout(left)
 
 
-def here(one: socket.socket) -> bytes | None:
+def here(one: sockets.Socket) -> bytes | None:
     """Give what has come already, without waiting; None: nothing. Raises Broken if there will be no more."""
     one.settimeout(0.0)
     try:
@@ -92,7 +94,7 @@ def here(one: socket.socket) -> bytes | None:
 class Connection:
     """One connection. used: whether an exchange has gone well on it."""
 
-    def __init__(self, connected: socket.socket, name: str) -> None:
+    def __init__(self, connected: sockets.Socket, name: str) -> None:
         """Use a socket of `connect`. name: the peer's, with its port."""
         self.used = False
         self._socket = connected

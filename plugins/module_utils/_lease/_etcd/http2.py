@@ -16,7 +16,7 @@ from .frames import Violation, frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from ..._varlink.sockets import Socket
 
 #: Bytes of a packed head, and frames that may come for one request (those of the largest answer, and as many again).
 _HEAD, _FRAMES = 65536, 4 * (http.LIMIT // frames.SIZE)
@@ -49,7 +49,7 @@ class Stream:
 class Connection:
     """One connection. settled: the peer has said its settings. leaving: it wants no further requests."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: Socket) -> None:
         """Use a socket of http.connect."""
         self.settled = False
         self.leaving = False
