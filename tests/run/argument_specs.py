@@ -8,6 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+#: Variables that a role's own task checks, since Ansible's check costs seconds with thousands of services and tells one error only. The
+#: description of the role tells of them.
+OF_THE_TASK = frozenset(("services_definitions", "services_defaults"))
+
 
 def problems(tree: Path) -> list[str]:
     """One line per difference, in all roles below ``tree``."""
@@ -33,7 +37,12 @@ def _of_role(role: Path) -> list[str]:
     for name in sorted({*defaults, *options}):
         if not name.startswith(f"{role.name}_"):
             found.append(f"{name} does not begin with {role.name}_")
-        if name not in options:
+        if name in OF_THE_TASK and name not in options:
+            if f"C({name})" not in " ".join((entry_points.get("main") or {}).get("description") or ()):
+                found.append(
+                    f"{name} is neither an option of the argument specs of main nor told of in its description"
+                )
+        elif name not in options:
             found.append(f"{name} is in defaults/main.yml, but not in the argument specs of main")
         elif name not in defaults:
             if not options[name].get("required"):

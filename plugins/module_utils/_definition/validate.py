@@ -60,7 +60,8 @@ def read(name: str, definition: Any, where: str) -> tuple[dict[str, Any], Proble
     """Return the canonical values of the keys that were given, and everything that is wrong."""
     found: Problems = []
     if not is_name(name):
-        found.append(Problem(where, shown(name), f"must be a name of a service: {NAME_RULE}"))
+        advice = "" if isinstance(name, str) or not is_name(str(name)) else "write it in quotes"
+        found.append(Problem(where, shown(name), f"must be a name of a service: {NAME_RULE}", advice))
     if not isinstance(definition, Mapping):
         found.append(_shape(where, definition, "a definition must be a dictionary", _definition_advice(definition)))
         return {}, found

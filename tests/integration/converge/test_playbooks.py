@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,25 @@ def test_roles_of_other_people_steer_our_services(player: Player, host: Host) ->
     assert disabled["changed"] and (host.scan / "web" / "down").exists()
     assert restarted["changed"] and host.status()["web"]["pid"] != pid
     assert unknown["failed"] and "surely-not-there" in unknown["msg"]
+
+
+def test_the_role_tells_all_that_is_wrong_with_definitions_at_once(player: Player, host: Host) -> None:
+    definitions = {
+        "a": {"command": ["/bin/sleep", "{{ nobody_knows }}"]},
+        "b": {"command": "/bin/sleep 1"},
+        "c": {"command": ["/bin/sleep", "1"], "user": "{{ nor_this }}"},
+    }
+    results = player.play(
+        {"ansible.builtin.import_role": {"name": "holdfast.supervision.services"}},
+        vars={
+            "ansible_facts": {"user_uid": os.geteuid(), "user_dir": str(host.base)},
+            "services_definitions": definitions,
+            "services_scan_directory": str(host.scan),
+        },
+    )
+    assert results[-1]["failed"] and len(results[-1]["problems"]) == 3
+    for words in ("services_definitions.a.command[1]: 'nobody_knows' is undef", "b.command: ", "c.user: 'nor_this'"):
+        assert words in results[-1]["msg"]
 
 
 def test_check_mode_of_a_playbook_changes_nothing(player: Player, host: Host) -> None:
