@@ -100,8 +100,7 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
     """Make the plan. Changes nothing; raises OSError when the scan directory cannot be read."""
     plan = Plan()
     _look_at_scan(plan, request, scan)
-    if not request.offline:
-        _ask(plan, request, scan, backend)
+    answered = request.offline or _ask(plan, request, scan, backend)
     for wanted in request.services.values():
         _plan_wanted(plan, request, scan, wanted, backend)
     for name in _unwanted(request, scan):
@@ -114,7 +113,7 @@ def make(request: Request, scan: Scan, backend: Backend) -> Plan:
     metas = {wanted.name: wanted.meta for wanted in request.services.values()}
     plan.problems += backend.problems(metas) + personal.problems(metas)
     _check_logs(plan, request, backend)
-    if scan.exists:
+    if scan.exists and answered:
         _check_supervisors(plan, scan, backend)
     return plan
 
@@ -129,7 +128,8 @@ def _look_at_scan(plan: Plan, request: Request, scan: Scan) -> None:
         plan.problems.append(f"{scan.path} does not exist: apply the role holdfast.supervision.supervisor first")
 
 
-def _ask(plan: Plan, request: Request, scan: Scan, backend: Backend) -> None:
+def _ask(plan: Plan, request: Request, scan: Scan, backend: Backend) -> bool:
+    """Ask the supervisor for the state of the services; False if there is one that does not answer."""
     try:
         plan.snapshot = backend.snapshot()
     except NotRunning as error:
@@ -142,6 +142,8 @@ def _ask(plan: Plan, request: Request, scan: Scan, backend: Backend) -> None:
             )
     except BackendError as error:
         plan.problems.append(str(error))
+        return False
+    return True
 
 
 def _status(plan: Plan, name: str) -> Service | None:
@@ -412,8 +414,12 @@ def _check_supervisors(plan: Plan, scan: Scan, backend: Backend) -> None:
         # Nobody was asked yet, since this run is to do without a supervisor.
         try:
             known = set(backend.snapshot().services)
-        except BackendError:
+        except NotRunning:
             known = set()
+        except BackendError as error:
+            # Ours, or what is in its place.
+            plan.problems.append(str(error))
+            return
         foreign = [name for name in foreign if name not in known]
     already = {name for name in foreign if name in plan.items and plan.items[name].actual.kind == "foreign"}
     names = [name for name in foreign if name not in already]

@@ -168,7 +168,13 @@ class Embedded(Backend):
         try:
             return self._once(method, parameters, timeout)
         except ConnectionLost as error:
-            raise BackendError(f"the supervisor on {self.scan} was lost twice: {error}") from None
+            holder = lock_holder(os.path.join(self.scan, ".holdfast", "lock"))
+            cure = (
+                f"; if process {holder} hangs or is stopped, end it (kill -9 {holder}): services go on"
+                if holder
+                else ""
+            )
+            raise Unanswered(f"the supervisor on {self.scan} was lost twice: {error}{cure}") from None
 
     def _once(self, method: str, parameters: dict[str, Any], timeout: float) -> dict[str, Any]:
         try:

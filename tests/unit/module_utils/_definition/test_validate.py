@@ -352,7 +352,7 @@ def test_a_definition_is_a_dictionary(definition: Any) -> None:
 @pytest.mark.parametrize("name", ["a/b", "..", ".x", "-x", "a\n", "a\nb", "", "a" * 65, "ä", 5, "a b"])
 def test_names_that_cannot_be_directories(name: Any) -> None:
     [text] = texts(COMMAND, name)
-    assert "must be a name of a service" in text
+    assert "must be a name of a service" in text and ("write it in quotes" in text) is (name == 5)
 
 
 @pytest.mark.parametrize("name", ["a", "web-1", "getty@tty1", "_x", "9", "a" * 64, "x.y:z+1"])

@@ -19,6 +19,7 @@ from fake_backend import FakeBackend
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan.converge import converge
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan.directories import Wanted
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan.request import Request
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import Snapshot, Unanswered
 
 UP = {"state": "ready", "want": "up", "pid": 7, "definition": "d1.1", "loaded": "d1.1"}
 
@@ -197,6 +198,25 @@ def test_what_its_owner_has_shut_himself_out_of_is_told(as_nobody: Path, shut: s
     assert "Permission denied" in result["msg"] and "set it right" in result["msg"] and not result["changed"]
     result = run(as_nobody, FakeBackend(web=UP), wanted("other"), absent=["web"])
     assert result["failed"] and "cannot be read" in result["msg"] and "was not made by" not in result["msg"]
+
+
+class Mute(FakeBackend):
+    """A supervisor that hangs."""
+
+    def snapshot(self) -> Snapshot:
+        raise Unanswered("process 7 hangs")
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_supervisor_that_hangs_is_not_taken_for_another_one(tmp_path: Path, offline: bool) -> None:
+    publish(tmp_path, wanted())
+    (tmp_path / "web" / "supervise").unlink()
+    (tmp_path / "web" / "supervise").mkdir()
+    os.mkfifo(tmp_path / "web" / "supervise" / "ok")
+    held = os.open(tmp_path / "web" / "supervise" / "ok", os.O_RDONLY | os.O_NONBLOCK)
+    result = run(tmp_path, Mute(), wanted(definition="d2"), offline=offline)
+    os.close(held)
+    assert result["failed"] and result["problems"] == ["process 7 hangs"]
 
 
 def test_a_full_disk_in_the_middle_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import embedded, presence
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
@@ -155,8 +157,25 @@ def test_a_lost_connection_is_made_again_and_the_call_too(
 
 def test_a_supervisor_that_is_lost_again_and_again(server: Server, backend: embedded.Embedded) -> None:
     server.answers = [None, None]
-    with pytest.raises(BackendError, match="lost twice"):
+    with pytest.raises(Unanswered, match=r"lost twice: [^;]*$"):
         backend.rescan()
+
+
+def test_one_that_hangs_is_named_with_what_to_do(server: Server, backend: embedded.Embedded, scan: Path) -> None:
+    server.answers = [None, None]
+    # In a process of its own: the kernel names no holder that asks himself.
+    with (scan / ".holdfast" / "lock").open("w") as lock:
+        holder = os.fork()
+        if not holder:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            signal.pause()
+        try:
+            wait_until(lambda: presence.lock_holder(str(scan / ".holdfast" / "lock")) == holder)
+            with pytest.raises(Unanswered, match=f"process {holder} hangs .*kill -9 {holder}"):
+                backend.rescan()
+        finally:
+            os.kill(holder, signal.SIGKILL)
+            os.waitpid(holder, 0)
 
 
 def test_a_supervisor_that_does_not_come_back(scan: Path, backend: embedded.Embedded) -> None:
