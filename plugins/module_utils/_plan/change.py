@@ -22,6 +22,7 @@ FILE_LIMIT = 104448
 TOTAL_LIMIT = 4 * 1024 * 1024
 
 SECRET_BEFORE = "(secret)\n"
+EMPTY = "(an empty file)\n"
 SECRET_AFTER = "(secret changed)\n"
 
 
@@ -168,6 +169,9 @@ def _entry(file: FileChange, mask: Mask, limit: int, *, shown: bool) -> dict[str
             entry[side] = ""
         elif file.secret:
             entry[side] = cover
+        elif not content:
+            # Such as `down`, whose being there is all: a diff of texts would show nothing.
+            entry[side] = EMPTY
         elif len(content) > limit:
             entry["src_larger" if side == "after" else "dst_larger"] = limit
         elif b"\0" in content:

@@ -50,6 +50,12 @@ def test_a_diff_shows_files_that_come_change_and_go() -> None:
     assert (gone["before"], gone["after"]) == ("b\n", "")
 
 
+def test_an_empty_file_can_be_seen_to_come_and_go() -> None:
+    new, gone = made(FileChange("/new", None, b""), FileChange("/gone", b"", None)).diff()
+    assert (new["before"], new["after"]) == ("", "(an empty file)\n")
+    assert (gone["before"], gone["after"]) == ("(an empty file)\n", "")
+
+
 def test_secrets_are_never_shown() -> None:
     (entry,) = made(FileChange("/env/X", b"old", b"new", secret=True)).diff()
     assert entry["before"] == "(secret)\n" and entry["after"] == "(secret changed)\n"
