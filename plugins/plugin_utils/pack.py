@@ -21,6 +21,7 @@ PACKAGES = (
     "_helper",
     "_hooks",
     "_jobs",
+    "_lean",
     "_lease",
     "_process_state",
     "_runtime/__init__.py",

@@ -10,34 +10,53 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from histories import violations
+from role_tasks import Proof, defaults
 from testhosts import emulated
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the root tree of the machine is built as root")
 
 #: Seconds: what the server of the machine was told, which is the time of all grants.
 LEASE_TIME = 20
+PARAMETERS = {"directory": "/mnt/leases", "scope": "hosts"}
 
 
 @pytest.fixture(scope="module")
-def seen(payload: Callable[[str], Path]) -> dict[str, Any]:
+def proof() -> Proof:
+    """The role's proof, for both hosts."""
+    return Proof(
+        ["a", "b"],
+        leases_driver="file",
+        leases_scope="hosts",
+        leases_parameters=PARAMETERS,
+        __leases_parameters={**PARAMETERS, "proof": "pending"},
+        __leases_files="hosts",
+        leases_runtime_directory="/payload/lib",
+        leases_scan_directory="/nowhere",
+        leases_python="/usr/bin/python3",
+    )
+
+
+@pytest.fixture(scope="module")
+def seen(nfs_payload: Callable[[str], Path], proof: Proof) -> dict[str, Any]:
     """What was seen in the machine, by step."""
-    folder = payload("nfs_inside.py")
-    modules = emulated.modules("nfsd", "nfsv4", "veth")
-    (folder / "modules").mkdir()
-    for module in modules:
-        shutil.copy(module, folder / "modules")
-    (folder / "modules" / "order").write_text("\n".join(module.name for module in modules))
-    # What takes an emulated processor seconds.
-    command = ("/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder))
-    subprocess.run(command, check=True)
+    folder = nfs_payload("nfs_inside.py")
+    (folder / "tasks.json").write_text(json.dumps(proof.tasks))
+    mutex = {
+        **defaults("lease"),
+        "name": "m",
+        "driver": "file",
+        "parameters": PARAMETERS,
+        "runtime_directory": "/payload/lib",
+    }
+    (folder / "mutex.json").write_text(json.dumps(mutex))
     said = emulated.boot(folder, timeout=900).said
+    (folder / "said").write_text(said)
     during, over, _after = said.partition("main is over\n")
     assert over, said
     return {step.pop("step"): step for step in map(json.loads, during.splitlines())}
@@ -47,8 +66,43 @@ def test_a_directory_is_taken_only_where_all_hosts_see_it_with_a_version_that_wi
     said = seen["looked_at"]
     assert "of this host, and scope is hosts" in said["not mounted"]
     assert "NFS 4.0; 4.1 is the least" in said["vers=4.0"]
-    assert said["vers=4.1"].startswith("['unproved'] ") and said["proved"].startswith("[] ")
+    assert said["vers=4.1"].startswith("['unproved'] ")
     assert "'lease_time': '20 s'" in said["vers=4.1"]
+
+
+def test_the_role_proves_that_both_hosts_see_one_directory(seen: dict[str, Any], proof: Proof) -> None:
+    results = seen["proved"]["results"]
+    assert proof.failures(results) == []
+    tried = {
+        (task["name"], host): result
+        for task, one in zip(proof.tasks, results, strict=True)
+        for host, result in one.items()
+    }
+    for host, other in ("ab", "ba"):
+        assert tried["Contend for what another host has", host]["holders"][0]["host"] == other
+        assert tried["Acquire", host]["token"] < tried["Acquire what has been released", other]["token"]
+    # The driver knows by that.
+    assert seen["proved"]["probe"].startswith("[] ")
+
+
+def test_the_roles_proof_fails_where_a_second_one_gets_what_is_held(seen: dict[str, Any], proof: Proof) -> None:
+    results = json.loads(json.dumps(seen["proved"]["results"]))
+    second = next(at for at, task in enumerate(proof.tasks) if task["name"] == "Contend for what another host has")
+    results[second]["b"] = {"changed": True, "token": 7}
+    assert [one for one in proof.failures(results) if "does not exclude" in one and "got it too" in one]
+
+
+def test_plays_on_two_hosts_exclude_each_other(seen: dict[str, Any]) -> None:
+    first, refused, again, elsewhere, released, second, broken, third, given, nothing = seen["mutexed"]["seen"]
+    assert (first["changed"], again["changed"], again["token"]) == (True, False, first["token"])
+    [holder] = refused["holders"]
+    assert (refused["failed"], holder["owner"], holder["host"]) == (True, "run 1", "a")
+    assert elsewhere["failed"] and "a holder of another host is broken there" in elsewhere["msg"]
+    assert released["changed"] and second["token"] > first["token"]
+    # A token of its own, so that the one that was taken away is not the greatest.
+    assert broken["changed"] and broken["token"] > second["token"]
+    assert third["token"] > broken["token"]
+    assert (given["changed"], nothing["changed"]) == (True, False)
 
 
 def test_one_of_two_hosts_has_it(seen: dict[str, Any]) -> None:
@@ -94,8 +148,12 @@ def test_a_server_that_gives_the_lock_away_too_early_makes_no_second_holder(seen
 
 
 def test_at_no_time_two_ran_and_tokens_rise(seen: dict[str, Any]) -> None:
-    tenures = seen["ended"]["tenures"]
-    assert len(tenures) >= 5
-    for before, after in zip(tenures, tenures[1:]):
-        assert before[3] < after[2], (before, after)
-        assert before[1] < after[1], (before, after)
+    events = [
+        {"at": at, "event": "beat", "token": token, "name": name}
+        for name, tenures in seen["ended"]["beats"].items()
+        for token, *ends in tenures
+        for at in ends
+    ]
+    events.sort(key=lambda event: event["at"])
+    assert len({event["token"] for event in events}) >= 5
+    assert violations(events) == []

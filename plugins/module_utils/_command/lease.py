@@ -101,8 +101,8 @@ def _status(options: Namespace) -> int:
     if not chosen:
         raise CommandError(NO_SERVICE, f"{options.name}: no guard runs; holdfast why {options.name} may tell why not")
     for guard in chosen:
-        parameters = guard["parameters"]
-        guard["leases"] = [information.resource(one, guard["driver"], parameters, every) for one in guard["wants"]]
+        with information.Store(guard["driver"], guard["parameters"]) as store:
+            guard["leases"] = [information.resource(one, store, every) for one in guard["wants"]]
     if options.json:
         write(json.dumps({"guards": chosen}, indent=2, sort_keys=True))
         return OK

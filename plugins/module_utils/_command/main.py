@@ -41,6 +41,10 @@ def main(arguments: list[str]) -> int:
         from .._helper._operate import program
 
         return program.main(arguments[1:])
+    if verb in ("guard", "hold", "register"):
+        from .._lean import start
+
+        start.forget()
     if verb == "guard":
         from .._lease._guard import daemon as guard
 

@@ -29,11 +29,12 @@ A driver whose grants don't run out (T is None) has none of these. PRIVATE to th
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import namedtuple
     from typing import Any
+else:
+    from .._lean.records import namedtuple
 
 # Phases.
 STANDBY = "standby"  # in line; nothing runs

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, DriverNotLoaded, LeaseError
@@ -53,8 +52,19 @@ DRIVERS: dict[str, Callable[[], type[Driver]]] = {
 }
 
 
-#: What a driver of another collection is called: collection and module.
-FOREIGN_NAME = re.compile(r"(?:[a-z][a-z0-9_]{0,63}\.){2}[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz")
+_FURTHER = _FIRST.union("0123456789_")
+
+
+def _foreign_name(text: str) -> bool:
+    words = text.split(".")
+    return len(words) == 3 and all(
+        0 < len(one) <= 64 and one[0] in _FIRST and _FURTHER.issuperset(one) for one in words
+    )
+
+
+#: Says what a driver of another collection is called: collection and module.
+FOREIGN_NAME = _foreign_name
 #: The package of the runtime that has them, and the class that each of them has.
 FOREIGN, FOREIGN_CLASS = "_foreign", "LeaseDriver"
 

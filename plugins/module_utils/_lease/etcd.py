@@ -22,10 +22,10 @@ for nobody and ends after `ttl`.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from .._lean import json
 from ._etcd import handing, http, store
 from ._etcd.client import Client, EtcdError
 from ._etcd.judge import judge

@@ -19,9 +19,9 @@ lock of a dead guard back by itself; the holder file then tells what to wait for
 
 from __future__ import annotations
 
-import json
 import os
 
+from .._lean import json
 from . import mounts, owners, trees
 from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay
 from .interface import (

@@ -12,12 +12,16 @@ import time
 from . import execution, mutex, places
 from .drivers import load, make
 from .handle import Handle, NoGuard, living
-from .interface import HANDOVER, LeaseError
+from .interface import HANDOVER, LeaseError, StoreUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
+
+    from .interface import Driver
+
+    Answer = TypeVar("Answer")
 
 
 def guard(base: str, folder: str, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,30 +69,62 @@ def everything(bases: list[str]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["kind"], one["name"], one["owner"]))
 
 
-def resource(name: str, driver: str, parameters: Mapping[str, Any], guards: list[dict[str, Any]]) -> dict[str, Any]:
+class Store:
+    """A store that is asked several things: for `with`. One that has not answered in time is not asked again.
+
+    So that whoever looks waits once for a store that hangs, and not for each question.
+    """
+
+    def __init__(self, driver: str, parameters: Mapping[str, Any]) -> None:
+        self.driver = driver
+        self._parameters = parameters
+        self._made: Driver | None = None
+        self._silent: StoreUnavailable | None = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        if self._made is not None:
+            self._made.free()
+
+    def made(self) -> Driver:
+        """Give the driver. Raises LeaseError, also if its store has not answered before."""
+        if self._silent is not None:
+            raise self._silent
+        if self._made is None:
+            self._made = make(self.driver, "lease_info", self._parameters)
+        return self._made
+
+    def ask(self, question: Callable[[Driver], Answer]) -> Answer:
+        """Give the answer. Raises LeaseError."""
+        try:
+            return question(self.made())
+        except StoreUnavailable as error:
+            self._silent = error
+            raise
+
+
+def resource(name: str, store: Store, guards: list[dict[str, Any]]) -> dict[str, Any]:
     """Tell who holds *name* by the word of its store, what hand-over keeps it, and who waits for it on this host."""
     waiters = [one["owner"] or one["name"] for one in guards if one["phase"] == "standby" and name in one["wants"]]
     result: dict[str, Any] = {"name": name, "holders": [], "handover": None, "waiters": waiters, "problem": ""}
     try:
-        made = make(driver, "lease_info", parameters)
-        try:
-            result["holders"] = [mutex.told(holder) for holder in made.owners(name)]
-            mark = made.handed_over(name) if HANDOVER in made.capabilities else None
-            result["handover"] = mark.write() if mark else None
-        finally:
-            made.free()
+        result["holders"] = [mutex.told(holder) for holder in store.ask(lambda made: made.owners(name))]
+        mark = store.ask(lambda made: made.handed_over(name) if HANDOVER in made.capabilities else None)
+        result["handover"] = mark.write() if mark else None
     except LeaseError as error:
         result["problem"] = str(error)
     return result
 
 
-def probe(driver: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def probe(store: Store) -> dict[str, Any]:
     """Tell what driver and store are worth on this host, and by what the store tells this host from others.
 
     `problem` says why they cannot be used; what else is known is told all the same.
     """
     result: dict[str, Any] = {
-        "driver": driver,
+        "driver": store.driver,
         "capabilities": [],
         "holes": [],
         "facts": {},
@@ -97,15 +133,12 @@ def probe(driver: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
     result.update(host=os.uname().nodename, machine_id=_machine_id())
     try:
-        result["capabilities"] = sorted(load(driver).capabilities)
-        made = make(driver, "lease_info", parameters)
+        result["capabilities"] = sorted(load(store.driver).capabilities)
+        made = store.made()
         result["capabilities"] = sorted(made.capabilities)
-        try:
-            result["holes"] = [{"name": hole.name, "text": hole.text} for hole in made.probe()]
-            result["facts"] = made.facts()
-            result["exec"] = execution.told(made)
-        finally:
-            made.free()
+        result["holes"] = [{"name": hole.name, "text": hole.text} for hole in store.ask(lambda one: one.probe())]
+        result["facts"] = made.facts()
+        result["exec"] = execution.told(made)
     except LeaseError as error:
         result["problem"] = str(error)
     return result
@@ -126,12 +159,12 @@ def lease_info(options: Mapping[str, Any], guards_base: str) -> dict[str, Any]:
     if options["driver"] == "file":
         parameters.setdefault("directory", places.leases())
     chosen = options["services"]
-    resources = [resource(name, options["driver"], parameters, guards) for name in options["names"] or ()]
     result: dict[str, Any] = {
         "changed": False,
         "guards": [one for one in guards if chosen is None or one["name"] in chosen],
-        "leases": resources,
     }
-    if options["probe"]:
-        result["probe"] = probe(options["driver"], parameters)
+    with Store(options["driver"], parameters) as store:
+        result["leases"] = [resource(name, store, guards) for name in options["names"] or ()]
+        if options["probe"]:
+            result["probe"] = probe(store)
     return result

@@ -20,7 +20,6 @@ that a slow store never keeps it from stopping its service in time. Only `lost_f
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
@@ -49,8 +48,17 @@ NOTE = "note"  # a few words of the holder's stand beside what it holds
 EXEC = "exec"  # what is held can be tied to a process that then executes the service, with nobody beside it
 CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE, UNBROKEN, EXEC})
 
-#: What a resource may be called: for every driver the same, so that a service can change from one to another.
-RESOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}", re.ASCII).fullmatch
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_FURTHER = _LETTERS.union(".@:+-")
+
+
+def _may_be_called(text: str) -> bool:
+    return 0 < len(text) <= 64 and text[0] in _LETTERS and _FURTHER.issuperset(text)
+
+
+#: Says what a resource may be called: for every driver the same, so that a service can change from one to another.
+RESOURCE_NAME = _may_be_called
+
 
 EXCLUSIVE_MODE = "exclusive"
 SHARED_MODE = "shared"

@@ -9,10 +9,10 @@ The files are described in file.py. Locks are those of open file descriptions: a
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from .._lean import json
 from .._supervise._embedded import identity
 from . import marks, ofd, trees
 from .handover import BACK, DROPPED, OUT, PREPARED, RETURNING, Handover, Overtaken, UnderWay

@@ -10,10 +10,10 @@ reads or writes one has the resource's counter locked.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from .._lean import json
 from . import trees
 from .handover import Handover
 

@@ -60,6 +60,8 @@ _TTL = 90.0
 #: The part of the time of a grant that a call may take, and seconds at least; seconds while that time is not known.
 _CALL, _LEAST, _FIRST = 0.25, 1.0, 10.0
 _MARGIN = 0.2
+#: Seconds that the process with the locks has for its end, with nothing left to be waited for.
+_FAREWELL = 2.0
 #: Bytes about a holder beside its note.
 _REST = 900
 
@@ -93,6 +95,7 @@ class Nfs(Driver):
         self._tokens: dict[str, int] = {}
         self._facts: dict[str, str] = {}
         self._hand: Hand | None = None
+        self._tree: dict[str, Any] | None = None
 
     @property
     def identity(self) -> str:
@@ -189,7 +192,8 @@ class Nfs(Driver):
     def bind(self, pid: int, started: int) -> None:
         """Tell whose end is to be waited for if we die; others of this host go by it too."""
         if self._hand is not None and self._tokens:
-            self._hand.tell("tie", tree=trees.describe(pid, started, self.containment))
+            self._tree = trees.describe(pid, started, self.containment)
+            self._hand.tell("tie", tree=self._tree)
 
     def held(self) -> list[Grant]:
         """Give what is held, in the order in which it was registered."""
@@ -271,11 +275,20 @@ class Nfs(Driver):
         for name in list(self._modes) if resource is None else [resource]:
             del self._modes[name]
             self._tokens.pop(name, None)
+        if not self._tokens:
+            self._tree = None
 
     def free(self) -> None:
-        """Let the process go. It gives back what is held when the tree is gone."""
+        """Let the process go. It gives back what is held when the tree is gone.
+
+        If that is so already, and it does not, as somebody has stopped it, or its server does not answer, it is killed: its
+        lock would be in everybody's way for ever.
+        """
         if self._hand is not None:
-            self._hand.close()
+            if self._tree is None or trees.gone(self._tree):
+                self._hand.end(_FAREWELL)
+            else:
+                self._hand.close()
             self._hand = None
         self._modes.clear()
         self._tokens.clear()

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+
+from .._lean import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

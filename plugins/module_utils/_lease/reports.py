@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import json
-
+from .._lean import json
 from .._supervise._embedded import identity
 
 TYPE_CHECKING = False

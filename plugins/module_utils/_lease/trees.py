@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
 
+from .._lean import signal
 from .._supervise._embedded import identity
 
 TYPE_CHECKING = False

@@ -9,11 +9,10 @@ Source of the format: https://varlink.org/Method-Call. PRIVATE to the collection
 
 from __future__ import annotations
 
-import json
+from .._lean import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 #: Longest request that a server of ours reads, in bytes. A reply may be longer: the server is trusted by its clients.
@@ -39,26 +38,8 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
 
-_decoder = json.JSONDecoder(parse_int=_whole, parse_constant=_no_constant)
-#: The reader itself, without the search for white space around the message.
-_read = _decoder.raw_decode
-
-
-def writer(separators: tuple[str, str]) -> Callable[[dict[str, Any]], str]:
-    """Give what makes text of messages, which must not contain themselves.
-
-    It is made once: `json.dumps` makes one for each message whose form is not its own, and so does the encoder itself.
-    """
-    encoder = json.JSONEncoder(separators=separators, check_circular=False)
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return encoder.encode
-    quoted = json.encoder.encode_basestring_ascii
-    between, after_key = separators
-    write = make(None, encoder.default, quoted, None, after_key, between, False, False, True)
-    return lambda message: "".join(write(message, 0))
-
-
+_read = json.reader(parse_int=_whole, parse_constant=_no_constant)
+writer = json.writer
 _text = writer((",", ":"))
 
 
@@ -75,14 +56,7 @@ def decode(frame: bytes) -> dict[str, Any]:
     if _depth(frame) > DEPTH_LIMIT:
         raise BadMessage("nested too deeply")
     try:
-        text = frame.decode("utf-8")
-        try:
-            message, end = _read(text)
-        except ValueError:
-            end = -1
-        if end != len(text):
-            # White space around it, or no JSON at all.
-            message = _decoder.decode(text)
+        message = _read(frame.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON: {error}") from None
     if not isinstance(message, dict):

@@ -19,6 +19,7 @@ from _socket import (
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
     MSG_DONTWAIT,
+    MSG_NOSIGNAL,
     MSG_PEEK,
     SCM_RIGHTS,
     SHUT_RDWR,
@@ -49,6 +50,7 @@ __all__ = (
     "MSG_CMSG_CLOEXEC",
     "MSG_CTRUNC",
     "MSG_DONTWAIT",
+    "MSG_NOSIGNAL",
     "MSG_PEEK",
     "SCM_RIGHTS",
     "SHUT_RDWR",
@@ -86,9 +88,9 @@ def accept(listener: Socket) -> Socket:
     return Socket(AF_UNIX, SOCK_STREAM, 0, descriptor)
 
 
-def send(end: Socket, data: bytes, descriptors: Sequence[int]) -> None:
+def send(end: Socket, data: bytes, descriptors: Sequence[int], flags: int = 0) -> None:
     """Send a message with *descriptors*. Raises OSError."""
-    end.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, b"".join(one.to_bytes(4, "little") for one in descriptors))])
+    end.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, b"".join(one.to_bytes(4, "little") for one in descriptors))], flags)
 
 
 def receive(end: Socket, size: int, most: int, flags: int = 0) -> tuple[bytes, list[int], bool]:

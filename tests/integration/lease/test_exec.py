@@ -344,7 +344,8 @@ def test_it_is_listed_without_being_asked_and_can_be_told_nothing(guards: Guards
 
 
 def test_probe_says_what_it_opens_and_loses(guards: Guards) -> None:
-    found = information.probe("file", {"directory": str(guards.leases)})
+    with information.Store("file", {"directory": str(guards.leases)}) as store:
+        found = information.probe(store)
     assert [hole["name"] for hole in found["exec"]["holes"]] == ["left_behind"]
     assert {loss["name"] for loss in found["exec"]["losses"]} >= {"loss", "order", "health", "handover", "hot"}
     assert found["holes"] == []

@@ -211,7 +211,8 @@ def test_who_holds_and_who_waits_is_told(hosts: Hosts) -> None:
         waiting = pool.submit(hosts.mutex("run 2").hold, 60, 20)
         wait_until(lambda: [one["phase"] for one in hosts.living()].count("standby") == 1)
         guards = information.everything([str(hosts.base / "here")])
-        told = information.resource("m", hosts.driver, hosts.parameters, guards)
+        with information.Store(hosts.driver, hosts.parameters) as store:
+            told = information.resource("m", store, guards)
         assert [holder["owner"] for holder in told["holders"]] == ["run 1"]
         assert told["waiters"] == ["run 2"]
         held = next(one for one in guards if one["owner"] == "run 1")

@@ -11,9 +11,9 @@ number is 0. An error has gRPC's code, https://grpc.github.io/grpc/core/md_doc_s
 from __future__ import annotations
 
 import binascii
-import json
 import time
 
+from ..._lean import json
 from ..interface import DriverRefused, StoreUnavailable
 from . import http
 

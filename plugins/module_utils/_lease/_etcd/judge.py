@@ -9,8 +9,6 @@ The faults are those of etcd's changelogs, https://github.com/etcd-io/etcd/tree/
 
 from __future__ import annotations
 
-import re
-
 from ..interface import DriverNotLoaded, DriverRefused, Hole, StoreUnavailable
 from . import http
 from .client import Client, EtcdError
@@ -19,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .parameters import Parameters
 
+_DIGITS = "0123456789"
 Version = tuple
 
 _OLDEST = (3, 4, 0)
@@ -98,10 +97,13 @@ def _members(client: Client, patience: float) -> int:
 
 
 def _version(text: str) -> Version:
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", text)
-    if not found:
+    words = text.split(".", 2)
+    if len(words) == 3:
+        # What follows the third number is no part of it: 3.6.0-rc.1.
+        words[2] = words[2][: len(words[2]) - len(words[2].lstrip(_DIGITS))]
+    if len(words) != 3 or not all(word and not word.strip(_DIGITS) for word in words):
         raise DriverNotLoaded(f"etcd: {text!r} is no version of etcd")
-    return tuple(map(int, found.groups()))
+    return tuple(map(int, words))
 
 
 def _has(version: Version, fixed: dict[tuple[int, int], int]) -> bool:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from ..interface import DriverRefused
@@ -24,8 +23,9 @@ NAMES = frozenset(
 )
 #: Seconds. etcd makes at least one and a half election timeouts of it; beneath 2 s the deadlines are too near.
 SHORTEST, LONGEST = 2.0, 3600.0
-_ENDPOINT = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?/?", re.ASCII).fullmatch
-_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1", re.ASCII).fullmatch
+_DIGITS = frozenset("0123456789")
+_IN_NAMES = _DIGITS.union("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-")
+_IN_BRACKETS = _DIGITS.union("ABCDEFabcdef:.")
 _WAIT = ("wait", "ignore")
 
 
@@ -35,17 +35,26 @@ class Endpoint:
     __slots__ = ("host", "port", "tls")
 
     def __init__(self, text: str) -> None:
-        found = _ENDPOINT(text)
-        if not found:
+        scheme, _colon, rest = text.partition("://")
+        rest = rest.removesuffix("/")
+        if rest.startswith("["):
+            self.host, _bracket, rest = rest[1:].partition("]")
+            known = _IN_BRACKETS
+        else:
+            self.host, colon, rest = rest.partition(":")
+            known, rest = _IN_NAMES, colon + rest
+        port = rest.removeprefix(":")
+        fits = not rest or (rest != port and 0 < len(port) <= 5 and _DIGITS.issuperset(port))
+        if scheme not in ("http", "https") or not self.host or not known.issuperset(self.host) or not fits:
             raise DriverRefused(f"driver etcd: endpoints: {text!r} is not like https://etcd1.example.com:2379")
-        self.tls = found[1] == "https"
-        self.host = found[2].strip("[]")
-        self.port = int(found[3] or 2379)
+        self.tls = scheme == "https"
+        self.port = int(port or 2379)
 
     @property
     def loopback(self) -> bool:
         """Say whether it is on this host, where nobody listens in on the way."""
-        return bool(_LOOPBACK(self.host))
+        in_net = self.host.startswith("127.") and _DIGITS.union(".").issuperset(self.host)
+        return in_net or self.host in ("localhost", "::1")
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -14,8 +14,7 @@ answered for a lease that was alive, and so has to be carried out after it.
 
 from __future__ import annotations
 
-import json
-
+from ..._lean import json
 from ..interface import LeaseError, Lost
 from . import http, messages, store
 from .channel import Channel

@@ -20,8 +20,8 @@ anybody has read before. What is in `open` and has no holder key has vanished, i
 from __future__ import annotations
 
 import binascii
-import json
 
+from ..._lean import json
 from ..handover import Handover
 from ..interface import SHARED_MODE, StoreUnavailable
 from .client import plain, text64

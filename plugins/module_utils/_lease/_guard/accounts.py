@@ -9,9 +9,9 @@ In its folder: `state.json`, for those who ask without asking it, and `token`, f
 
 from __future__ import annotations
 
-import json
 import os
 
+from ..._lean import json
 from ..._supervise._embedded import files, identity
 from .. import reports
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import sys
 import time
 
+from ..._lean import signal
 from ..._process_state.apply import StateError
 from ..._supervise._embedded import files, identity
 from .. import core, execution, trees

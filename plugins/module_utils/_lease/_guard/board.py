@@ -10,10 +10,10 @@ overtaken, doubled or lost, however late init is. Whoever executes a program doe
 
 from __future__ import annotations
 
-import mmap
 import os
-import signal
 import struct
+
+from ..._lean import signal
 
 #: From the guard to init: look at the board.
 LOOK = signal.SIGRTMIN + 2
@@ -29,6 +29,9 @@ class Board:
 
     def __init__(self) -> None:
         """Make it. Raises OSError."""
+        # Only here: few guards have a board.
+        import mmap
+
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
 
     @property

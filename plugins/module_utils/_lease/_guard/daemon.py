@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import signal
 import sys
 import time
 
 from ..._hooks import hooks
+from ..._lean import json, signal
 from ..._supervise._embedded import files
 from .. import core, execution, reports, trees
 from ..drivers import load, make
@@ -154,8 +153,8 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
         raise _Wrong("at least one --resource, or --driver none, and a command behind -- are needed")
     if "/" in options["name"] or options["name"].startswith("."):
         raise _Wrong(f"--name: {options['name']!r} is no name of a service")
-    options["signal"] = getattr(signal, "SIG" + options["stop-signal"].upper().removeprefix("SIG"), None)
-    if not isinstance(options["signal"], signal.Signals):
+    options["signal"] = signal.number_of(options["stop-signal"])
+    if not options["signal"]:
         raise _Wrong(f"--stop-signal: {options['stop-signal']!r} is no signal")
     options["grace"] = float(options["stop-timeout"])
     options["keep"] = float(options.get("keep", 0))
@@ -187,7 +186,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         driver.register(resource, mode)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     command = Command(arguments, environment, options["name"])
-    command.stop, command.scope = int(options["signal"]), options["kill"]
+    command.stop, command.scope = options["signal"], options["kill"]
     command.stop_timeout = options["grace"]
     definition: dict[str, Any] = {}
     if options.get("definition"):

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 
+from ..._lean import signal
 from ..._supervise._embedded import files, identity
 from ..._supervise._embedded.loop import Loop
 from .. import core, execution

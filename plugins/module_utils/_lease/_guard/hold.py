@@ -11,10 +11,10 @@ the holder does too.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
+from ..._lean import json
 from ..._supervise._embedded import files
 from ..drivers import make
 from ..interface import EXCLUSIVE_MODE, RESOURCE_NAME, SHARED_MODE, DriverRefused, LeaseError

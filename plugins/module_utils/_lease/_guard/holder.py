@@ -10,10 +10,10 @@ owner extends. The kernel kills it a little later than that if it was stopped or
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from ..._lean import json
 from ..._supervise._embedded import identity
 from .. import core
 from ..interface import NOTE, Busy, DriverRefused, LeaseError

@@ -14,11 +14,11 @@ is the end of all the others. PRIVATE to the collection.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 
 from ..._hooks import hooks
+from ..._lean import signal
 from ..._process_state.apply import StateError, apply
 from . import background
 from .board import LOOK, all_stopped

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import struct
 import time
+
+from ..._lean import libc, signal
+from ..._lean.libc import check
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWPID, _CLONE_NEWNS = 0x20000000, 0x00020000
@@ -18,28 +18,23 @@ _MS_REC, _MS_SLAVE = 0x4000, 0x80000
 _TIMER_ABSTIME = 1
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+_libc = libc.Library()
+_prctl, _unshare, _mount = (_libc.function(name) for name in ("prctl", "unshare", "mount"))
 
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends. A change of user takes that back. Raises OSError."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+    check(_prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent ends. Raises OSError."""
-    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
+    check(_prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def next_child_in_new_pid_namespace() -> None:
     """Let the next child be the init of a pid namespace. After its death no further child can be made. Raises OSError."""
-    _check(_libc.unshare(_CLONE_NEWPID), "unshare(CLONE_NEWPID)")
+    check(_unshare(_CLONE_NEWPID), "unshare(CLONE_NEWPID)")
 
 
 def own_proc() -> None:
@@ -47,9 +42,9 @@ def own_proc() -> None:
 
     Mounts of the host still arrive here, those that are made here stay here.
     """
-    _check(_libc.unshare(_CLONE_NEWNS), "unshare(CLONE_NEWNS)")
-    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount(/)")
-    _check(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount(/proc)")
+    check(_unshare(_CLONE_NEWNS), "unshare(CLONE_NEWNS)")
+    check(_mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount(/)")
+    check(_mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount(/proc)")
 
 
 class DeadMan:
@@ -61,19 +56,19 @@ class DeadMan:
 
     def __init__(self) -> None:
         """Make the timer, not armed. Raises OSError."""
-        library = _libc
-        if not hasattr(library, "timer_create"):
-            # Before glibc 2.34.
-            library = ctypes.CDLL("librt.so.1", use_errno=True)
-        self._settime = library.timer_settime
+        # Where the C library has no timers (glibc before 2.34), another one has.
+        library = _libc if _libc.find("timer_create") else libc.Library("librt.so.1")
+        self._settime = library.function("timer_settime")
         # struct sigevent: sigval, signal, how (SIGEV_SIGNAL is 0), and room.
         event = struct.pack("Pii", 0, int(signal.SIGKILL), 0).ljust(64, b"\0")
-        self._timer = ctypes.c_void_p()
-        _check(library.timer_create(time.CLOCK_BOOTTIME, event, ctypes.byref(self._timer)), "timer_create")
+        self._timer = libc.Pointer()
+        check(
+            library.function("timer_create")(time.CLOCK_BOOTTIME, event, libc.address_of(self._timer)), "timer_create"
+        )
 
     def arm(self, when: float | None) -> None:
         """Die at *when* (CLOCK_BOOTTIME), at once if that is past; None: not any more. Raises OSError."""
         # struct itimerspec: interval, value; a value of 0 disarms.
         seconds, rest = divmod(int(when * 1e9), 10**9) if when is not None else (0, 0)
         value = struct.pack("llll", 0, 0, seconds, rest)
-        _check(self._settime(self._timer, _TIMER_ABSTIME, value, None), "timer_settime")
+        check(self._settime(self._timer, _TIMER_ABSTIME, value, None), "timer_settime")

@@ -16,8 +16,8 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 
+from ..._lean import signal
 from ..._process_state.apply import StateError, apply
 from ..._supervise._embedded import identity
 from .. import trees

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import _thread
 import os
-from collections import deque
+from _collections import deque  # type: ignore[import-not-found]
 
 from ..interface import LeaseError
 

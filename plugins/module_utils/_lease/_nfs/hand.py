@@ -15,15 +15,15 @@ service's tree is gone too, and gives everything back then, so that others need 
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import select
-import signal
-import socket
 import time
 
+from ..._lean import json, signal
+from ..._varlink import sockets
 from .. import interface
-from ..interface import Busy, LeaseError, NotHeld, RunningOut, StoreUnavailable
+from ..interface import Busy, DriverRefused, LeaseError, NotHeld, RunningOut, StoreUnavailable
 from .judge import PASSING
 
 TYPE_CHECKING = False
@@ -35,8 +35,12 @@ if TYPE_CHECKING:
 
 #: What `ps` shows: 15 bytes at most.
 _TITLE = b"holdfast-nfs"
-#: Bytes that a message may have: all holders of a directory, for people.
-_LONGEST = 1 << 20
+#: Bytes of a piece of a message. What is longer than a socket's room cannot be sent at all.
+_PIECE = 1 << 16
+#: What a piece begins with: whether it is the first one of its message, and whether the last one.
+_FIRST, _LAST = 1, 2
+#: Seconds in which the guard takes a piece, if it is there at all.
+_ROOM = 10.0
 #: Seconds in which the process is there.
 _BIRTH = 5.0
 #: Seconds between two looks of one in line whose last one failed.
@@ -49,7 +53,8 @@ class Hand:
 
     def __init__(self, make: Callable[[], Store], poll: float) -> None:
         """Start the process. Raises OSError."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, theirs = sockets.pair()
+        self._begun: list[bytes] = []
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             child = os.fork()
@@ -89,9 +94,8 @@ class Hand:
 
     def tell(self, verb: str, **arguments: Any) -> None:
         """Have something done, without an answer. Raises RunningOut, StoreUnavailable."""
-        message = json.dumps({"verb": verb, **arguments}).encode()
         try:
-            self._socket.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            _send(self._socket, {"verb": verb, **arguments}, 0.0)
         except BlockingIOError:
             raise StoreUnavailable("the NFS server does not answer") from None
         except OSError:
@@ -106,25 +110,26 @@ class Hand:
             if not poll.poll(left):
                 raise StoreUnavailable("the NFS server does not answer")
             answer = self._read()
-            if answer.get("id") == number:
+            if answer is not None and answer.get("id") == number:
                 return answer
 
-    def _read(self, flags: int = 0) -> dict[str, Any]:
+    def _read(self, flags: int = 0) -> dict[str, Any] | None:
+        """Take a piece in; give the message if it was the last one. Raises RunningOut, BlockingIOError."""
         try:
-            data = self._socket.recv(_LONGEST, flags)
+            data = self._socket.recv(_PIECE + 1, flags)
         except BlockingIOError:
             raise
         except OSError:
             data = b""
         if not data:
             raise _gone()
-        return dict(json.loads(data))
+        return _joined(self._begun, data)
 
     def look(self) -> None:
         """See whether the process is still there, without waiting. Raises RunningOut."""
         try:
             while True:
-                self._read(socket.MSG_DONTWAIT)
+                self._read(sockets.MSG_DONTWAIT)
         except BlockingIOError:
             return
 
@@ -134,13 +139,57 @@ class Hand:
             self._socket.close()
             os.close(self._process)
 
+    def end(self, seconds: float) -> None:
+        """Ask nothing more of it, and give it up if it has not ended in that time. The tree is gone."""
+        if self._socket.fileno() >= 0:
+            self._socket.close()
+            poll = select.poll()
+            poll.register(self._process, select.POLLIN)
+            if not poll.poll(seconds * 1000):
+                self._kill()
+            os.close(self._process)
+
     def kill(self) -> None:
         """Give it up. What it holds is free when the kernel has ended it."""
+        self._kill()
+        self.close()
+
+    def _kill(self) -> None:
         try:
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
         except OSError:
             pass
-        self.close()
+
+
+def _send(end: sockets.Socket, message: dict[str, Any], patience: float) -> None:
+    """Send a message in as many pieces as it needs, each within *patience* seconds. Raises OSError."""
+    data = json.dumps(message).encode()
+    flags = sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL
+    for at in range(0, len(data), _PIECE):
+        kind = (_FIRST if at == 0 else 0) | (_LAST if at + _PIECE >= len(data) else 0)
+        piece = bytes((kind,)) + data[at : at + _PIECE]
+        try:
+            end.send(piece, flags)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(end, select.POLLOUT)
+            poll.poll(patience * 1000)
+            end.send(piece, flags)
+
+
+def _joined(begun: list[bytes], piece: bytes) -> dict[str, Any] | None:
+    """Add a piece to those of its message that have come; give the message when it is whole."""
+    if piece[0] & _FIRST:
+        # One before that was not ended never will be: its sender has lost his patience.
+        begun[:] = [b""]
+    if not begun:
+        return None
+    begun.append(piece[1:])
+    if not piece[0] & _LAST:
+        return None
+    data = b"".join(begun)
+    begun.clear()
+    return dict(json.loads(data))
 
 
 def _gone() -> RunningOut:
@@ -172,19 +221,21 @@ def _told(error: Exception, store: Store) -> dict[str, Any]:
 # -- in the process
 
 
-def _serve(pair: socket.socket, make: Callable[[], Store], poll: float) -> None:
+def _serve(pair: sockets.Socket, make: Callable[[], Store], poll: float) -> None:
     """Be the hand, until the guard is gone, or has no use for it any more."""
     # Not in the guard's process group: whoever kills that as a whole is to leave this one behind.
     os.setsid()
     with open("/proc/self/comm", "wb", buffering=0) as title:
         title.write(_TITLE)
+    # Out of the way of the standard numbers first: a guard may have been started without those.
+    pair_ = fcntl.fcntl(pair.detach(), fcntl.F_DUPFD_CLOEXEC, 4)
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    place = os.dup2(pair.detach(), 3, inheritable=False)
+    place = os.dup2(pair_, 3, inheritable=False)
     os.closerange(4, max(map(int, os.listdir("/proc/self/fd"))) + 1)
     os.chdir("/")
-    served = _Served(socket.socket(fileno=place), make(), poll)
+    served = _Served(sockets.Socket(fileno=place), make(), poll)
     served.answer({"id": "", "pid": os.getpid()})
     while served.turn():
         pass
@@ -194,10 +245,11 @@ def _serve(pair: socket.socket, make: Callable[[], Store], poll: float) -> None:
 class _Served:
     """One guard and its store."""
 
-    def __init__(self, pair: socket.socket, store: Store, pause: float) -> None:
+    def __init__(self, pair: sockets.Socket, store: Store, pause: float) -> None:
         self.store = store
         self._socket = pair
         self._pause = pause
+        self._begun: list[bytes] = []
         self._poll = select.poll()
         self._poll.register(pair, select.POLLIN)
         #: The question of one in line, and what he wants.
@@ -213,12 +265,14 @@ class _Served:
             self._look()
             return True
         try:
-            data = self._socket.recv(_LONGEST)
+            data = self._socket.recv(_PIECE + 1)
         except OSError:
             data = b""
         if not data:
             return False
-        request = json.loads(data)
+        request = _joined(self._begun, data)
+        if request is None:
+            return True
         # Whoever asks for something else stands in line no more.
         self._line = None
         if request["verb"] == "line":
@@ -244,6 +298,11 @@ class _Served:
             return
         try:
             free, pause = self.store.may_have(line["wanted"]), self._pause
+        except DriverRefused as error:
+            # That does not change by waiting.
+            self._line = None
+            self.answer({**_told(error, self.store), "id": line["id"]})
+            return
         except (LeaseError, OSError):
             free, pause = False, max(self._pause, _AGAIN)
         if free:
@@ -255,6 +314,6 @@ class _Served:
     def answer(self, answer: dict[str, Any]) -> None:
         """Say it; if nobody listens any more, the next turn finds that out."""
         try:
-            self._socket.send(json.dumps(answer).encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            _send(self._socket, answer, _ROOM)
         except OSError:
             pass

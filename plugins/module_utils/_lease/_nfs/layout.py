@@ -4,8 +4,9 @@
 
 """What a lock file on NFS has in it, and how long those who are named there are waited for. PRIVATE to the collection.
 
-Blocks of 4096 bytes, each a check sum and JSON, or zeros. The first has the counter of the resource, each further one a
-holder. A holder changes his block with every heartbeat, and clears it when he gives the lease back.
+Blocks of 4096 bytes, each a check sum and JSON, or zeros. The first has the counter of the resource, and the longest time that
+anybody may have it for who is named in the others: what is waited for where one of those cannot be read. Each further one is
+a holder's. He changes his block with every heartbeat, and clears it when he gives the lease back.
 
 What can be said of a holder on another host, from here? Nothing by his lock: it goes when his client is cut off, when a
 process of his is killed, when the server forgets it; the service may run on in all of these cases. But he promises that
@@ -16,9 +17,9 @@ did meanwhile. Nobody's clock is compared with another one; only their rates hav
 
 from __future__ import annotations
 
-import json
 import zlib
 
+from ..._lean import json
 from ..interface import LeaseError
 
 TYPE_CHECKING = False
@@ -33,6 +34,8 @@ SIZE = (1 + SLOTS) * BLOCK
 _TURNS = 4
 #: What is in the block of nobody.
 EMPTY = bytes(BLOCK)
+#: Seconds for which a grant is good at most, the most that a server has as its lease time.
+LONGEST = 3600.0
 
 
 def encode(record: dict[str, Any]) -> bytes:

@@ -13,11 +13,11 @@ would keep its locks to itself. Memory and offsets are aligned, so that the same
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import time
 
+from ..._lean import libc
 from .. import ofd
 from ..interface import SHARED_MODE, LeaseError, StoreUnavailable
 from . import layout
@@ -33,7 +33,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECT
 _TRIES, _PAUSE = 100, 0.05
 
 # Some small C libraries have none.
-_statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+_statx = libc.Library().find("statx")
 
 
 class LockFile:
@@ -96,9 +96,10 @@ class LockFile:
             os.close(os.open(self.path, _FLAGS & ~os.O_CREAT))
             return
         directory = os.path.dirname(self.path)
-        found = ctypes.create_string_buffer(_STATX_SIZE)
-        if _statx(_AT_FDCWD, os.fsencode(directory), _AT_STATX_FORCE_SYNC, _STATX_BASIC_STATS, found) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), directory)
+        found = libc.room(_STATX_SIZE)
+        libc.check(
+            _statx(_AT_FDCWD, os.fsencode(directory), _AT_STATX_FORCE_SYNC, _STATX_BASIC_STATS, found), directory
+        )
 
     def count(self) -> Counting:
         """Lock the counter and the blocks: for `with`."""
@@ -127,27 +128,48 @@ class LockFile:
 
     # -- the counter's copy, so that a lock file that was exchanged is known for what it is
 
-    def counted(self) -> int:
-        """Give the number in the copy of the counter, 0 if there has never been one. Raises OSError, LeaseError."""
+    def counted(self) -> dict[str, Any]:
+        """Give the copy of the first block, {} if there has never been one. Raises OSError, LeaseError."""
         descriptor = os.open(self._copy, _FLAGS, 0o600)
         try:
             data = _read(descriptor, layout.BLOCK, 0)
         finally:
             os.close(descriptor)
         if not data.rstrip(b"\0"):
-            return 0
-        number = (layout.decode(data) or {}).get("token")
-        if not isinstance(number, int):
+            return {}
+        record = layout.decode(data) or {}
+        if not isinstance(record.get("token"), int):
             raise LeaseError(f"{self._copy}: is damaged; remove it if {self.path} is in order")
-        return number
+        return record
 
-    def note_count(self, token: int) -> None:
+    def note_count(self, block: bytes) -> None:
         """Write the copy. Raises OSError."""
         descriptor = os.open(self._copy, _FLAGS, 0o600)
         try:
-            _write(descriptor, layout.encode({"token": token}), 0)
+            _write(descriptor, block, 0)
         finally:
             os.close(descriptor)
+
+
+class Page:
+    """A file of one block, which stays open once it was opened: to open one is refused in the server's time of grace."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def read(self) -> bytes:
+        """Read it, b"" if nothing was ever written. Raises OSError."""
+        return _read(self._open(), layout.BLOCK, 0)
+
+    def write(self, block: bytes) -> None:
+        """Write it, and return when the server has it on its disk. Raises OSError."""
+        _write(self._open(), block, 0)
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, _FLAGS, 0o600)
+        return self._descriptor
 
 
 class Counting:

@@ -18,6 +18,7 @@ from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Busy, Holder, LeaseError, L
 from . import layout
 from .judge import judge
 from .lockfile import LockFile
+from .name import Name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class Store:
         self._guard = trees.describe(guard, identity.start_time(guard), trees.PROCESS)
         self._tree: dict[str, Any] | None = None
         self._here = here
+        self._name = Name(directory, here)
 
     # -- seeing
 
     def probe(self) -> dict[str, Any]:
         """Look at the directory. Raises DriverNotLoaded, DriverRefused, StoreUnavailable."""
         verdict = judge(self.directory, self._here)
+        self._name.claim()
         self._know(verdict.lease_time)
         holes = [[hole.name, hole.text] for hole in verdict.holes]
         return {"holes": holes, "facts": {**verdict.facts, "ttl": f"{self.ttl:g} s"}, "ttl": self.ttl}
@@ -107,6 +110,7 @@ class Store:
         self._check()
         # The server may have been given another time since.
         self._know(judge(self.directory, self._here).lease_time)
+        self._name.claim()
         fresh: list[LockFile] = []
         began = 0.0
         for name, _mode in wanted:
@@ -136,7 +140,8 @@ class Store:
         self._lock(one)
         with one.count():
             blocks = self._outwait(one)
-            last = max(self._last(one, blocks), one.counted())
+            copy = one.counted()
+            last = max(self._last(one, blocks), int(copy.get("token", 0)))
             token = last + 1
             slot = layout.free_slot(blocks, token)
             if not slot:
@@ -158,8 +163,9 @@ class Store:
                 raise StoreUnavailable(f"{self.directory}: the server took too long")
             one.token, one.slot = token, slot
             one.beat()
-            one.write(0, layout.encode({"token": token}))
-            one.note_count(token)
+            head = layout.encode({"token": token, "ttl": max(self.ttl, self._others(blocks, copy))})
+            one.write(0, head)
+            one.note_count(head)
         self._watched.forget(one.name)
         return sent
 
@@ -196,16 +202,29 @@ class Store:
             if number == 0 or block == layout.EMPTY or not self._conflicts(one, block):
                 continue
             record = layout.decode(block)
-            ttl = float(record["ttl"]) if record else self._lease_time
+            # Whose time cannot be read may have been granted more than the server gives now.
+            ttl = float(record["ttl"]) if record else self._longest(blocks, one.counted())
             end = self._watched.until(one.name, number, block, ttl, now)
             if (record is None or not self._dead_here(record)) and end > until:
                 until, whom = end, _named(record) if record else "somebody whose block is damaged"
-        if (not blocks or blocks[0] == layout.EMPTY) and one.counted():
+        copy = one.counted() if not blocks or blocks[0] == layout.EMPTY else {}
+        if copy:
             # Not the file that it was: whoever holds that one finds out with his next heartbeat.
-            end = self._watched.until(one.name, -1, layout.EMPTY, self._lease_time, now)
+            end = self._watched.until(one.name, -1, layout.EMPTY, self._longest([], copy), now)
             if end > until:
                 until, whom = end, "whoever has the lock file that was here before"
         return blocks, until - asked, whom
+
+    def _longest(self, blocks: list[bytes], copy: dict[str, Any]) -> float:
+        """Give the seconds for which somebody may have been granted it who cannot be read."""
+        heads = [layout.decode(blocks[0]) or {} if blocks else {}, copy]
+        known = [float(head["ttl"]) for head in heads if "ttl" in head]
+        return max(known) if known else max(layout.LONGEST, self._lease_time)
+
+    def _others(self, blocks: list[bytes], copy: dict[str, Any]) -> float:
+        """Give the seconds for which those who have it beside us may have been granted it, 0 if nobody has."""
+        others = any(block != layout.EMPTY for block in blocks[1:])
+        return self._longest(blocks, copy) if others else 0.0
 
     def _read(self, one: LockFile) -> list[bytes]:
         """Read the blocks, again if one of them is just being written."""
@@ -274,6 +293,10 @@ class Store:
             self.lost = f"{one.path}: {error.strerror}: its lock is lost"
             raise Lost(self.lost) from None
         self.good_from = sent
+        try:
+            self._name.keep()
+        except OSError:
+            pass  # Nothing that is held depends on it.
         return {"good_from": sent, "ttl": self.ttl}
 
     def _check(self) -> None:
@@ -307,6 +330,7 @@ class Store:
         """Say whether all of *wanted* could be got now. Raises OSError, LeaseError."""
         if not self._lease_time:
             self._know(judge(self.directory, self._here).lease_time)
+        self._name.claim()
         found = True
         for name, mode in wanted:
             one = LockFile(self.directory, name, mode)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 #: Older lines have no index of resources. Before some 3.8 a call may wait for a dead owner, which is given up here then.
 _OLDEST = (3, 8, 0)
 #: The name that the daemon makes for itself: a number that is new with each start, and the host's name.
-_OWN_NAME = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).match
+_HEX, _UUID = frozenset("0123456789abcdef"), (8, 4, 4, 4, 12)
 #: File systems of several hosts on which sanlock's writes are not held back in somebody's cache.
 _SHARED = frozenset(("nfs", "nfs4", "gfs2", "ocfs2", "ceph", "glusterfs", "fuse.glusterfs", "lustre", "gpfs"))
 #: Seconds that joining may take within one call; it goes on beyond that.
@@ -120,7 +119,7 @@ def _judge_daemon(daemon: Daemon, verdict: Verdict) -> None:
         )
     name = itself.get("our_host_name", "")
     verdict.facts["host_name"] = name
-    if not _OWN_NAME(name) and _boot() not in name:
+    if not _drawn(name) and _boot() not in name:
         verdict.holes.append(
             Hole(
                 "fixed_name",
@@ -195,3 +194,9 @@ def _judge_space(daemon: Daemon, parameters: Parameters, space: Space, verdict: 
     facts["io_timeout"] = str(space.io_timeout)
     facts["renewed"] = f"{max(time.monotonic() - space.kept, 0):.0f} s ago"
     facts["failover"] = f"{GONE * space.io_timeout + WATCHDOG} s after the death of a host"
+
+
+def _drawn(name: str) -> bool:
+    """Say whether a name begins as those do that the daemon draws."""
+    words = name[:36].split("-")
+    return tuple(map(len, words)) == _UUID and _HEX.issuperset("".join(words))

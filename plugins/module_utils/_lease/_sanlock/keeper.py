@@ -13,10 +13,12 @@ everything in the namespace has been collected. It does nothing else, and its ow
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
-import signal
-import socket
+
+from ..._lean import signal
+from ..._varlink import sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Keeper:
 
     def __init__(self) -> None:
         """Start the process. Raises OSError."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, theirs = sockets.pair()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
@@ -58,7 +60,7 @@ class Keeper:
             os.close(tree)
 
     def _give(self, what: bytes, descriptor: int) -> None:
-        socket.send_fds(self._socket, [what], [descriptor], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        sockets.send(self._socket, what, [descriptor], sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL)
 
     def close(self) -> None:
         """Let it end, as soon as the tree is gone."""
@@ -71,12 +73,14 @@ def _keep(pair: int) -> None:
     os.setsid()
     with open("/proc/self/comm", "wb", buffering=0) as title:
         title.write(_TITLE)
+    # Out of the way of the standard numbers first: a guard may have been started without those.
+    pair = fcntl.fcntl(pair, fcntl.F_DUPFD_CLOEXEC, 4)
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
     pair = os.dup2(pair, 3, inheritable=False)
     os.closerange(4, max(map(int, os.listdir("/proc/self/fd"))) + 1)
-    guard = socket.socket(fileno=pair)
+    guard = sockets.Socket(fileno=pair)
     guard.setblocking(False)
     poll = select.poll()
     poll.register(pair, select.POLLIN)
@@ -87,7 +91,7 @@ def _keep(pair: int) -> None:
             return
         while True:
             try:
-                what, descriptors, _flags, _address = socket.recv_fds(guard, 1, 1)
+                what, descriptors, _more = sockets.receive(guard, 1, 1)
             except BlockingIOError:
                 break
             if not what:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from ..interface import DriverRefused
 from . import wire
@@ -23,8 +22,8 @@ SOCKET = "/run/sanlock/sanlock.sock"
 #: The record of the last host is nobody's: it keeps what the lockspace was made with.
 WITNESS = 2000
 MOST_HOSTS = WITNESS - 1
-_LOCKSPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,46}", re.ASCII).fullmatch
-_PREFIX = re.compile(r"[A-Za-z0-9_.@+/-]{0,24}", re.ASCII).fullmatch
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_IN_SPACES, _IN_PREFIXES = _LETTERS.union(".-"), _LETTERS.union(".@+/-")
 
 
 class Parameters:
@@ -42,10 +41,10 @@ class Parameters:
             raise DriverRefused("driver sanlock: path: the file or block device that all hosts share is missing")
         self.socket = _path(given, "socket", SOCKET)
         self.lockspace = str(given.get("lockspace", "holdfast"))
-        if not _LOCKSPACE(self.lockspace):
+        if not 0 < len(self.lockspace) <= 47 or self.lockspace[0] in ".-" or not _IN_SPACES.issuperset(self.lockspace):
             raise DriverRefused(f"driver sanlock: lockspace: {self.lockspace!r}: letters, digits and _.- (47 at most)")
         self.prefix = str(given.get("prefix", ""))
-        if not _PREFIX(self.prefix):
+        if len(self.prefix) > 24 or not _IN_PREFIXES.issuperset(self.prefix):
             raise DriverRefused(f"driver sanlock: prefix: {self.prefix!r}: letters, digits and _.@+/- (24 at most)")
         if self.prefix and not self.prefix.endswith("/"):
             # No resource's name has one, so that nobody's names are another one's with a longer prefix.

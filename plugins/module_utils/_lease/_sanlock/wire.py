@@ -11,10 +11,10 @@ are those of sanlock.h, sanlock_resource.h and sanlock_admin.h; the numbers of t
 
 from __future__ import annotations
 
-import socket
 import struct
 import time
 
+from ..._varlink import sockets
 from ..interface import StoreUnavailable
 
 _MAGIC, PROTOCOL = 0x04282010, 1
@@ -153,7 +153,7 @@ class Connection:
         self.path = path
         self._seq = 0
         self._read = bytearray()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
         try:
             self._socket.settimeout(patience)
             self._socket.connect(path)
@@ -219,7 +219,7 @@ class Connection:
         """Say whether the daemon has closed it, without waiting."""
         try:
             self._socket.settimeout(0)
-            return self._socket.recv(1, socket.MSG_PEEK) == b""
+            return self._socket.recv(1, sockets.MSG_PEEK) == b""
         except BlockingIOError:
             return False
         except OSError:
@@ -275,11 +275,11 @@ class Connection:
     def _until(self, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise self._failure(socket.timeout())
+            raise self._failure(sockets.timeout())
         self._socket.settimeout(left)
 
     def _failure(self, error: OSError) -> StoreUnavailable:
-        if isinstance(error, (socket.timeout, BlockingIOError)):
+        if isinstance(error, (sockets.timeout, BlockingIOError)):
             return StoreUnavailable(f"{self.path}: the daemon sanlock does not answer")
         return Ended(f"{self.path}: the daemon sanlock has ended ({error.strerror or error})")
 

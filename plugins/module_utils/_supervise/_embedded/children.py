@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import struct
 
+from ..._lean import signal
 from . import identity
 
 TYPE_CHECKING = False
@@ -54,10 +54,7 @@ class Exit:
         if self.kind == EXITED:
             return f"exit code {self.code}"
         if self.kind == SIGNALLED:
-            try:
-                return f"signal {signal.Signals(self.code).name}"
-            except ValueError:
-                return f"signal {self.code}"
+            return f"signal {signal.name_of(self.code)}"
         return "exit status unknown"
 
 

@@ -12,8 +12,6 @@ import os
 import stat
 import time
 
-from ..presence import lock_holder
-
 #: Seconds for which what is left of a supervisor that has ended may still hold its lock, see `lock_after`.
 ORPHANED_LOCK = 5.0
 
@@ -84,6 +82,9 @@ def lock_after(path: str, patience: float, mode: int = 0o600) -> int:
     it had forked have the latter until they close what they have inherited. Raises Busy, at once if the holder lives, and
     OSError.
     """
+    # Only here: most of those who use files have no need of it.
+    from ..presence import lock_holder
+
     deadline = time.monotonic() + patience
     while True:
         try:

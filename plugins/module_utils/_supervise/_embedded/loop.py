@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import select
-import signal
 import time
+from _heapq import heappop, heappush
+
+from ..._lean import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Loop:
     def later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call *callback* in *delay* seconds."""
         timer = Timer(time.monotonic() + delay, callback)
-        heapq.heappush(self._timers, timer)
+        heappush(self._timers, timer)
         return timer
 
     def soon(self, callback: Callable[[], None]) -> None:
@@ -148,7 +149,7 @@ class Loop:
             return 0
         timers = self._timers
         while timers and timers[0].callback is None:
-            heapq.heappop(timers)
+            heappop(timers)
         if not timers:
             return -1
         return min(max(timers[0].when - time.monotonic(), 0), LONGEST)
@@ -159,7 +160,7 @@ class Loop:
             return
         now = time.monotonic()
         while timers and timers[0].when <= now:
-            callback = heapq.heappop(timers).callback
+            callback = heappop(timers).callback
             if callback is not None:
                 callback()
 

@@ -17,7 +17,15 @@ from typing import Any
 import pytest
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution, mounts, ofd, trees
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import (
+    drivers,
+    execution,
+    mounts,
+    none,
+    ofd,
+    trees,
+)
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import nfs as nfs_driver
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, layout, lockfile, store
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
     Busy,
@@ -223,6 +231,55 @@ def test_a_damaged_place_counts_as_a_holder_until_its_time_is_over(make: Make) -
         two.acquire()
 
 
+def test_and_for_as_long_as_any_holder_may_have_been_granted_it_though_the_servers_time_is_less_now(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make("one", "db", host="a", seconds=90)
+    one.acquire()
+    slot = next(number for number, block in enumerate(blocks(Path(one.directory) / "db.lock")) if number and any(block))
+    kill_hand(one)
+    with (Path(one.directory) / "db.lock").open("r+b") as file:
+        file.seek(slot * layout.BLOCK)
+        file.write(b"x" * 100)
+    two = make("two", "db", host="b", seconds=20)
+    with pytest.raises(Busy, match=r"whose block is damaged, who may still run: waited for (89|90)\.\d s more"):
+        two.acquire()
+
+
+def test_the_time_of_who_has_it_beside_others_is_kept_until_they_are_gone(make: Make) -> None:
+    def longest() -> tuple[float, float]:
+        path = Path(one.directory) / "db.lock"
+        found = [layout.decode(blocks(path)[0]), layout.decode((path.parent / "db.token").read_bytes())]
+        return tuple(float((record or {})["ttl"]) for record in found)  # type: ignore[return-value]
+
+    one = make("one", "db:shared", host="a", seconds=90)
+    one.acquire()
+    two = make("two", "db:shared", host="b", seconds=20)
+    two.acquire()
+    assert longest() == (90, 90)
+    one.release()
+    two.release()
+    three = make("three", "db", host="c", seconds=20)
+    three.acquire()
+    assert longest() == (20, 20)
+
+
+def test_of_whose_time_nothing_is_known_the_longest_is_taken(make: Make) -> None:
+    one = make("one", "db", host="a", seconds=20)
+    one.acquire()
+    path = Path(one.directory) / "db.lock"
+    slot = next(number for number, block in enumerate(blocks(path)) if number and any(block))
+    kill_hand(one)
+    (path.parent / "db.token").write_bytes(layout.encode({"token": 1}))
+    with path.open("r+b") as file:
+        file.write(layout.encode({"token": 1}))
+        file.seek(slot * layout.BLOCK)
+        file.write(b"x" * 100)
+    two = make("two", "db", host="b", seconds=20)
+    with pytest.raises(Busy, match=r"waited for (3600|3599)\.\d s more"):
+        two.acquire()
+
+
 @pytest.mark.parametrize("how", ["removed", "exchanged"])
 def test_a_lock_file_that_goes_is_a_lost_lease_and_lets_nobody_in_before_its_time(make: Make, how: str) -> None:
     one, two = make("one", "db", host="a"), make("two", "db", host="b")
@@ -342,6 +399,151 @@ def test_a_process_that_hangs_is_given_up_and_renews_nothing(make: Make) -> None
     os.kill(hand_of(one), signal.SIGCONT)
     one.renew()
     assert one.good_from > good
+
+
+def test_one_that_is_stopped_is_killed_at_the_end_and_is_in_nobodys_way_for_longer_than_the_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nfs_driver, "_FAREWELL", 0.1)
+    one, two = make("one", "db", host="a", seconds=1), make("two", "db", host="b", seconds=1)
+    one.acquire()
+    pid = hand_of(one)
+    started = identity.start_time(pid)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(StoreUnavailable):
+        one.release()
+    one.free()
+    wait_until(lambda: not identity.alive(pid, started), message="the end of the process with the locks")
+    two.line_up()
+    assert two.acquire()[0].token == 2
+
+
+def test_one_that_is_stopped_while_the_tree_lives_keeps_what_it_has(make: Make) -> None:
+    one, two = make("one", "db", host="a"), make("two", "db", host="b")
+    one.acquire()
+    tree = subprocess.Popen(["sleep", "1000"])
+    try:
+        one.bind(tree.pid, identity.start_time(tree.pid))
+        one.renew()
+        pid = hand_of(one)
+        started = identity.start_time(pid)
+        os.kill(pid, signal.SIGSTOP)
+        one.free()
+        with pytest.raises(Busy):
+            two.acquire()
+        assert identity.alive(pid, started)
+        os.kill(pid, signal.SIGCONT)
+    finally:
+        tree.kill()
+        tree.wait()
+    wait_until(lambda: not identity.alive(pid, started), message="the end of the process with the locks")
+    assert two.acquire()[0].token == 2
+
+
+def test_an_answer_may_be_longer_than_a_socket_has_room(make: Make, tmp_path: Path) -> None:
+    names = [f"resource-{number}-{'x' * 40}" for number in range(20000)]
+    for name in names:
+        (tmp_path / f"{name}.lock").touch()
+    one = make("one")
+    assert one._ask("names")["result"] == sorted(names)
+    # An answer that nobody has waited for is in no later one's way.
+    one._hand.tell("names", id="nobody")  # type: ignore[union-attr]
+    assert one._ask("owners", resource=names[0])["result"] == []
+
+
+@pytest.mark.parametrize("closed", [(0,), (0, 1, 2), (1, 2)])
+def test_a_guard_without_the_standard_descriptors_has_a_hand_all_the_same(
+    tmp_path: Path, closed: tuple[int, ...]
+) -> None:
+    said = tmp_path / "said"
+    text = BARE.format(tests=Path(__file__).parents[3], directory=tmp_path, said=said, closed=closed)
+    done = subprocess.run([sys.executable, "-c", text], check=False, capture_output=True, text=True)
+    assert (done.returncode, said.read_text() if said.exists() else done.stderr) == (0, "[1]")
+
+
+BARE = """
+import os, sys
+sys.path.insert(0, "{tests}")
+import conftest
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import nfs, trees
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._nfs import judge, store
+store.judge = lambda _directory, _host: judge.Verdict(60, [], {{}})
+for number in {closed}:
+    os.close(number)
+driver = nfs.Nfs("one", {{"directory": "{directory}", "containment": trees.GROUP}})
+driver.register("db", "exclusive")
+tokens = [grant.token for grant in driver.acquire()]
+driver.renew()
+with open("{said}", "w") as file:
+    file.write(str(tokens))
+driver.free()
+"""
+
+
+# -- whose name it is
+
+
+@pytest.fixture
+def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has stores that are made from then on think that they are of another boot."""
+    return lambda number: monkeypatch.setattr(trees, "boot", lambda: number)
+
+
+def stored(directory: Path, host: str = "here") -> store.Store:
+    return store.Store(str(directory), "one", host, None, os.getpid())
+
+
+def test_two_living_hosts_of_one_name_are_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boots: Callable[[str], None]
+) -> None:
+    monkeypatch.setattr(store, "judge", lambda _directory, _host: judge.Verdict(60, [], {}))
+    wanted = [("db", "exclusive")]
+    boots("first")
+    first = stored(tmp_path)
+    first.acquire(wanted, {}, float("inf"))
+    boots("second")
+    second = stored(tmp_path)
+    # It may be the same host, started anew.
+    second.probe()
+    assert not second.may_have(wanted)
+    boots("first")
+    first.renew()
+    boots("second")
+    for again in (lambda: second.may_have(wanted), second.probe, lambda: second.acquire(wanted, {}, float("inf"))):
+        with pytest.raises(DriverRefused, match="another host calls itself here as well"):
+            again()
+    boots("first")
+    first.renew()
+    first.release(None)
+
+
+def test_a_host_that_was_started_anew_and_others_of_another_name_are_nobodys_rivals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boots: Callable[[str], None]
+) -> None:
+    monkeypatch.setattr(store, "judge", lambda _directory, _host: judge.Verdict(60, [], {}))
+    boots("first")
+    stored(tmp_path).probe()
+    other = stored(tmp_path, "other")
+    other.acquire([("web", "exclusive")], {}, float("inf"))
+    boots("second")
+    for one in (stored(tmp_path), stored(tmp_path)):
+        for _twice in range(2):
+            one.probe()
+    boots("first")
+    other.renew()
+    boots("second")
+    one.probe()
+
+
+def test_one_in_line_hears_that_another_host_has_its_name(
+    make: Make, tmp_path: Path, boots: Callable[[str], None]
+) -> None:
+    one, two = make("one", "db", host="a"), make("two", "db", host="b")
+    one.acquire()
+    page = tmp_path / "host.b"
+    page.write_bytes(layout.encode({"boot": "another", "machine": "4711"}))
+    with pytest.raises(DriverRefused, match="machine 4711"):
+        two.line_up()
 
 
 def test_what_a_dead_guard_held_is_given_back_after_the_end_of_its_tree(make: Make, tmp_path: Path) -> None:
@@ -531,6 +733,7 @@ def test_the_servers_time_is_read_from_the_mounts_statistics(point: str, seconds
 
 
 def test_it_cannot_do_without_a_guard() -> None:
+    assert none.Nothing.name in drivers.DRIVERS
     assert "driver file with scope hosts needs a guard beside the service" in execution.refusal(Nfs)
 
 

@@ -55,7 +55,7 @@ def test_every_name_has_one_of_its_own_that_sanlock_has_room_for() -> None:
     assert all(len(one) < wire.NAME for one in stored)
     # What is made of a long name can't be anybody's short one.
     assert all("~" in one for one in stored[2:])
-    assert interface.RESOURCE_NAME("a~b") is None
+    assert not interface.RESOURCE_NAME("a~b")
 
 
 def test_two_stores_are_told_apart_by_storage_and_prefix() -> None:
