@@ -54,13 +54,14 @@ def _fetch(top: Path, found: Path) -> None:
         shutil.move(made, found)
 
 
-def run(module: str, **arguments: Any) -> dict[str, Any]:
-    """Run a module on this machine, which must succeed; gives its result."""
+def run(module: str, *, search: str = "", **arguments: Any) -> dict[str, Any]:
+    """Run a module on this machine, which must succeed; gives its result. search: a folder where it finds programs first."""
     path = collection()
+    search = f"{search}:{os.environ['PATH']}" if search else os.environ["PATH"]
     done = subprocess.run(
         [sys.executable, str(path / INSIDE / "modules" / f"{module}.py")],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        env={**os.environ, "PYTHONPATH": str(path)},
+        env={**os.environ, "PYTHONPATH": str(path), "PATH": search},
         capture_output=True,
         text=True,
         timeout=60,

@@ -43,6 +43,7 @@ PACKAGES = (
     "_supervise/family_files.py",
     "_supervise/family_scripts.py",
     "_supervise/family_wait.py",
+    "_supervise/former_start.py",
     "_supervise/holding.py",
     "_supervise/interface.py",
     "_supervise/labels.py",

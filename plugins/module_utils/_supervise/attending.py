@@ -8,6 +8,7 @@ The parent is `holdfast attend` (see _attend). To the supervisor it is the servi
 
 * `attended`: one line, see `Note`;
 * `definition`: its pid, and the definition that the service was started with; the backend writes it after a reload;
+* `left`: the boot, its pid, and the processes of a former service that it waits for, when that takes long;
 * `now`: not empty when a periodic service is to run now (`once`: and then no more); written by the backend, before CONT.
 """
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-ATTENDED, DEFINITION, NOW = "attended", "definition", "now"
-FILES = (ATTENDED, DEFINITION, NOW)
+ATTENDED, DEFINITION, LEFT, NOW = "attended", "definition", "left", "now"
+FILES = (ATTENDED, DEFINITION, LEFT, NOW)
 #: What the parent is at: the service runs, its next run is waited for, it was told to end, its `finish` runs, all is over.
 RUN, SCHEDULED, STOPPING, FINISHING, ENDED = "run", "scheduled", "stopping", "finishing", "ended"
 #: What comes after the end of the service: nothing, its `finish` is run, or the parent becomes the supervisor's `finish`.

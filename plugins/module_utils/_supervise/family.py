@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from . import active, attending, holding
+from . import active, attending, former_start, holding
 from . import family_directories as directories
 from . import family_scripts as scripts
 from .family_files import NoSupervisor, Status, read, send, supervised
@@ -195,6 +195,15 @@ class Family(Backend):
             return None
         return state.st_uid, state.st_gid
 
+    def problems(self, metas: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Find names that somebody else has in the suite's directory."""
+        own = directories.ours(self.root)
+        return [
+            f"{name}: {self.directory(name)} was not made by this collection: give the service another name, or move it away"
+            for name in metas
+            if name not in own and os.path.lexists(self.directory(name))
+        ]
+
     def obstacle(self, feature: str, meta: Mapping[str, Any], snapshot: Snapshot) -> str:
         """Say what the suite or the host lacks for this definition."""
         if feature == "security_context":
@@ -342,17 +351,27 @@ class Family(Backend):
             return Service(record)
         started = directories.words(directory, "started")
         running = bool(status.pid) and not status.finishing
-        ready = running and self.is_ready(portable, status)
+        ready = running and not status.stopping and self.is_ready(portable, status)
         reason = directories.text(directory, "failed") if not status.pid and status.want != "up" else ""
         state = "finishing" if status.finishing else "ready" if ready else "up" if running else ""
+        state = "stopping" if status.stopping and running else state
         if not state:
             state = "backoff" if status.want == "up" else "failed" if reason or status.failed else "down"
         waits = self._waits(portable.name, status.pid) if running else []
         if waits:
             state, running, reason = "waiting", False, f"waits for {active.wished(waits)}"
+        pid = status.pid if running else None
+        if status.pid == 0 and state in ("down", "failed"):
+            left = former_start.of_suite(directory)
+            if left:
+                state, pid, reason = "stopping", left[0], former_start.ending_text(left)
+        elif running and not ready and not self._noted(portable.name, status.pid):
+            left = former_start.of_suite(directory, status.pid)
+            if left:
+                state, reason = "starting", former_start.text(left)
         record.update(
             state=state,
-            pid=status.pid if running else None,
+            pid=pid,
             since=status.since,
             ready=ready,
             want=status.want,

@@ -35,12 +35,24 @@ class Status:
     """What a status file says.
 
     since: unix time of the last change of pid. stamp: the bytes of that label, to see whether it has changed. pid: 0 is
-    none; that of `finish` while it runs. want: up, down or once. ready: only s6 knows. wait: status of the last end as
-    waitpid gives it, None where the suite does not tell; s6's is 0 before the first end too. unheard: the process has died,
-    and its supervisor does not know that yet; pid is 0 then.
+    none; that of `finish` while it runs. stopping: the process was told to end, where the suite tells. want: up, down or
+    once. ready: only s6 knows. wait: status of the last end as waitpid gives it, None where the suite does not tell; s6's is 0
+    before the first end too. unheard: the process has died, and its supervisor does not know that yet; pid is 0 then.
     """
 
-    __slots__ = ("failed", "finishing", "paused", "pid", "ready", "since", "stamp", "unheard", "wait", "want")
+    __slots__ = (
+        "failed",
+        "finishing",
+        "paused",
+        "pid",
+        "ready",
+        "since",
+        "stamp",
+        "stopping",
+        "unheard",
+        "wait",
+        "want",
+    )
 
     def __init__(self, since: float, stamp: bytes, pid: int) -> None:
         self.since = since
@@ -48,6 +60,7 @@ class Status:
         self.pid = pid
         self.paused = False
         self.finishing = False
+        self.stopping = False
         self.want = "down"
         self.ready = False
         self.failed = False
@@ -72,7 +85,8 @@ def parse(data: bytes, form: str) -> Status | None:
         if status.want == "down" and data[19] == 1 and not data[18]:
             status.want = "once"
     elif form == "daemontools_encore" and len(data) >= 20:
-        status.finishing = data[18] == 4
+        # Told to end, and not before the next process is it told of as another.
+        status.stopping = bool(data[18] == 4 and pid)
         status.failed = data[18] == 5
     if not pid and status.want == "once":
         status.want = "down"

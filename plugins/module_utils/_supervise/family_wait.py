@@ -15,6 +15,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from . import former_start
 from .attending import is_asked_to_run
 from .family_directories import changed_at, note, words
 from .family_files import NoSupervisor, Status, send, supervised
@@ -66,7 +67,7 @@ class _Check:
 class _Wish:
     """One wish under way. seen: whether a process ran when the service was last looked at, and the stamp of that."""
 
-    __slots__ = ("check", "deaths", "name", "portable", "seen", "state")
+    __slots__ = ("check", "deaths", "former", "name", "portable", "seen", "state")
 
     def __init__(self, name: str, state: str, portable: Portable | None) -> None:
         self.name = name
@@ -75,6 +76,7 @@ class _Wish:
         self.seen: tuple[bool, bytes] | None = None
         self.deaths = 0
         self.check = _Check()
+        self.former: former_start.Ending | None = None
 
     def saw(self, status: Status) -> bool:
         """Note a status that is neither that of `finish` nor of a death not heard of. Gives whether it is a new one."""
@@ -144,10 +146,10 @@ class Waiting:
         )
         if status is None or wish.portable is None:
             return Verdict(wish.name, "failed", None)
-        if self._still_ending(wish.name, status) or status.finishing or status.unheard:
+        if self._still_ending(wish.name, status) or status.finishing or status.stopping or status.unheard:
             return None
         if wish.state == "down":
-            if status.pid or status.want == "up":
+            if status.pid or status.want == "up" or self._is_left(wish, wish.portable, status):
                 return None
             return Verdict(wish.name, "reached", self._service(wish, status))
         return self._look_for_ready(wish, wish.portable, status)
@@ -210,6 +212,22 @@ class Waiting:
             _signal_group(ending.pid, signal.SIGKILL if ending.killed else ending.number)
         del self._ending[name]
         return False
+
+    def _is_left(self, wish: _Wish, portable: Portable, status: Status) -> bool:
+        """Tell whether something of former starts is there yet, and have it end: no supervisor knows of it."""
+        directory = self._backend.directory(wish.name)
+        left = former_start.of_suite(directory)
+        again = self._backend.status(wish.name) if left else None
+        if again is not None and again.stamp == status.stamp and not again.pid:
+            # Nobody has started it meanwhile: that one would be no former one.
+            if wish.former is None:
+                dialect = self._backend.dialect
+                group = portable.meta.get("kill") == "group"
+                wish.former = former_start.Ending(
+                    stop_signal(portable, dialect), stop_timeout(portable, dialect), group
+                )
+            wish.former.advance(left)
+        return bool(left)
 
     # -- checks
 

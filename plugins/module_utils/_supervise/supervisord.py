@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import active, attending, holding
+from . import active, attending, former_start, holding
 from ._supervisord import program
 from ._supervisord.program import FOLDER, NEVER, SOCKET, Place
 from ._supervisord.rpc import ALREADY_ADDED, ALREADY_STARTED, BAD_NAME, NOT_RUNNING, SPAWN_ERROR, Fault, Rpc
@@ -77,6 +77,7 @@ class Supervisord(Backend):
             "needs",
             "needs.active",
             "oneshot",
+            "getty",
             "health",
             "periodic",
             "finish",
@@ -163,6 +164,7 @@ class Supervisord(Backend):
         self._known = self._directories()
         deadline = time.monotonic() + timeout
         endings: dict[str, Any] = {}
+        formers: dict[str, former_start.Ending] = {}
         pause = PAUSE
         while open_:
             found = self._processes()
@@ -180,6 +182,8 @@ class Supervisord(Backend):
                 elif time.monotonic() >= deadline:
                     verdicts[name] = Verdict(name, "timeout", service)
                     del open_[name]
+                elif wish == "down" and not int(found[name]["pid"]):
+                    self._end_former(name, formers)
             if open_:
                 # Whoever waits long, as a service for another, asks less often: supervisord does one thing at a time.
                 pause = min(pause * 1.2, LONG_PAUSE)
@@ -413,6 +417,16 @@ class Supervisord(Backend):
         good = (program.GIVES_UP,) if restart == "always" else (0, program.GIVES_UP)
         return info["state"] != EXITED or int(info["exitstatus"]) not in good
 
+    def _end_former(self, name: str, formers: dict[str, former_start.Ending]) -> None:
+        """Have what former starts of a stopped program have left end: supervisord does not know of it."""
+        left = former_start.of_program(self.place.state(name))
+        if left and name in self._known and self._processes([name])[name]["state"] == STOPPED:
+            # Nobody has started it meanwhile: that one would be no former one.
+            if name not in formers:
+                stop_signal, timeout = program.stopping(self._known[name][0])
+                formers[name] = former_start.Ending(stop_signal, timeout, True)
+            formers[name].advance(left)
+
     def _passes(self, name: str) -> bool:
         """Tell whether a program may end for good by itself."""
         meta = self._known[name][0] if name in self._known else {}
@@ -489,9 +503,14 @@ class Supervisord(Backend):
                 state, pid, reason = "waiting", None, f"waits for {active.wished(waits[1:])}"
             else:
                 state, pid = ("backoff", None) if pausing else ("starting", pid)
+                left = former_start.of_program(self.place.state(name), pid) if pid is not None else []
+                reason = former_start.text(left) if left else ""
         if state == "up" and pid is not None and self._is_ready(name, meta, pid):
             state = "ready"
         ended = info["stop"] and not pid
+        left = former_start.of_program(self.place.state(name)) if code == STOPPED else []
+        if left:
+            state, pid, reason = "stopping", left[0], former_start.ending_text(left)
         status = int(info["exitstatus"])
         if state == "failed" or state == "backoff":
             # That of the start script, which has not started it.

@@ -14,9 +14,15 @@ import community
 import procs
 import pytest
 from conforming import Supervised
+from conforming_family import EncoreHost
 from converging import SLEEP
 from playing import Player
 from waiting import wait_until
+
+
+def programs(host: Supervised) -> str:
+    """The folder of the suite's own clients, with a slash, where that is not among the folders of all programs."""
+    return f"{host.prefix}/" if isinstance(host, EncoreHost) else ""
 
 
 def client(*command: str) -> str:
@@ -44,24 +50,27 @@ def test_sv_as_the_module_runit_uses_it(host: Supervised) -> None:
 
 
 def test_svc_and_svstat_as_the_module_svc_uses_them(host: Supervised) -> None:
-    if (
-        host.backend not in ("embedded", "runit", "daemontools")
-        or host.title != host.backend
-        or not shutil.which("svc")
-    ):
+    if host.title not in (
+        "embedded",
+        "embedded, encore layout",
+        "runit",
+        "daemontools",
+        "daemontools-encore",
+    ) or not shutil.which(f"{programs(host)}svc"):
         pytest.skip("svc speaks to daemontools and what is compatible with it")
     host.good({"one": {"command": SLEEP}})
     directory = str(host.scan / "one")
     first = host.service("one").pid or 0
-    client("svok", directory)
-    assert client("svstat", directory).startswith(f"{directory}: up (pid {first}) ")
-    client("svc", "-t", directory)
+    svok, svstat, svc = (f"{programs(host)}{name}" for name in ("svok", "svstat", "svc"))
+    client(svok, directory)
+    assert client(svstat, directory).startswith(f"{directory}: up (pid {first}) ")
+    client(svc, "-t", directory)
     procs.until_dead(first)
     wait_until(lambda: host.service("one").pid not in (None, first))
     host.until("one", "ready")
-    client("svc", "-d", directory)
+    client(svc, "-d", directory)
     host.until("one", "down")
-    wait_until(lambda: client("svstat", directory).startswith(f"{directory}: down "))
+    wait_until(lambda: client(svstat, directory).startswith(f"{directory}: down "))
     # Whoever takes it down by hand is overruled by the inventory.
     assert host.good({"one": {"command": SLEEP}})["actions"] == ["one: start"]
 
@@ -84,11 +93,11 @@ def test_the_module_runit(host: Supervised) -> None:
 
 
 def test_the_module_svc(host: Supervised) -> None:
-    kinds = ("embedded", "runit", "daemontools")
-    if host.backend not in kinds or host.title != host.backend or not shutil.which("svc"):
+    kinds = ("embedded", "embedded, encore layout", "runit", "daemontools", "daemontools-encore")
+    if host.title not in kinds or not shutil.which(f"{programs(host)}svc"):
         pytest.skip("svc speaks to daemontools and what is compatible with it")
     host.good({"one": {"command": SLEEP}})
-    ask = {"name": "one", "service_dir": str(host.scan)}
+    ask = {"name": "one", "service_dir": str(host.scan), "search": programs(host)}
     first = host.service("one").pid
     assert not community.run("svc", state="started", **ask)["changed"]
     assert community.run("svc", state="stopped", **ask)["changed"]

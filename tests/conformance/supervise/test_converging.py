@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import procs
 import pytest
 from conforming import Supervised, features, sh
+from conforming_family import FamilyHost
 from converging import SLEEP
 from waiting import wait_until
 
@@ -119,3 +121,43 @@ def test_the_process_has_the_state_of_its_definition(host: Supervised) -> None:
     environment = procs.environment(pid)
     assert (environment["A"], environment["USER"], environment["HOME"]) == ("it's", "nobody", "/nonexistent")
     assert "NOTIFY_SOCKET" not in environment
+
+
+def test_what_others_have_put_into_the_tree_of_the_suite_goes_on(host: Supervised) -> None:
+    """A service directory that somebody made by hand, with a logger, below the very process that supervises ours."""
+    if not isinstance(host, FamilyHost):
+        pytest.skip("a directory of the daemontools family is for a suite of that family")
+    theirs, beside = host.suite / "theirs", host.base / "theirs"
+    (beside / "log").mkdir(parents=True)
+    (beside / "run").write_text(f"#!/bin/sh\necho $$ >>{host.base}/runs; echo hello; exec sleep 100000\n")
+    (beside / "log" / "run").write_text(
+        f"#!/bin/sh\necho $$ >>{host.base}/logs-it; while read -r line; do echo $line >>{host.base}/said; done\n"
+    )
+    for script in (beside / "run", beside / "log" / "run"):
+        script.chmod(0o755)
+    host.good({"one": {"command": SLEEP}})
+    # In one step, as nobody does; the suite would see a half of it for ever.
+    shutil.copytree(beside, host.suite / ".theirs")
+    (host.suite / ".theirs").rename(theirs)
+    host.look()
+    wait_until((host.base / "said").exists, 20)
+
+    def alive() -> bool:
+        """One of each has been started, and lives."""
+        noted = [(host.base / name).read_text().split() for name in ("runs", "logs-it")]
+        return all(len(pids) == 1 and procs.alive(int(pids[0])) for pids in noted)
+
+    assert alive()
+    # What we do with ours is no business of theirs.
+    host.good({"one": {"command": SLEEP, "environment": {"A": "1"}}, "two": {"command": SLEEP}})
+    assert set(host.snapshot().services) == {"one", "two"}
+    assert host.tell("one", "restart").outcome == "reached"
+    host.good({"two": {"command": SLEEP, "log": False}}, prune=True)
+    assert not host.good({"two": {"command": SLEEP, "log": False}}, prune=True)["changed"]
+    assert alive()
+    assert (theirs / "log" / "run").read_bytes() == (beside / "log" / "run").read_bytes()
+    # A definition cannot take what is theirs.
+    result = host.task({"theirs": {"command": SLEEP}})
+    assert result["failed"] and not result["changed"] and "theirs" in result["msg"]
+    assert not (host.scan / "theirs").exists()
+    assert alive()

@@ -119,6 +119,28 @@ def test_what_needs_a_oneshot_is_started_when_it_is_done(host: Supervised) -> No
     assert not host.good(definitions)["changed"]
 
 
+@features("oneshot", "periodic", "needs", "readiness.notification_fd")
+def test_services_of_every_type_wait_for_what_they_need(host: Supervised) -> None:
+    marks, go = host.base / "marks", host.base / "go"
+    ready = sh(f"while [ ! -e {go} ]; do sleep 0.02; done; echo back >>{marks}; echo >&3; exec sleep 100000")
+    beat = {"type": "periodic", "interval": "1h", "command": sh(f"echo beat >>{marks}")}
+    definitions = {
+        "beat": {**beat, "needs": ["back", "bridge"]},
+        "front": {"command": sh(f"echo front >>{marks}; exec sleep 100000"), "needs": ["back", "bridge"]},
+        "bridge": bridge(marks, "-bridge", needs=["back"]),
+        "back": {"command": ready, "readiness": {"notification_fd": 3}},
+    }
+    host.task(definitions, timeout=1.0)
+    for name in ("beat", "front", "bridge"):
+        assert host.until(name, "waiting").pid is None
+    go.touch()
+    host.until("front", "ready")
+    host.until("beat", "scheduled")
+    wait_until(lambda: len(lines(marks)) >= 4)
+    assert lines(marks)[:2] == ["back", "up-bridge"] and sorted(lines(marks)[2:]) == ["beat", "front"]
+    assert not host.good(definitions)["changed"]
+
+
 @features("oneshot")
 def test_a_killed_supervisor_does_not_do_a_oneshot_a_second_time(host: Supervised) -> None:
     if host.process_one:

@@ -7,8 +7,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import re
 import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import procs
 import pytest
@@ -151,6 +157,54 @@ def test_old_files_are_deleted_by_age(host: Supervised) -> None:
     host.good({"one": {"command": sh(TICKS), "log": {"age": "1s", "keep": "1s"}}})
     first = wait_until(lambda: sorted(host.logs.glob(f"one/{host.old_logs}")))[0]
     wait_until(lambda: not first.exists())
+
+
+@contextlib.contextmanager
+def syslog() -> Iterator[socket.socket]:
+    """A syslog daemon's socket, where this machine has none; one test at a time."""
+    if os.geteuid() != 0:
+        pytest.skip("the socket of a syslog daemon is in /dev")
+    with Path(tempfile.gettempdir(), "hf-dev-log.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        daemon = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with daemon:
+            try:
+                daemon.connect("/dev/log")
+            except FileNotFoundError:
+                pass
+            except ConnectionRefusedError:
+                # Left by a run that was killed.
+                os.unlink("/dev/log")
+            else:
+                pytest.skip("this machine has a syslog daemon of its own")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listens:
+            listens.bind("/dev/log")
+            try:
+                os.chmod("/dev/log", 0o666)
+                listens.settimeout(0.2)
+                yield listens
+            finally:
+                os.unlink("/dev/log")
+
+
+@features("log.syslog")
+def test_what_a_service_says_goes_to_syslog_under_its_name(host: Supervised) -> None:
+    if host.top():
+        pytest.skip("its /dev is not that of this machine")
+    with syslog() as daemon:
+        said = f"said by {host.base.name}".encode()
+        host.good({"one": {"command": sh(f"echo {said.decode()}; exec sleep 100000"), "log": "syslog"}})
+        found = b""
+
+        def heard() -> bool:
+            nonlocal found
+            with contextlib.suppress(TimeoutError):
+                found = daemon.recv(8192)
+            return said in found
+
+        wait_until(heard)
+        # Whose it is stands before it: as the tag, or behind that of Supervisor, which is the one to say it there.
+        assert re.match(rb"<\d+>.*\bone(\[\d+\])?:? " + said, found), found
 
 
 @features("log.journald")

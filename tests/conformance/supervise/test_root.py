@@ -124,3 +124,30 @@ def test_a_start_that_is_stopped_while_it_waits_for_a_former_copy_leaves_it_know
     wait_until(lambda: len(marks.read_text()) > 1)
     assert not procs.alive(before) and not (host.base / "second").exists()
     assert host.tell("one", "stop", "down").outcome == "reached"
+
+
+def test_a_service_is_not_down_before_a_former_copy_is(host: Supervised) -> None:
+    """A start that waits for a former copy is told to stop: nobody else would end that copy, and it would be reported down."""
+    if host.process_one or host.adopts:
+        pytest.skip("it has no start that waits for a former copy")
+    marks = host.base / "starts"
+    script = f"echo >>{marks}; trap '' TERM; while :; do sleep 0.1; done"
+    host.good({"one": {"command": sh(script), "stop_timeout": "3s", "kill": "process"}})
+    wait_until(marks.exists)
+    before = host.service("one").pid
+    assert before
+    host.kill()
+    host.start()
+
+    def waits() -> bool:
+        service = host.snapshot().services.get("one")
+        return service is not None and service.pid not in (None, before) and service.state == "starting"
+
+    wait_until(waits)
+    assert f"process {before} " in host.service("one").reason
+    host.control(("one", "stop"))
+    stopping = host.until("one", "stopping", "down", "failed")
+    assert (stopping.state, stopping.pid) == ("stopping", before) and f"process {before} " in stopping.reason
+    assert host.tell("one", "stop", "down").outcome == "reached"
+    assert not procs.alive(before) and len(marks.read_text()) == 1
+    assert host.service("one").state == "down" and not host.service("one").reason

@@ -19,7 +19,8 @@ import pytest
 from converging import PYTHON
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import attending
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import attending, former_start, remains
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import identity
 
 
 class Attended:
@@ -41,8 +42,21 @@ class Attended:
                 (self.folder / name).chmod(0o755)
         (self.folder / "holdfast.json").write_text(json.dumps(meta))
 
-    def start(self, after: str = attending.NOTHING, notes: str | None = None) -> subprocess.Popen[bytes]:
-        command = [PYTHON, "-I", "-S", str(self.runtime), "attend", str(self.folder), notes or str(self.notes), after]
+    def start(
+        self, after: str = attending.NOTHING, notes: str | None = None, become: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a parent. become: a command in front of it."""
+        command = [
+            *become,
+            PYTHON,
+            "-I",
+            "-S",
+            str(self.runtime),
+            "attend",
+            str(self.folder),
+            notes or str(self.notes),
+            after,
+        ]
         self.started.append(subprocess.Popen(command, cwd=self.notes, env={**os.environ, "MARKS": str(self.marks)}))
         return self.started[-1]
 
@@ -171,3 +185,38 @@ def test_what_a_killed_parent_has_left_is_gone_before_the_next_start(one: Attend
     second.terminate()
     second.wait(30)
     procs.until_dead(int(one.lines()[1]))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process that the parent cannot kill needs root")
+def test_what_cannot_be_ended_is_said_and_holds_a_stop(
+    one: Attended, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one.write('echo run >>"$MARKS"; exec sleep 100000')
+    one.notes.chmod(0o777)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(tmp_path.parent.parent):
+            folder.chmod(0o755)
+    # As one that the kernel keeps in the state D.
+    with subprocess.Popen(["sleep", "100000"]) as former:
+        try:
+            note = attending.Note()
+            note.boot, note.child = remains.boot_id().replace("-", ""), former.pid
+            note.child_started = identity.start_time(former.pid)
+            (one.notes / attending.ATTENDED).write_text(note.line())
+            process = one.start(become=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+            wait_until((one.notes / attending.LEFT).exists)
+            assert former_start.of_suite(str(one.notes), process.pid) == [former.pid]
+            # The next one, should this one be killed, finds it too.
+            assert attending.read(str(one.notes)).child == former.pid  # type: ignore[union-attr]
+            process.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.5)
+            assert not one.lines()
+        finally:
+            former.kill()
+        former.wait()
+        assert process.wait(30) == 0
+    assert not one.lines() and not (one.notes / attending.LEFT).exists()
+    said = capfd.readouterr().err
+    assert f"one: waits for what is left of a former start: process {former.pid} (state S)" in said
+    assert "one: nothing is left of the former one" in said

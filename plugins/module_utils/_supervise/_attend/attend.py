@@ -23,7 +23,7 @@ import sys
 import time
 
 from ..._process_state.apply import needed
-from .. import attending, schedule
+from .. import attending, former_start, schedule
 from .._embedded import files, identity, signals, spawn
 from .._embedded.children import EXITED, KINDS, SIGNALLED, Children, Exit
 from .._embedded.loop import Loop
@@ -49,8 +49,8 @@ UNHEALTHY = 69
 #: The exit codes of run and of finish that give up for good.
 RUN_GIVES_UP, FINISH_GIVES_UP = 100, 125
 CANNOT_START, USAGE = 111, 100
-#: Seconds between two looks at what is left of the service, and after which it is told of.
-_LOOK, _PATIENCE = 0.01, 5.0
+#: Seconds between two looks at what is left of the service, at first and later, and after which it is told of.
+_LOOK, _LONG_LOOK, _PATIENCE = 0.01, 1.0, 5.0
 
 
 def main(argv: list[str]) -> int:
@@ -89,7 +89,10 @@ class Attend:
         self._health: Health | None = None
         self._heart: tuple[int, ...] = ()
         self._notifying = self._complaint = -1
-        self._once = self._sick = self._leaving = self._clearing = False
+        self._once = self._sick = self._leaving = self._clearing = self._begun = False
+        #: The processes of a former service that people were told of, and when it is time for that.
+        self._told: list[int] = []
+        self._patient = time.monotonic() + _PATIENCE
         self._exit = Exit(0)
 
     def run(self) -> int:
@@ -138,10 +141,27 @@ class Attend:
         """End what a killed parent has left; then run, or wait for the time that it had waited for."""
         former = attending.read(self._notes) if self._notes else None
         if former is None or former.boot != self._boot:
-            self._launch()
+            former = None
+        elif former.state != attending.ENDED:
+            left = self._left(former)
+            if left:
+                late = time.monotonic() >= self._patient
+                if late and left != self._told:
+                    self._told = left
+                    self._write(attending.LEFT, former_start.line(self._boot, self._pid, left))
+                    self._complain(former_start.text(left))
+                # The note stays the former's: whoever comes after us finds the same.
+                self._timer = self._loop.later(_LONG_LOOK if late else _LOOK, self._begin)
+                return
+        if self._told:
+            self._complain("nothing is left of the former one")
+            files.remove(f"{self._notes}/{attending.LEFT}")
+        self._begun = True
+        if self._leaving:
+            self._end()
             return
-        if former.state != attending.ENDED and self._is_left(former):
-            self._timer = self._loop.later(_LOOK, self._begin)
+        if former is None:
+            self._launch()
             return
         self._note.kind, self._note.code, self._note.at = former.kind, former.code, former.at
         ran = former.state not in (attending.SCHEDULED, attending.ENDED)
@@ -158,8 +178,8 @@ class Attend:
             self._ended(Exit(signal.SIGKILL))
         self._schedule()
 
-    def _is_left(self, former: attending.Note) -> bool:
-        """Tell whether something of a former service is still there, and have it gone."""
+    def _left(self, former: attending.Note) -> list[int]:
+        """Give what is still there of a former service, and have it gone."""
         left = []
         if former.child and identity.alive(former.child, former.child_started):
             left = [former.child]
@@ -170,7 +190,7 @@ class Attend:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 continue
-        return bool(left)
+        return left
 
     def _belongs(self, pid: int, former: attending.Note) -> bool:
         """Tell whether a process that carries the mark of a former service ends with it."""
@@ -328,7 +348,8 @@ class Attend:
         if self._leaving:
             return
         self._leaving = True
-        if self._note.state == attending.FINISHING or self._clearing:
+        if self._note.state == attending.FINISHING or self._clearing or not self._begun:
+            # What is left of a former service is the service: it is not down before that has gone.
             return
         if not self._note.child:
             self._exit = Exit(0)

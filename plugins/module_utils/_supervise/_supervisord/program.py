@@ -173,10 +173,8 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
     """Give the configuration of the service with this holdfast.json."""
     name = str(meta["name"])
     directory = f"{place.scan}/{name}"
-    stop_signal, stop_timeout = str(meta.get("stop_signal") or "TERM"), float(meta.get("stop_timeout") or 0.0)
+    stop_signal, stop_timeout = stopping(meta)
     parent = attended(meta)
-    if parent:
-        stop_signal, stop_timeout = "TERM", attending.stop_timeout(meta, finish=True)
     start = [f"{place.scan}/{FOLDER}/{START}", directory, place.state(name), identity]
     command = shlex.join([*start, stop_signal, str(_whole(stop_timeout * 10)), *_again(meta)])
     group = meta.get("kill") == "group" and not is_guarded(meta) and not parent
@@ -203,9 +201,19 @@ def program(meta: Mapping[str, Any], identity: str, enabled: bool, place: Place)
     return "\n".join(lines) + "\n"
 
 
+def stopping(meta: Mapping[str, Any]) -> tuple[str, float]:
+    """Give the signal that asks the program to end, and the seconds from that to KILL, 0 for no end."""
+    if attended(meta):
+        return "TERM", attending.stop_timeout(meta, finish=True)
+    return str(meta.get("stop_signal") or "TERM"), float(meta.get("stop_timeout") or 0.0)
+
+
 def attended(meta: Mapping[str, Any]) -> bool:
-    """Tell whether a service has a parent of ours, which has what Supervisor has not."""
-    return attending.asked(meta) or "finish" in (meta.get("files") or {})
+    """Tell whether a service has a parent of ours, which has what Supervisor has not.
+
+    For a getty that is a session of its own: who leads a process group, as each program of Supervisor does, can have none.
+    """
+    return attending.asked(meta) or "finish" in (meta.get("files") or {}) or meta.get("type") == "getty"
 
 
 def _again(meta: Mapping[str, Any]) -> list[str]:

@@ -60,6 +60,13 @@ def test_encore_tells_that_a_service_has_failed() -> None:
     assert parse("daemontools_encore", "00000000 0064 0500").failed
 
 
+def test_encore_tells_that_a_process_was_told_to_end() -> None:
+    status = parse("daemontools_encore", "ba530000 0064 0400")
+    assert (status.stopping, status.finishing, status.pid, status.want) == (True, False, 21434, "down")
+    # Between two of them nothing is stopping.
+    assert not parse("daemontools_encore", "00000000 0064 0400").stopping
+
+
 @pytest.mark.parametrize("group", ["", "0000000000005571"])
 @pytest.mark.parametrize(
     ("flags", "want", "ready", "paused", "finishing"),
