@@ -44,13 +44,17 @@ def collect(folder: Path) -> dict[str, Any]:
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_text().splitlines():
             noted = json.loads(line)
-            entry = found.setdefault(noted["backend"], {"behaviours": {}, "refused": []})
+            entry = found.setdefault(noted["backend"], {"behaviours": {}, "by_hand": noted["by_hand"], "refused": []})
             if noted["refused"]:
                 entry["refused"].append(noted["refused"])
             else:
                 entry["behaviours"][noted["behaviour"]] = noted["features"]
     return {
-        name: {"behaviours": dict(sorted(entry["behaviours"].items())), "refused": sorted(set(entry["refused"]))}
+        name: {
+            "behaviours": dict(sorted(entry["behaviours"].items())),
+            **({"by_hand": entry["by_hand"]} if entry["by_hand"] else {}),
+            "refused": sorted(set(entry["refused"])),
+        }
         for name, entry in sorted(found.items())
     }
 
@@ -63,7 +67,9 @@ def table(results: dict[str, Any]) -> str:
         cells = [_cell(feature, backend, results.get(name, {})) for name, backend in backends.items()]
         lines.append(f"| {words} (`{feature}`) | " + " | ".join(cells) + " |")
     counts = [str(len(results.get(name, {}).get("behaviours", ()))) for name in backends]
-    lines += ["| behaviours shown | " + " | ".join(counts) + " |", "", END]
+    lines += ["| behaviours shown | " + " | ".join(counts) + " |"]
+    where = ["by hand" if results.get(name, {}).get("by_hand") else "in CI" for name in backends]
+    lines += ["| where they are shown | " + " | ".join(where) + " |", "", END]
     return "\n".join(lines)
 
 

@@ -45,6 +45,8 @@ class Supervised(Host):
     backend: ClassVar[str] = "embedded"
     #: Differs from `backend` where one backend is tested in several forms.
     title: ClassVar[str] = "embedded"
+    #: How its programs came to be on the machine where they did not come with the others, for docs/backends.md.
+    by_hand: ClassVar[str] = ""
     #: Programs without which it can't be run.
     programs: ClassVar[tuple[str, ...]] = ()
     #: Merged under every definition, so that tests are quick; only what the backend can do.

@@ -65,6 +65,9 @@ class FamilyHost(Supervised):
             )
         wait_until(lambda: self.type().present(str(self.scan)), 20)
 
+    def look(self) -> None:
+        """Have the root process look at its directory, if it can be told; the others do within five seconds."""
+
     def supervisors(self) -> list[int]:
         """The processes that look after one service each, and after one log each."""
         return [
@@ -101,6 +104,9 @@ class S6Host(FamilyHost):
     backend = title = "s6"
     programs = ("s6-svscan", "s6-supervise", "s6-log")
     root, supervise = "s6-svscan", "s6-supervise"
+
+    def look(self) -> None:
+        (self.suite / ".s6-svscan" / "control").write_bytes(b"a")
 
 
 class RunitHost(FamilyHost):
@@ -142,6 +148,7 @@ class EncoreHost(DaemontoolsHost):
     """daemontools-encore from the folder HOLDFAST_ENCORE, of which no package is known."""
 
     backend, title = "daemontools_encore", "daemontools-encore"
+    by_hand = "by hand, with programs built from source; not in CI, where no package has them"
     prefix = os.environ.get("HOLDFAST_ENCORE", "")
 
     @classmethod

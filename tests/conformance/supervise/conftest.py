@@ -93,6 +93,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     noted = {
         "backend": kind.backend,
         "title": kind.title,
+        "by_hand": kind.by_hand,
         "behaviour": item.originalname,  # type: ignore[attr-defined]
         "features": sorted(mark.args) if mark else [],
         "refused": item.callspec.params.get("feature"),  # type: ignore[attr-defined]
