@@ -95,6 +95,23 @@ def test_the_role_tells_all_that_is_wrong_with_definitions_at_once(player: Playe
         assert words in results[-1]["msg"]
 
 
+@pytest.mark.parametrize("crowd", [3, 300])
+def test_of_a_crowd_the_status_shows_those_that_are_not_well(player: Player, host: Host, crowd: int) -> None:
+    lines = ["NAME   STATE    PID  FOR  READY  DEATHS  REASON"]
+    lines += [f"s{number:04}  ready    {number}  3s  yes  0" for number in range(crowd)]
+    lines += ["job  scheduled  -  3s  yes  0  next run in 5 s", "bad  backoff  -  3s  no  9  exit code 3"]
+    lines += ["/etc/holdfast/services: supervisor 7, up 3s"]
+    command = host.base / "holdfast"
+    command.write_text("#!/bin/sh\ncat <<END\n" + "\n".join(lines) + "\nEND\n")
+    command.chmod(0o755)
+    results = player.play(
+        {"ansible.builtin.import_role": {"name": "holdfast.supervision.supervisor", "tasks_from": "status"}},
+        vars={"supervisor_command": str(command)},
+    )
+    few = [lines[0], lines[-2], lines[-1], "and 301 services that are ready or scheduled"]
+    assert results[-1]["msg"] == (lines if crowd == 3 else few)
+
+
 def test_check_mode_of_a_playbook_changes_nothing(player: Player, host: Host) -> None:
     before = host.tree()
     (planned,) = player.play(
