@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,20 @@ def test_of_a_crowd_the_status_shows_those_that_are_not_well(player: Player, hos
     )
     few = [lines[0], lines[-2], lines[-1], "and 301 services that are ready or scheduled"]
     assert results[-1]["msg"] == (lines if crowd == 3 else few)
+
+
+@pytest.mark.parametrize("tag", ["services", "supervisor_configure"])
+def test_a_part_of_the_site_learns_whose_host_it_is_on(tmp_path: Path, collections_path: Path, tag: str) -> None:
+    environment = {**os.environ, "ANSIBLE_HOME": str(tmp_path), "ANSIBLE_COLLECTIONS_PATH": str(collections_path)}
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", "here,", "--list-tasks", "--tags", tag]
+    listed = subprocess.run(
+        [*command, "holdfast.supervision.site"], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    learns, does = (
+        listed.index("The host can run the supervisor"),
+        listed.index("is as it should be" if "_" in tag else "are as the inv"),
+    )
+    assert learns < does and "Group of the log writer" not in listed
 
 
 def test_check_mode_of_a_playbook_changes_nothing(player: Player, host: Host) -> None:
