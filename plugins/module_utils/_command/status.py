@@ -34,6 +34,9 @@ def status(options: Namespace) -> int:
             raise
         problem = error
         answer = {"supervisor": None, "services": _recorded(scan, options.names)}
+    if not options.names:
+        # The supervisor has them in the order in which they came.
+        answer["services"].sort(key=lambda service: service["name"])
     if options.json:
         write(json.dumps(answer, indent=2, sort_keys=True))
     else:

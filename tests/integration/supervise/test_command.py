@@ -64,6 +64,19 @@ def test_status_is_a_table(scan: Scan) -> None:
     assert "\x1b" not in answer.stdout
 
 
+def test_status_is_sorted_whatever_came_first(scan: Scan) -> None:
+    scan.add("web")
+    scan.start()
+    scan.until("web", "ready")
+    scan.add("database")
+    scan.call("Rescan")
+    scan.until("database", "ready")
+    rows = scan.run("status").stdout.splitlines()[1:-1]
+    assert [row.split()[0] for row in rows] == ["database", "web"]
+    rows = scan.run("status", "web", "database").stdout.splitlines()[1:-1]
+    assert [row.split()[0] for row in rows] == ["web", "database"]
+
+
 def test_status_of_named_services(scan: Scan) -> None:
     for name in ("a", "b", "c"):
         scan.add(name)
