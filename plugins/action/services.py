@@ -19,7 +19,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition.p
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.presence import AUTO
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 from ansible_collections.holdfast.supervision.plugins.plugin_utils.plain import plain
-from ansible_collections.holdfast.supervision.plugins.plugin_utils.resolve import message, resolve
+from ansible_collections.holdfast.supervision.plugins.plugin_utils.resolve import from_vault, message, resolve
 
 #: The module that has the code of a backend: this one, except for those named below.
 MODULE = "holdfast.supervision.services"
@@ -123,9 +123,11 @@ class ActionModule(ActionBase):
     def _definitions(self, services: Any, task_vars: dict[str, Any]) -> merge.Merged:
         """Return the definitions of the task, or else those of the inventory."""
         if services is not None:
+            found: list[Problem] = []
+            from_vault(services, "services", found)
             services = plain(services)
             if isinstance(services, Mapping):
-                return merge.Merged(dict(services), [], dict.fromkeys(services, "services"))
+                return merge.Merged(dict(services), found, dict.fromkeys(services, "services"))
             return merge.Merged(
                 {},
                 [

@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleValueOmittedError
+from ansible.parsing.vault import VaultHelper
 from ansible.template import Templar
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import SECRET, Problem
 
 from .plain import plain
 
 _OMITTED = object()
+#: Keys of a definition whose values are in files that everybody on the host can read, and those of commands in lists of processes.
+_OPEN = re.compile(r"\.(environment\.[^.]*|(command|finish|stop_command|check)\[[0-9]+\])$").search
 
 
 def resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -> Any:
@@ -39,12 +43,39 @@ def _resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -
         found = [_resolve(templar, item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
         return [item for item in found if item is not _OMITTED]
     try:
-        return plain(templar.template(value))
+        resolved = templar.template(value)
+        from_vault(resolved, path, problems)
+        return plain(resolved)
     except AnsibleValueOmittedError:
         return _OMITTED
     except AnsibleError as error:
         problems.append(Problem(path, "", message(error)))
         return None
+
+
+def from_vault(value: Any, path: str, problems: list[Problem]) -> None:
+    """Find values of a vault, in what is resolved already, that would be in files which everybody can read."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            from_vault(item, f"{path}.{key}", problems)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            from_vault(item, f"{path}[{index}]", problems)
+    else:
+        _check_open(value, path, problems)
+
+
+def _check_open(value: Any, path: str, problems: list[Problem]) -> None:
+    if _OPEN(path) and VaultHelper.get_ciphertext(value, with_tags=False):
+        where = "in files" if ".environment." in path else "in files and lists of processes"
+        problems.append(
+            Problem(
+                path,
+                SECRET,
+                f"comes from a vault, and would be {where} that everybody can read",
+                "use secret_environment",
+            )
+        )
 
 
 def message(error: AnsibleError) -> str:

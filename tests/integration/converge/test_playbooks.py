@@ -114,6 +114,42 @@ def test_of_a_crowd_the_status_shows_those_that_are_not_well(player: Player, hos
     assert results[-1]["msg"] == (lines if crowd == 3 else few)
 
 
+def test_what_comes_from_a_vault_is_refused_where_everybody_could_read_it(player: Player, host: Host) -> None:
+    secret = "geheim!"
+    key = host.base / "key"
+    key.write_text("key\n")
+    command = [sys.executable, "-m", "ansible", "vault", "encrypt_string", "--vault-password-file", str(key)]
+    vaulted = subprocess.run(
+        [*command, "--name", "pw", secret],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HOME": str(host.base)},
+    ).stdout
+    (host.base / "vars.yml").write_text(
+        vaulted
+        + """
+services_definitions: {a: {command: [/bin/sleep, "9", "{{ pw }}"], environment: {A: "{{ pw }}", B: "x"}}}
+services_definitions__b: "{{ {'b': {'command': ['/bin/true'], 'environment': {'C': pw}}} }}"
+good: {command: [/bin/sleep, "100000"], secret_environment: {A: "{{ pw }}"}}
+"""
+    )
+    task = "holdfast.supervision.services"
+    of_the_inventory, of_the_task, good = player.play(
+        {task: {}},
+        {task: {"services": {"a": {"command": ["/bin/true"], "environment": {"D": "{{ pw }}"}}}}},
+        {task: {"services": {"a": "{{ good }}"}}},
+        options=("-e", f"@{host.base / 'vars.yml'}", "--vault-password-file", str(key), "--diff"),
+    )
+    paths = [line.split(": ")[1] for line in of_the_inventory["problems"]]
+    assert paths == [
+        f"services_definitions{path}" for path in (".a.command[2]", ".a.environment.A", "__b.b.environment.C")
+    ]
+    assert [line.split(": ")[1] for line in of_the_task["problems"]] == ["services.a.environment.D"]
+    assert not good.get("failed") and (host.scan / "a" / "env" / "A").read_text() == secret
+    assert secret not in json.dumps([of_the_inventory, of_the_task, good])
+
+
 @pytest.mark.parametrize("tag", ["services", "supervisor_configure"])
 def test_a_part_of_the_site_learns_whose_host_it_is_on(tmp_path: Path, collections_path: Path, tag: str) -> None:
     environment = {**os.environ, "ANSIBLE_HOME": str(tmp_path), "ANSIBLE_COLLECTIONS_PATH": str(collections_path)}
