@@ -64,7 +64,7 @@ class HelperProcess:
         """The command of the runtime, as it is installed on a host."""
         path = self.base / "holdfast"
         if not path.exists():
-            path.write_text(f'#!/bin/sh\nexec {PYTHON} -I -S {self.runtime} "$@"\n')
+            path.write_text(f'#!/bin/sh\nexec {PYTHON} -I -S {self.runtime}/__main__.py "$@"\n')
             path.chmod(0o755)
         return str(path)
 
@@ -81,7 +81,7 @@ class HelperProcess:
             self.configure(**operations)
         with self.log.open("ab") as log, self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [*self.prefix, PYTHON, "-I", "-S", str(self.runtime), "helper", str(self.file)],
+                [*self.prefix, PYTHON, "-I", "-S", f"{self.runtime}/__main__.py", "helper", str(self.file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,

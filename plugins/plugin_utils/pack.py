@@ -64,8 +64,9 @@ OF_MODULES = ("_lease/_etcd/membership.py", "_lease/_etcd/users.py", "_lease/tas
 
 MODULE_UTILS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "module_utils")
 
-# What Python runs when it is given the runtime's directory. Lazy imports of a long-lived process must come from the
-# version that it was started from, so the symbolic link that leads here is followed once, at the start.
+# What Python runs when it is given the runtime's directory, or this file in it: that spares it what makes a program of a
+# directory, of which half a megabyte would stay. Lazy imports of a long-lived process must come from the version that it was
+# started from, so the symbolic link that leads here is followed once, at the start.
 MAIN = '''\
 """Entry point of the holdfast runtime; generated, see holdfast.supervision."""
 
@@ -73,8 +74,14 @@ import fcntl
 import os
 import sys
 
-TREE = os.path.realpath(sys.path[0])
-sys.path[0] = TREE
+HERE = os.path.dirname(__file__)
+TREE = os.path.realpath(HERE)
+if __spec__ is None:
+    # As a file: its directory is not looked in (-I), and what we start ourselves is given that.
+    sys.path.insert(0, TREE)
+    sys.argv[0] = HERE
+else:
+    sys.path[0] = TREE
 try:
     # Held until the process ends or becomes another one: this version is in use and must not be pruned.
     IN_USE = os.open(os.path.join(TREE, ".in-use"), os.O_RDONLY | os.O_CLOEXEC)

@@ -69,7 +69,14 @@ class Helper:
         self.socket = base / "run" / "socket"
         document = {"format": 1, "socket": str(self.socket), "state_directory": str(base / "run")}
         (base / "helper.json").write_text(json.dumps({**document, "operations": operations}))
-        self.command = [collection.PYTHON, "-I", "-S", str(runtime), "helper", str(base / "helper.json")]
+        self.command = [
+            collection.PYTHON,
+            "-I",
+            "-S",
+            str(runtime / "__main__.py"),
+            "helper",
+            str(base / "helper.json"),
+        ]
         with (base / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": "/usr/bin:/bin"}
@@ -298,7 +305,7 @@ def _crash(report: Report, base: Path, rounds: int) -> None:
     try:
         suite.prepare()
         run = "#!/bin/sh\nexec " + " ".join(
-            [collection.PYTHON, "-I", "-S", str(suite.runtime), "helper", str(base / "helper.json")]
+            [collection.PYTHON, "-I", "-S", str(suite.runtime / "__main__.py"), "helper", str(base / "helper.json")]
         )
         suite.write("helper", suite.scan / "helper", f"{run}\n")
         suite.start()

@@ -81,7 +81,7 @@ def deploy() -> dict[str, Any]:
     run("/usr/bin/python3", "-m", "compileall", "-q", str(runtime))
     (runtime / "current").symlink_to("1")
     command = Path("/usr/local/bin/holdfast")
-    command.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -S {runtime}/current "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -S {runtime}/current/__main__.py "$@"\n')
     command.chmod(0o755)
     SCAN.mkdir(parents=True)
     (SCAN / ".holdfast").symlink_to("/run/holdfast")

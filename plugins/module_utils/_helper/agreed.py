@@ -16,5 +16,5 @@ RESULT, MESSAGE = 65536, 1000
 REFUSED = "refused: "
 #: What a worker is for: calls of one class, any single call, a single call of one operation.
 POOLED, ANY, PREPARED = "pooled", "any", "prepared"
-#: Says to one of the pool that work may be on its way; no work is as short.
+#: Says to a worker that work may be on its way; no work is as short.
 ANNOUNCEMENT = b"."

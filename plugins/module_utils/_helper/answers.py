@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def describe(job: Job, outputs: bool = True) -> dict[str, Any]:
-    """Give a job as the type Job of the interface."""
+    """Give a job as the type JobRecord of the interface."""
     record, state = job.record, job.state()
     return {
         "id": record["id"],

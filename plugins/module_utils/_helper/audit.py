@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 
-from .._varlink.codec import writer
+from .._lean import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._varlink.server import Peer
 
 
-_text = writer((", ", ": "))
+_text = json.writer()
 #: Longest line, in bytes: what a pipe takes in one piece.
 _LONGEST = 4096
 

@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-import json
-import math
 import os
 import time
 
+from .._lean import json
 from .._varlink.server import Refused
 from . import audit, interface, journal, worker
 from .agreed import REFUSED
@@ -43,17 +40,21 @@ PAUSE = 150e-6
 KEPT_OUTPUT = 8192
 
 
-@functools.cache
 def _find_sha256() -> Callable[[bytes], Any]:
     """Give Python's own code for it: hashlib loads OpenSSL, which takes half as much memory again as the whole helper."""
     # The one is of Python 3.12, the other of those before it.
     for name in ("_sha2", "_sha256", "hashlib"):
         try:
-            found: Callable[[bytes], Any] = importlib.import_module(name).sha256
+            found: Callable[[bytes], Any] = __import__(name).sha256
         except ImportError:
             continue
         break
     return found
+
+
+_sha256 = _find_sha256()
+#: What is told apart is written as it ever was: digests outlive the helper.
+_told_apart = json.writer(sort_keys=True)
 
 
 class Call:
@@ -67,6 +68,7 @@ class Call:
         "_digest",
         "begun",
         "clients",
+        "dropped",
         "first",
         "id",
         "operation",
@@ -89,6 +91,8 @@ class Call:
         self.reader: Client | None = None
         self.id = id_
         self._digest = ""
+        #: Whether nobody wants it any more, who is about to have a worker.
+        self.dropped = False
         #: The first part of its line in the audit log, if that was made ready.
         self.begun = ""
         self.worker: worker.Run | None = None
@@ -191,7 +195,7 @@ class Calls:
             wait = limit.take(client.name, now) if limit is not None else 0.0
             if limit is not None and wait:
                 audit.record("call", client.peer, operation=operation.name, outcome="too often")
-                told = {"calls": limit.calls, "seconds": limit.seconds, "retry_after": math.ceil(wait * 1000) / 1000}
+                told = {"calls": limit.calls, "seconds": limit.seconds, "retry_after": -(-wait * 1000 // 1) / 1000}
                 raise Refused(interface.TOO_OFTEN, operation=name, **told)
 
     def known(self, uid: int, id_: str) -> bool:
@@ -236,6 +240,8 @@ class Calls:
         elif call in self._waiting:
             self._waiting.remove(call)
             self._conclude(call, "cancelled", interface.STOPPING, {})
+        else:
+            call.dropped = True
 
     def _repeated(self, client: Client, call: Call, patience: float | None) -> bool:
         """Give a call whose id was used before the answer of the first one, or have it wait for that."""
@@ -291,53 +297,72 @@ class Calls:
             except secured.NotHeld as error:
                 self._conclude(call, "not held", interface.NOT_HELD, _not_held(call, str(error)))
                 return
-        try:
-            call.worker = self._pool.take(operation, call.values, lambda one: self._ended(call, one), tenure)
-        except OSError as error:
-            if tenure is not None:
-                ended = _not_held(call, f"no worker below its holder: {error.strerror}")
-                self._conclude(call, "not held", interface.NOT_HELD, ended)
-            else:
-                self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {error.strerror}"})
-            return
-        finally:
-            if tenure is not None:
-                tenure.close()
         self._working.append(call)
         self._sharing.begins(call)
-        if call.reader is not None:
-            call.worker.sink = Reader(call.reader, call.worker)
-        if call.passed:
-            call.worker.connection = call.peer.fileno(), call.passed
-        if not call.journalled and not call.sharers:
-            self._set_to_work(call, call.worker)
+
+        def ready(run: worker.Run | None, why: str) -> None:
+            if run is None:
+                self._without_worker(call, why)
+            else:
+                self._with_worker(call, run)
+
+        self._pool.take(operation, call.values, lambda one: self._ended(call, one), ready, tenure)
+
+    def _without_worker(self, call: Call, why: str) -> None:
+        """End a call for which there is no process."""
+        self._working.remove(call)
+        self._sharing.ended(call)
+        if call.operation.secured_by:
+            ended = _not_held(call, f"no worker below its holder: {why}")
+            self._conclude(call, "not held", interface.NOT_HELD, ended)
+        else:
+            self._conclude(call, "busy", interface.BUSY, {"message": f"no worker: {why}"})
+        # Not now: who began this call may be about to begin others.
+        self._loop.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._begin_some()
+        if not self._working:
+            self._drained()
+
+    def _with_worker(self, call: Call, run: worker.Run) -> None:
+        """Note a call that has a process, and let that begin."""
+        call.worker = run
+        if call.dropped or (call.passed and call.peer.fileno() < 0):
+            run.message = "its caller has gone"
+            run.kill(worker.CANCELLED)
             return
-        run = call.worker
+        if call.reader is not None:
+            run.sink = Reader(call.reader, run)
+        if call.passed:
+            run.connection = call.peer.fileno(), call.passed
+        if not call.journalled and not call.sharers:
+            self._set_to_work(call, run)
+            return
         try:
             for one in (call, *call.sharers):
                 if one.journalled:
                     self._journal.begin(one.peer.uid, one.id, one.operation.name, one.digest, run.pid, run.started)
         except OSError as error:
-            call.worker.message = f"the journal: {error.strerror}"
-            call.worker.kill(worker.CANCELLED)
+            run.message = f"the journal: {error.strerror}"
+            run.kill(worker.CANCELLED)
             return
         self._set_to_work(call, run)
 
     def _set_to_work(self, call: Call, run: worker.Run) -> None:
         """Let a worker begin. The answer of one that is there already may come sooner than we could be woken for it."""
         run.begin()
-        if call.operation.pooled:
-            for client in call.clients:
-                client.class_ = call.operation.class_
-            if self._several and len(self._working) == 1:
-                self._loop.stay_awake(MOMENT)
+        for client in call.clients:
+            client.last = call.operation
+        if call.operation.pooled and self._several and len(self._working) == 1:
+            self._loop.stay_awake(MOMENT)
         # Not before it begins, which would keep the worker waiting, nor when it has ended, the caller.
         call.begun = _begin_line(call)
 
     def announce(self, client: Client) -> None:
         """Have a process ready for what a client is about to ask, if it asks the same as before."""
-        if client.class_ is not None and self._several and not self._working:
-            self._pool.announce(client.class_)
+        if client.last is not None and self._several and not self._working:
+            self._pool.announce(client.last)
 
     def _ended(self, call: Call, one: worker.Run) -> None:
         self._loop.stay_awake(0)
@@ -365,6 +390,7 @@ class Calls:
         else:
             abandoned = one.outcome == worker.ABANDONED
             if abandoned:
+                self._hanging = [each for each in self._hanging if each.outcome == worker.ABANDONED]
                 self._hanging.append(one)
             answer = {"operation": name, "seconds": one.timeout, "abandoned": abandoned}
             self._conclude(call, one.outcome, interface.TIMEOUT, answer)
@@ -396,6 +422,8 @@ class Calls:
             details.update(worker=call.worker.pid, duration=round(call.worker.duration, 6))
             if outcome == "exited":
                 details["exit"] = call.worker.exit
+            elif outcome == worker.ABANDONED:
+                details["hanging"] = len(self._hanging)
             if call.worker.kind:
                 details["type"] = call.worker.kind
             # What a function that is given secrets says of its failure may hold one.
@@ -441,7 +469,7 @@ def digest(operation: Operation, values: dict[str, Any]) -> str:
 
 def fingerprint(value: object) -> str:
     """Give the SHA-256 of something that JSON can say."""
-    return str(_find_sha256()(json.dumps(value, sort_keys=True).encode()).hexdigest())
+    return str(_sha256(_told_apart(value).encode()).hexdigest())
 
 
 def _result(one: worker.Run, limit: int) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import struct
 
+from .._lean import signal
 from .capability_names import NAMES
 
 TYPE_CHECKING = False

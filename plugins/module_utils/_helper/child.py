@@ -11,14 +11,12 @@ do; when that is closed before anything came, the child goes without having done
 from __future__ import annotations
 
 import fcntl
-import json
 import marshal
 import os
 import resource
-import select
-import signal
 import sys
 
+from .._lean import json, signal
 from .._supervise._embedded.loop import Turns
 from .._varlink import sockets
 from . import capabilities, function, passing, paths, seccomp
@@ -40,8 +38,8 @@ _PATHS = 10
 _DESCRIPTORS = 1024
 #: Seconds in which work comes that was announced, unless the announcement was wrong.
 ANNOUNCED = 200e-6
-#: Longest piece of work, in bytes: a request is shorter.
-_LONGEST = 262144
+#: Longest piece of work, in bytes: a request is shorter; and how long it usually is at most.
+_LONGEST, _USUAL = 262144, 4096
 #: Signals that Python ignores, or the helper handles.
 _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -49,11 +47,15 @@ _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, sign
 #: Filters of system calls that were made, by what they depend on.
 _filters: dict[tuple[tuple[int, ...], tuple[str, ...]], bytes] = {}
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_encode = json.writer((",", ":"), allow_nan=False, checked=True)
 
 
 class Refused(Exception):
-    """A path parameter leads elsewhere."""
+    """A parameter is not what was declared; the text begins with its name."""
+
+
+class Unable(Exception):
+    """This host can't do what the operation declares."""
 
 
 class Answer:
@@ -101,7 +103,10 @@ def prepare(operations: dict[str, Operation]) -> None:
         capabilities.bound([number for operation in operations.values() for number in operation.capabilities])
     for operation in operations.values():
         if operation.filtered:
-            _filter(operation)
+            try:
+                _filter(operation)
+            except Unable:
+                pass  # For the caller.
     function.rehearse()
 
 
@@ -121,18 +126,17 @@ def fresh(
     if prepared is not None:
         try:
             _privileges(prepared)
-        except (OSError, Refused) as error:
+        except (OSError, Unable) as error:
             # For the caller. Whoever ended here would be replaced at once, by one that ends as well.
             failure = error
-    room = memoryview(bytearray(_LONGEST))
-    length = os.readv(CONTROL, [room])
-    if not length:
+    work = _only_work(prepared, user)
+    if not work:
         return False
-    name, values = marshal.loads(room[:length])
+    name, values = marshal.loads(work)
     operation = operations[name]
     if operation.function is None:
         if prepared not in (None, operation):
-            raise Refused("prepared for another operation")
+            raise Unable("prepared for another operation")
         os.write(CONTROL, _cannot(_become(operation, values, more or {}, user, prepared is not None, failure)))
         return False
     called = _prepared(operation, parent, more)
@@ -143,21 +147,49 @@ def fresh(
     return True
 
 
+def _only_work(prepared: Operation | None, user: int) -> bytes:
+    """Wait for the work of a process that has no other, b"" for none; for some that was announced, as one of the pool does.
+
+    What was made ready goes its way once more then, while the helper reads the request: other work has been here meanwhile.
+    """
+    control = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, os.dup(CONTROL))
+    # No longer than the usual: what is touched here an exec has to throw away.
+    room = bytearray(_USUAL)
+    awake = Turns()
+    looks = False
+    try:
+        while True:
+            flags = sockets.MSG_PEEK | sockets.MSG_TRUNC | (sockets.MSG_DONTWAIT if looks else 0)
+            try:
+                length = control.recv_into(room, 0, flags)
+            except BlockingIOError:
+                looks = awake.take()
+                continue
+            work = control.recv(length) if length else b""
+            if work != ANNOUNCEMENT:
+                return work
+            awake.begin(ANNOUNCED)
+            looks = True
+            if prepared is not None:
+                untrusted(prepared.work({}).argv[0], user)
+    finally:
+        control.close()
+
+
 def rehearse(operation: Operation) -> None:
     """Go the way of a call like *operation*'s up to where something would happen.
 
     After a fork each page that is touched is copied first, which takes longer than the rest of the way: before the call
     there is time for it. Not more than that way, though: an exec has all of it to throw away; and not when the call has come.
     """
-    waiting = select.poll()
-    waiting.register(CONTROL, select.POLLIN)
+    control = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, os.dup(CONTROL))
     try:
         marshal.loads(marshal.dumps((operation.name, {"parameter": "value"})))
         task = operation.work({})
         capabilities.rehearse()
         resource.getrlimit(resource.RLIMIT_AS)
         os.chdir("/")
-        if waiting.poll(0):
+        if _has_work(control):
             return
         if operation.filtered:
             seccomp.rehearse(_filter(operation))
@@ -169,12 +201,25 @@ def rehearse(operation: Operation) -> None:
             os.environ.update(task.environment)
             os.environ.clear()
             function.read(operation.function[0])
-            if waiting.poll(0):
+            if _has_work(control):
                 return
             function.rehearse()
             _encode({"result": None})
-    except (OSError, function.Unusable):
+    except (OSError, function.Unusable, Unable):
         pass
+    finally:
+        control.close()
+
+
+def _has_work(control: sockets.Socket) -> bool:
+    """Say whether work has come, or the end. It is said to come before it does; that is passed over."""
+    flags = sockets.MSG_DONTWAIT | sockets.MSG_PEEK
+    try:
+        while control.recv(len(ANNOUNCEMENT) + 1, flags) == ANNOUNCEMENT:
+            control.recv(len(ANNOUNCEMENT))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def pooled(operations: dict[str, Operation], operation: Operation, parent: int) -> None:
@@ -240,9 +285,7 @@ def _prepared(operation: Operation, parent: int, more: dict[str, str] | None = N
         capabilities.die_with(parent)
         os.chdir(operation.directory)
         return function.load(declared[0], text)
-    except function.Unusable as error:
-        return str(error)
-    except Refused as error:
+    except (function.Unusable, Unable) as error:
         return str(error)
     except OSError as error:
         return f"{declared[0]}: {error.strerror or error}"
@@ -337,6 +380,8 @@ def _become(
         os.execve(program, work.argv, work.environment)
     except Refused as error:
         return f"{REFUSED}{error}"
+    except Unable as error:
+        return str(error)
     except OSError as error:
         return f"{program}: {error.strerror or error}"
     except BaseException as error:  # nothing of the helper may go on in the child
@@ -368,11 +413,11 @@ def _privileges(operation: Operation) -> None:
     """Give up, for good, all that the operation does not declare."""
     if os.geteuid() == 0:
         if operation.account is None:
-            raise Refused(f"there is no user {operation.user}")
+            raise Unable(f"there is no user {operation.user}")
         capabilities.bound(operation.capabilities)
         capabilities.become(*operation.account, operation.capabilities)
     elif operation.capabilities or operation.user not in ("root", str(os.geteuid())):
-        raise Refused("only a helper that runs as root can give capabilities or be another user")
+        raise Unable("only a helper that runs as root can give capabilities or be another user")
     if operation.filtered:
         seccomp.install(_filter(operation))
 
@@ -385,7 +430,10 @@ def _limit_memory(operation: Operation) -> None:
 def _filter(operation: Operation) -> bytes:
     key = (tuple(operation.capabilities), operation.forbid)
     if key not in _filters:
-        _filters[key] = seccomp.compiled(operation.capabilities, operation.forbid)
+        try:
+            _filters[key] = seccomp.compiled(operation.capabilities, operation.forbid)
+        except KeyError:
+            raise Unable("system calls can't be filtered on this machine, which the operation requires") from None
     return _filters[key]
 
 

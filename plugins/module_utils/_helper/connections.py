@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._supervise._embedded.loop import Loop, Timer
+    from .operations import Operation
     from .services import Services
 
 #: Longest request in bytes, and the seconds in which one is to be complete once it has begun.
@@ -42,13 +43,13 @@ class Client:
         "_connections",
         "_gone",
         "_waits",
-        "class_",
         "closing",
         "deadline",
         "drained",
         "events",
         "generated",
         "gids",
+        "last",
         "more",
         "oneway",
         "passed",
@@ -65,8 +66,8 @@ class Client:
         self.passed = 0
         #: Whether it asked by the generated interface, and is told the errors of that.
         self.generated = False
-        #: The class of the pooled operation that it called last.
-        self.class_: tuple[object, ...] | None = None
+        #: The operation that it called last.
+        self.last: Operation | None = None
         self.events = READ
         self.timer: Timer | None = None
         self._connections = connections

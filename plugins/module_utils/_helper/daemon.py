@@ -14,18 +14,18 @@ helper has the directory, 111 something can't be used.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import resource
-import signal
 import stat
 import sys
 import time
 
+from .._lean import json, signal
 from .._supervise._embedded import children, files, loop
-from . import audit, down, journal, operations, pool, schema, services
+from . import audit, declared, down, journal, judging, operations, pool, services
 from .limits import Limit
 from .operations import Operation
+from .parameters import is_absolute
 from .server import Api
 from .services import Services
 from .trust import untrusted
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         code, text = UNUSABLE, f"{error.filename or ''}: {error.strerror}"
     _say(f"holdfast helper: {text}\n")
-    if not check and code != LOCKED and schema.is_absolute(document.get("socket")):
+    if not check and code != LOCKED and is_absolute(document.get("socket")):
         # The first line names no operation.
         down.leave(document["socket"], down.FAILED, text.partition("\n")[0])
     return code
@@ -84,17 +84,17 @@ def _read(path: str, check: bool) -> dict[str, Any]:
     reason = "" if check else untrusted(path)
     if reason:
         raise _Fatal(UNUSABLE, reason)
-    with open(path, encoding="utf-8") as file:
-        try:
+    try:
+        with open(path, encoding="utf-8") as file:
             document = json.load(file)
-        except ValueError as error:
-            raise _Fatal(WRONG, f"{path}: {error}") from None
+    except ValueError as error:
+        raise _Fatal(WRONG, f"{path}: {error}") from None
     return document if isinstance(document, dict) else {}
 
 
 def _judge(path: str, document: dict[str, Any]) -> None:
     """Raise _Fatal unless the content of FILE is right."""
-    problems = schema.problems(document)
+    problems = judging.problems(document)
     if problems:
         raise _Fatal(WRONG, "\n".join([f"{path}: {len(problems)} problems", *problems]))
 
@@ -113,7 +113,7 @@ def _serve(document: dict[str, Any], notify: int) -> int:
     down.clear(path)
     definitions = document["operations"]
     known = {
-        name: Operation(name, {**one, "secured_by": schema.secured_by(document, one)})
+        name: Operation(name, {**one, "secured_by": declared.secured_by(document, one)})
         for name, one in definitions.items()
     }
     files.close_on_exec()

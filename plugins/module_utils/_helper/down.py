@@ -11,10 +11,10 @@ many deaths: nobody could tell then, so the helper whose death would be the last
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from .._lean import json
 from .._supervise._embedded import files, identity
 
 NAME = "down"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import types
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 LONGEST = 1048576
 
 
+#: Modules of the standard library that do nothing but be there when they are loaded, and that take a while for that.
+_USUAL = (
+    *(
+        "base64",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "functools",
+        "glob",
+        "hashlib",
+        "ipaddress",
+    ),
+    *("json", "pathlib", "re", "shlex", "shutil", "signal", "socket", "struct", "subprocess", "tempfile", "typing"),
+)
 #: Longest file that is compiled beforehand, in bytes: a tenth of a second.
 _READY = 65536
 #: What was compiled beforehand, by path: the text, and the code that it is.
@@ -93,13 +110,30 @@ class _Loader(machinery.SourceFileLoader):
 
 
 def prepare(path: str) -> None:
-    """Compile a file for those that will be forked from here. What is wrong with it is found by them."""
+    """Compile a file, and load what it imports, for those that will be forked from here. What is wrong with it is found by them.
+
+    What no file wants is not there: the end of a process, or its exec, takes time for each page that it has.
+    """
     try:
         text = read(path)
+        for name in _imported(text):
+            __import__(name)
         if len(text) <= _READY:
             _ready[path] = text, compile(text, path, "exec", dont_inherit=True)
+        gc.collect()
+        gc.freeze()
     except Exception:
         return
+
+
+def _imported(text: bytes) -> list[str]:
+    """Give those of the usual modules that a file imports, by the look of it."""
+    words = set()
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith((b"import ", b"from ")):
+            words.update(line.replace(b",", b" ").split())
+    return [name for name in _USUAL if name.encode() in words]
 
 
 def rehearse() -> None:

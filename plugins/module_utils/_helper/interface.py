@@ -40,7 +40,7 @@ type Result (exit: int, stdout: string, stderr: string, truncated: bool, duratio
 # jobs has neither these nor the result. lost: it began, and nobody knows how it ended. error says why it did not end by itself: cancelled,
 # lost, timeout, cannot_start, raised, abandoned (it hangs in the kernel).
 type Progress (percent: ?float, text: string)
-type Job (
+type JobRecord (
   id: string, user: int, operation: string, parameters: object,
   state: (queued, running, done, failed, cancelled, lost),
   created: float, began: ?float, ended: ?float, progress: ?Progress, stdout: ?string, stderr: ?string, truncated: bool,
@@ -72,16 +72,16 @@ method Outcome(id: string) -> (
 
 # Begins an operation that may be asynchronous, and answers when it has begun or waits for its turn. The same id again is
 # the same job. Without an id it gets one.
-method Start(operation: string, parameters: ?object, id: ?string) -> (job: Job)
+method Start(operation: string, parameters: ?object, id: ?string) -> (job: JobRecord)
 
 # The jobs of the caller, and of everybody when root asks.
-method Jobs() -> (jobs: []Job)
+method Jobs() -> (jobs: []JobRecord)
 
 # A job. wait: answer when it has ended. With more, at each change until then. user: whose it is; for root only.
-method Job(id: string, wait: ?bool, user: ?int) -> (job: Job)
+method Job(id: string, wait: ?bool, user: ?int) -> (job: JobRecord)
 
 # Ends a job with all that belongs to it, and answers when it has ended: SIGTERM, and after five seconds SIGKILL.
-method Cancel(id: string, user: ?int) -> (job: Job)
+method Cancel(id: string, user: ?int) -> (job: JobRecord)
 
 # A shared resource with its parameters. shared, exclusive: who holds it.
 type Thing (

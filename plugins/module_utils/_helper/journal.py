@@ -11,11 +11,10 @@ how it ended. The folder lies on a tmpfs: it goes with the boot, and so do the c
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 
+from .._lean import json
 from .._supervise._embedded import files, identity
 
 TYPE_CHECKING = False
@@ -26,10 +25,17 @@ NEVER_BEGAN, RUNNING, DONE, UNKNOWN = "never_began", "running", "done", "unknown
 #: An outcome is kept for so many seconds, and so many of each caller are.
 KEPT_SECONDS, KEPT_CALLS = 3600.0, 256
 
-is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}").fullmatch
+_text = json.writer((",", ":"))
 
 
-_text = json.JSONEncoder(separators=(",", ":")).encode
+def is_id(text: str) -> bool:
+    """Say whether *text* can be an id: 1 to 64 letters, digits, '_' and '-', the first one a letter or a digit."""
+    return (
+        0 < len(text) <= 64
+        and text.isascii()
+        and text[0].isalnum()
+        and text.replace("_", "").replace("-", "").isalnum()
+    )
 
 
 class Journal:

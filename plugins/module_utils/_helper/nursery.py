@@ -16,12 +16,12 @@ import gc
 import marshal
 import os
 import select
-import signal
 
+from .._lean import signal
 from .._varlink import sockets
 from . import capabilities, child, function
 from .agreed import CONTROL, POOLED, PREPARED
-from .zygote import CLONE
+from .zygote import CLONE, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +47,17 @@ def serve(control: int, operations: dict[str, Operation], parent: int, compiles:
 
     compiles: whether it compiles the files of functions beforehand, for which it has to read them.
     """
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    child.settle(null, null, control)
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        child.settle(null, null, control)
+        control = CONTROL
+        _serve(operations, parent, compiles)
+    except BaseException as error:
+        tell(control, error)
+        raise
+
+
+def _serve(operations: dict[str, Operation], parent: int, compiles: bool) -> None:
     capabilities.die_with(parent)
     _libc.prctl(_PR_SET_NAME, ZYGOTE, 0, 0, 0)
     child.prepare(operations)

@@ -11,9 +11,9 @@ import os
 import pwd
 import sys
 
-from . import generated, limits, schema
+from . import declared, generated, limits
 from .capability_names import NUMBERS
-from .parameters import BadParameter, check
+from .parameters import BadParameter, check, matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The architectures whose system calls are known by their numbers (see `seccomp`).
 FILTERED = ("x86_64", "aarch64")
+#: What `seccomp` says of an operation that is not to be done without a filter.
+REQUIRED = "required"
 SECRET = "(secret)"
 #: Characters of a value that are written down.
 _SHOWN = 256
@@ -97,7 +99,7 @@ class Operation:
         self.unknown: list[str] = []
         self.name = name
         self.description: str = definition.get("description", "")
-        self.timeout = float(definition.get("timeout", schema.TIMEOUT))
+        self.timeout = float(definition.get("timeout", declared.TIMEOUT))
         self.idempotency: str = definition.get("idempotency", "once")
         #: Whether it can be, or always is, a job.
         self.asynchronous: str = definition.get("asynchronous", "never")
@@ -127,14 +129,19 @@ class Operation:
             self.pooled = False
         self._environment = {key: str(value) for key, value in definition.get("environment", {}).items()}
         self.parameters: dict[str, dict[str, Any]] = definition.get("parameters", {})
+        for one in self.parameters.values():
+            if one.get("pattern"):
+                # Now, and not with the first call: what that needs might not be there any more.
+                matcher(one["pattern"])
         self.has_paths = any(one["type"] == "path" for one in self.parameters.values())
         #: The parameters that are descriptors, and what is declared of the one that its function returns.
         self.descriptors = tuple(key for key, one in self.parameters.items() if one["type"] == "descriptor")
         self.returns: dict[str, Any] | None = definition.get("returns")
         self.has_secrets = any(one.get("no_log") for one in self.parameters.values())
-        #: Whether there is a filter of system calls, which there is not where the inventory or this host has none, and what it
-        #: closes beside what all do.
-        self.filtered: bool = definition.get("seccomp", True) and has_filters()
+        filtered = definition.get("seccomp", True)
+        #: Whether there is a filter of system calls, which there is not where the inventory or this host has none, unless it is
+        #: required: then nothing is done without it. And what it closes beside what all do.
+        self.filtered: bool = filtered == REQUIRED or (filtered and has_filters())
         self.forbid: tuple[str, ...] = tuple(definition.get("forbid", ()))
         #: Operations that agree in all of this may share a process: none has more there than it declares itself.
         self.class_ = (
@@ -254,15 +261,15 @@ class Operation:
                 if one["type"] == "path" and name in values:
                     work.paths.append(Path(-1, name, values[name], one))
         for word in self._argv:
-            found = schema.placeholder(word)
-            if found is None:
+            found = declared.placeholder(word)
+            if not found:
                 work.argv.append(word)
                 continue
-            if found[1] not in values:
+            if found not in values:
                 continue
-            one, value = self.parameters[found[1]], values[found[1]]
+            one, value = self.parameters[found], values[found]
             if one["type"] == "path":
-                work.paths.append(Path(len(work.argv), found[1], value, one))
+                work.paths.append(Path(len(work.argv), found, value, one))
                 work.argv.append(value)
             elif "flag" in one:
                 if value:
@@ -271,11 +278,11 @@ class Operation:
                 work.argv.append(_word(value, one))
         work.environment.update(ENVIRONMENT)
         for key, text in self._environment.items():
-            found = schema.placeholder(text)
-            if found is None:
+            found = declared.placeholder(text)
+            if not found:
                 work.environment[key] = text
-            elif found[1] in values:
-                work.environment[key] = _word(values[found[1]], self.parameters[found[1]])
+            elif found in values:
+                work.environment[key] = _word(values[found], self.parameters[found])
         return work
 
 
@@ -300,10 +307,23 @@ def number(kind: str, value: str) -> int | None:
 
 
 def has_filters() -> bool:
-    """Say whether this kernel filters system calls, on an architecture whose numbers are known."""
+    """Say whether system calls are filtered: on an architecture whose numbers are known, unless the kernel says that it can't.
+
+    Where /proc is hidden and nobody says anything, they are: a worker that can't have its filter does nothing.
+    """
     if os.uname().machine not in FILTERED or sys.byteorder != "little" or sys.maxsize < 2**32:
         return False
-    return os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
+    if os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
+        return True
+    try:
+        with open("/proc/self/status", "rb") as file:
+            status = file.read()
+    except OSError:
+        return True
+    if b"\nSeccomp:" not in status:
+        return False
+    # Linux 5.9 says more; an older one that has filters would have had the file above.
+    return b"\nSeccomp_filters:" in status or not os.path.isdir("/proc/sys/kernel")
 
 
 def _user(user: str) -> tuple[int, int, list[int]] | None:

@@ -13,10 +13,10 @@ the helper nothing, and it can hang a worker, which has a time limit.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import stat
 
+from .._lean import json
 from .._varlink import sockets
 from .parameters import DESCRIPTORS
 

@@ -55,9 +55,13 @@ class Pool:
         self._counts: dict[tuple[object, ...], int] = {}
         self._members: set[Pooled] = set()
         self._alarm: Timer | None = None
-        #: When another spare is asked for, and whether one was.
+        #: How many spares in a row were killed while they waited.
+        self._killed = 0
+        #: When another spare is asked for, whether one was, for which operation, and what to call if a call has it first.
         self._refilling: Timer | None = None
         self._asked = False
+        self._asking = ""
+        self._claim: Callable[[Born], None] | None = None
         #: When a single call was the last one, and of what: the next one will probably be like it.
         self._used = 0.0
         self._last: Operation | None = None
@@ -69,9 +73,15 @@ class Pool:
             return True
         return bool(self._idle.get(operation.class_)) or self._counts.get(operation.class_, 0) < OF_CLASS
 
-    def announce(self, class_: tuple[object, ...]) -> None:
-        """Wake the process that the next call of a class will be given, if there is one."""
-        idle = self._idle.get(class_)
+    def announce(self, last: Operation) -> None:
+        """Wake the process that the next call will be given if it is like the *last* one, if there is one."""
+        if not last.pooled:
+            # While another one is forked the processors have enough to do.
+            spare = None if self._asked else self._find(last)
+            if spare is not None:
+                spare.announce()
+            return
+        idle = self._idle.get(last.class_)
         if idle and idle[-1].usable:
             idle[-1].announce()
 
@@ -80,27 +90,47 @@ class Pool:
         operation: Operation,
         values: dict[str, Any],
         ended: Callable[[Run], None],
+        ready: Callable[[Run | None, str], None],
         tenure: Tenure | None = None,
-    ) -> Run:
-        """Have a process for a call, which is to be told to begin. Raises OSError when there is none.
+    ) -> None:
+        """Have a process for a call: *ready* is called with it, or with None and why there is none, at once or later.
 
-        tenure: the lease below whose holder the process is to be.
+        The process is to be told to begin then. tenure: the lease below whose holder it is to be, which is closed.
         """
+
+        def born(one: Born) -> None:
+            if tenure is not None:
+                tenure.close()
+            try:
+                fresh = self._fresh(one)
+            except OSError as error:
+                ready(None, one.reason or str(error.strerror))
+                return
+            fresh.give(operation, values, ended)
+            ready(fresh, "")
+
         if tenure is not None:
-            below = self._fresh(self._zygote.fork(operation.name, tenure=tenure))
-            below.give(operation, values, ended)
-            return below
+            self._zygote.give(operation.name, born, tenure=tenure)
+            return
         if operation.pooled:
-            return self._pooled(operation, values, ended)
-        fresh = self._spare(operation) or self._fresh(self._zygote.fork(operation.name))
-        fresh.give(operation, values, ended)
+            self._pooled(operation, values, ended, ready)
+            return
+        spare = self._spare(operation)
+        if spare is None and self._asked and self._claim is None and self._asking in ("", operation.name):
+            # One is on its way. This call comes first.
+            self._claim = born
+        elif spare is None:
+            self._zygote.give(operation.name, born)
+        else:
+            self._killed = 0
+            spare.give(operation, values, ended)
+            ready(spare, "")
         self._used, self._last = time.monotonic(), operation
         if not self._spares:
             self._refill()
         elif self._refilling is None:
             # Not beside this call, as long as there is another one for the next.
             self._refilling = self._loop.later(REFILL, self._refill)
-        return fresh
 
     def stop(self) -> None:
         """Let go of whoever has no work."""
@@ -119,10 +149,15 @@ class Pool:
 
     def _spare(self, operation: Operation) -> Fresh | None:
         """Take the spare that was made ready for an operation, or one that can do any."""
+        spare = self._find(operation)
+        if spare is not None:
+            self._spares.remove(spare)
+        return spare
+
+    def _find(self, operation: Operation) -> Fresh | None:
         for prepared in (operation.name, ""):
             for spare in self._spares:
                 if spare.prepared == prepared:
-                    self._spares.remove(spare)
                     return spare
         return None
 
@@ -143,13 +178,17 @@ class Pool:
 
     def _fresh(self, born: Born, prepared: str = "") -> Fresh:
         """Have a process that was forked. Raises OSError."""
+        if born.pid < 0:
+            raise OSError(-born.pid, born.reason)
         fresh = Fresh(self._loop, self._family, born, self._fresh_gone, prepared)
         self._note(fresh.pid, fresh.started)
         return fresh
 
     def _fresh_gone(self, fresh: Fresh) -> None:
         if fresh in self._spares:
+            # Nothing of ours ends one that waits. Whatever does may do so again.
             self._spares.remove(fresh)
+            self._killed += 1
         self._forget(fresh.pid)
 
     def _refill(self) -> None:
@@ -162,33 +201,40 @@ class Pool:
         missing = self._missing()
         if missing is None:
             return
-        self._asked = True
+        self._asked, self._asking = True, missing
         kind, name = (PREPARED, missing) if missing else (ANY, self._last.name)
-        try:
-            self._zygote.ask(name, lambda born: self._refilled(born, missing), kind)
-        except OSError:
-            self._asked = False  # The next call tries for itself, and says so.
+        self._zygote.give(name, lambda born: self._refilled(born, missing), kind)
 
     def _refilled(self, born: Born, prepared: str) -> None:
         self._asked = False
-        if born.pid < 0:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim(born)
+            self._refill()
             return
         try:
             fresh = self._fresh(born, prepared)
         except OSError:
-            return
+            return  # The next call tries for itself, and says so.
         if self._stopped:
             fresh.dismiss()
             return
         self._spares.append(fresh)
         if self._refilling is None:
-            # Between two there is time for calls.
-            self._refilling = self._loop.later(REFILL, self._refill)
+            # Between two there is time for calls, and more and more where they are killed before they have one.
+            pause = min(REFILL * 2 ** min(self._killed, 16), IDLE)
+            self._refilling = self._loop.later(pause, self._refill)
         self._wake_at(time.monotonic() + IDLE)
 
     # -- pool ------------------------------------------------------------------------------------------------------
 
-    def _pooled(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> Turn:
+    def _pooled(
+        self,
+        operation: Operation,
+        values: dict[str, Any],
+        ended: Callable[[Run], None],
+        ready: Callable[[Run | None, str], None],
+    ) -> None:
         class_ = operation.class_
         idle = self._idle.get(class_)
         pooled = None
@@ -196,16 +242,34 @@ class Pool:
             # The one that was used last: its memory is warm, and those that are too many get old.
             found = idle.pop()
             pooled = found if found.usable else None
-        if pooled is None:
-            born = self._zygote.fork(operation.name, POOLED)
-            pooled = Pooled(self._loop, self._family, born, operation, self._done, self._pooled_gone)
-            self._members.add(pooled)
-            self._counts[class_] = self._counts.get(class_, 0) + 1
-            self._note(pooled.pid, pooled.started)
-        turn = Turn(pooled, operation, values, ended)
-        pooled.reserve(turn)
-        self._wake_at(turn.began + operation.timeout)
-        return turn
+
+        def has(one: Pooled) -> None:
+            turn = Turn(one, operation, values, ended)
+            one.reserve(turn)
+            self._wake_at(turn.began + operation.timeout)
+            ready(turn, "")
+
+        def born(new: Born) -> None:
+            if new.pid < 0:
+                self._counts[class_] -= 1
+                ready(None, new.reason)
+                return
+            one = Pooled(self._loop, self._family, new, operation, self._done, self._pooled_gone)
+            self._members.add(one)
+            try:
+                self._note(one.pid, one.started)
+            except OSError as error:
+                self._leave(one)
+                ready(None, str(error.strerror))
+                return
+            has(one)
+
+        if pooled is not None:
+            has(pooled)
+            return
+        # It has its place in the class from now on.
+        self._counts[class_] = self._counts.get(class_, 0) + 1
+        self._zygote.give(operation.name, born, POOLED)
 
     def _done(self, pooled: Pooled, useful: bool) -> None:
         if self._stopped or not useful or pooled.calls >= CALLS:

@@ -13,6 +13,7 @@ anybody is told.
 from __future__ import annotations
 
 import os
+import time
 
 from .._jobs import store
 from .._supervise._embedded import identity
@@ -69,7 +70,7 @@ class _Holder:
 class _Thing:
     """One thing: a resource with its parameters."""
 
-    __slots__ = ("declared", "holders", "key", "message", "queue", "state", "timer", "tries", "values")
+    __slots__ = ("declared", "holders", "key", "message", "queue", "state", "timer", "tries", "until", "values")
 
     def __init__(self, declared: Declared, values: dict[str, Any], key: str) -> None:
         self.declared = declared
@@ -81,6 +82,8 @@ class _Thing:
         self.queue: list[_Holder] = []
         self.timer: Timer | None = None
         self.tries = 0
+        #: Until when it lingers, by the clock that no restart of ours stops; 0 while it is held.
+        self.until = 0.0
 
 
 class _Self:
@@ -131,6 +134,10 @@ class Resources:
                 self._find(name[:-5], content)
             else:
                 os.unlink(f"{folder}/{name}")
+                if content is not None:
+                    # Nobody knows any more how it would be destroyed.
+                    details = {"resource": content["resource"], "parameters": content["values"], "outcome": "forgotten"}
+                    audit.record("resource", None, **details, message="it is not declared any more")
 
     def stop(self) -> None:
         """Send away who waits. What is held stays held for the next helper."""
@@ -243,6 +250,8 @@ class Resources:
     def _drop(self, thing: _Thing, holder: _Holder) -> None:
         self._unwatch(holder)
         thing.holders.remove(holder)
+        if not thing.holders:
+            thing.until = _now() + thing.declared.linger
         self._note(thing, holder, "released")
         self._write(thing)
         self._advance(thing)
@@ -273,7 +282,8 @@ class Resources:
             return
         if thing.state == PRESENT:
             thing.tries = 0
-            thing.timer = self._loop.later(thing.declared.linger, lambda: self._run(thing, DESTROYING))
+            thing.until = thing.until or _now() + thing.declared.linger
+            thing.timer = self._loop.later(max(thing.until - _now(), 0.0), lambda: self._run(thing, DESTROYING))
         elif thing.state == ABSENT:
             self._things.pop(thing.key, None)
             try:
@@ -288,6 +298,7 @@ class Resources:
     def _grant(self, thing: _Thing, holder: _Holder) -> None:
         client = holder.client
         thing.holders.append(holder)
+        thing.until = 0.0
         try:
             self._write(thing)
         except OSError as error:
@@ -364,7 +375,13 @@ class Resources:
 
     def _write(self, thing: _Thing) -> None:
         holders = [[one.uid, one.token, one.mode, one.pid, one.started] for one in thing.holders]
-        content = {"resource": thing.declared.name, "values": thing.values, "state": thing.state, "holders": holders}
+        content = {
+            "resource": thing.declared.name,
+            "values": thing.values,
+            "state": thing.state,
+            "holders": holders,
+            "until": thing.until,
+        }
         # It lies on a tmpfs: what it tells of goes with the boot as well.
         store.write(self._path(thing), content, lasting=False)
 
@@ -372,6 +389,8 @@ class Resources:
         """Take up a thing that an earlier helper left, with those of its holders that live."""
         thing = self._things[key] = _Thing(self._declared[content["resource"]], content["values"], key)
         thing.state = PRESENT if content["state"] == PRESENT else FAILED
+        # No longer than was said, whatever the file says.
+        thing.until = min(float(content.get("until", 0.0)), _now() + thing.declared.linger)
         for uid, token, mode, pid, started in content["holders"]:
             holder = _Holder(uid, token, mode, pid, started, None)
             try:
@@ -392,3 +411,7 @@ class Resources:
     def _take_away(self, thing: _Thing) -> None:
         if thing.state == FAILED and not thing.queue:
             self._run(thing, DESTROYING)
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -15,7 +15,10 @@ import re
 
 from . import generated
 from .capability_names import NUMBERS
-from .parameters import DESCRIPTORS, NAME, Reader, is_absolute, is_integer, is_number, is_text, name, read
+from .declared import TIMEOUT, name, placeholder, secured_by
+from .interface import ERRORS
+from .parameters import DESCRIPTORS, is_absolute, is_integer, is_number, is_text
+from .reading import NAME, Reader, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +31,13 @@ ISOLATION = ("pooled", "fresh")
 ASYNCHRONOUS = ("never", "allowed", "always")
 #: What an operation may do without.
 FORBID = ("network", "programs")
-TIMEOUT = 30.0
 #: Longest timeout, and that of an operation that always is a job; in seconds.
 LONGEST, LONGEST_JOB = 86400, 2592000
 
-placeholder = re.compile(r"\{([a-z][a-z0-9_]{0,63})\}").fullmatch
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}").fullmatch
 _service = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}").fullmatch
+#: The names of errors, which can be those of nothing else in the interface that is generated.
+_ERRORS = {line.split()[1] for line in ERRORS.splitlines() if line.startswith("error ")}
 _WHO = "{user: NAME}, {group: NAME}, {service: NAME}"
 _any_placeholder = re.compile(r"\{[a-z][a-z0-9_]{0,63}\}").search
 
@@ -125,6 +128,10 @@ def problems(document: object) -> list[str]:
             if "services" not in document and any("service" in one for one in _list(operation.get("allow"))):
                 reader.wrong(f"{path}.allow", "allows a service, but nothing says who manages services")
     _resources(reader, document.get("resources", {}), operations)
+    for key in operations:
+        method = generated.method_name(key) if isinstance(key, str) else ""
+        if method in _ERRORS:
+            reader.wrong(f"operations.{key}", "its method would have the name of an error", method)
     for first, second in generated.collisions(key for key in operations if isinstance(key, str)):
         method = generated.method_name(first)
         reader.wrong(f"operations.{second}", f"its method would have the name of that of {first}", method)
@@ -172,13 +179,6 @@ def _resources(reader: Reader, resources: object, operations: dict[str, Any]) ->
 
 def _list(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def secured_by(document: dict[str, Any], operation: dict[str, Any]) -> str:
-    """Give the resource that this host has to hold for an operation, "" for none."""
-    if operation.get("unsecured"):
-        return ""
-    return str(operation.get("secured_by") or document.get("secured_by") or "")
 
 
 def _secured(reader: Reader, section: dict[str, Any], path: str) -> None:
@@ -232,7 +232,8 @@ def _operation(reader: Reader, operation: dict[str, Any], path: str) -> None:
         reader.wrong(f"{path}.long_lived", "only a job outlives the helper: say asynchronous: always")
     if operation.get("asynchronous", "never") != "never" and operation.get("isolation") == "pooled":
         reader.wrong(f"{path}.isolation", "a job has a process of its own")
-    reader.boolean(operation, "seccomp", path)
+    if operation.get("seccomp", True) not in (True, False, "required") or is_number(operation.get("seccomp")):
+        reader.wrong(f"{path}.seccomp", "true, false or required", operation["seccomp"])
     reader.boolean(operation, "unsecured", path)
     _secured(reader, operation, path)
     if operation.get("unsecured") and operation.get("secured_by"):
@@ -401,13 +402,13 @@ def _function(reader: Reader, operation: dict[str, Any], parameters: dict[str, A
 def _placeholder(reader: Reader, word: str, parameters: dict[str, Any], path: str) -> set[str]:
     """Judge one word of a template; gives the parameters that it uses."""
     found = placeholder(word)
-    if found is None:
+    if not found:
         if _any_placeholder(word):
             reader.wrong(path, "a placeholder is a whole argument: nothing may stand beside it", word)
         return set()
-    if found[1] not in parameters:
+    if found not in parameters:
         reader.wrong(path, "there is no such parameter", word)
-    return {found[1]}
+    return {found}
 
 
 def _account(value: object) -> bool:

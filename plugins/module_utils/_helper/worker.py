@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import marshal
 import os
-import signal
 import time
 
+from .._lean import signal
 from .._supervise._embedded import children, identity
 from .._varlink import sockets
 from .._varlink.codec import BadMessage, decode
@@ -207,6 +207,10 @@ class Fresh(Run):
         super().__init__(operation, values, ended, self.pid, self.started)
         self._given = True
         self._is_function = operation.function is not None
+
+    def announce(self) -> None:
+        """Have it awake when its call comes, which may be at once."""
+        _announce(self._control)
 
     def begin(self) -> None:
         self.began = time.monotonic()
@@ -413,10 +417,7 @@ class Pooled:
 
     def announce(self) -> None:
         """Have it awake when its next call comes, which may be at once."""
-        try:
-            self._control.send(ANNOUNCEMENT)
-        except OSError:
-            pass  # It is dead, or does not read.
+        _announce(self._control)
 
     def reserve(self, turn: Turn) -> None:
         """Have it for nobody else."""
@@ -489,6 +490,13 @@ class Pooled:
         self._gone(self)
         if turn is not None:
             turn.end(self._doomed or DIED, "" if self._doomed else str(exit_))
+
+
+def _announce(control: sockets.Socket) -> None:
+    try:
+        control.send(ANNOUNCEMENT)
+    except OSError:
+        pass  # It is dead, or does not read.
 
 
 def kill_group(pid: int) -> None:

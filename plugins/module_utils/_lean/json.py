@@ -44,13 +44,23 @@ class _Rules:
 
 
 def reader(
-    parse_int: Callable[[str], object] = int, parse_constant: Callable[[str], object] = _CONSTANTS.__getitem__
+    parse_int: Callable[[str], object] = int,
+    parse_constant: Callable[[str], object] = _CONSTANTS.__getitem__,
+    words: bool = True,
 ) -> Callable[[str], Any]:
-    """Give what makes a value of a text, which may have white space around it. That raises ValueError, RecursionError."""
+    """Give what makes a value of a text, which may have white space around it. That raises ValueError, RecursionError.
+
+    words: whether it is to say what is wrong with a text, for which it loads `json`. Strangers must not have us do that.
+    """
 
     def thorough(text: str) -> Any:
-        import json
-
+        if not words and make_scanner is not None:
+            raise ValueError("no JSON")
+        try:
+            import json
+        except ImportError:
+            # A Python that was replaced on this host since we began.
+            raise ValueError("no JSON") from None
         return json.loads(text, parse_int=parse_int, parse_constant=parse_constant)
 
     if make_scanner is None:
@@ -60,8 +70,8 @@ def reader(
     def attempt(text: str) -> tuple[Any, int]:
         try:
             value, end = scan(text, 0)
-        except (StopIteration, SystemError, ValueError):
-            # Some Pythons have no words for what is wrong unless all of `json` is loaded.
+        except (StopIteration, SystemError, ValueError, ImportError):
+            # Some Pythons have no words for what is wrong unless all of `json` is loaded, others load it for them.
             return None, -1
         return value, end
 
@@ -77,14 +87,25 @@ def reader(
     return read
 
 
-def writer(separators: Separators = (", ", ": "), sort_keys: bool = False) -> Callable[[Any], str]:
-    """Give what makes text of a value that does not contain itself; that raises TypeError, ValueError."""
+def writer(
+    separators: Separators = (", ", ": "), sort_keys: bool = False, allow_nan: bool = True, checked: bool = False
+) -> Callable[[Any], str]:
+    """Give what makes text of a value; that raises TypeError, ValueError.
+
+    checked: whether a value that contains itself is a ValueError, and not a RecursionError.
+    """
     if make_encoder is None:
         import json
 
-        return json.JSONEncoder(separators=separators, sort_keys=sort_keys, check_circular=False).encode
+        return json.JSONEncoder(
+            separators=separators, sort_keys=sort_keys, allow_nan=allow_nan, check_circular=checked
+        ).encode
     between, after_key = separators
-    write = make_encoder(None, _refuse, encode_basestring_ascii, None, after_key, between, sort_keys, False, True)
+    rules = (_refuse, encode_basestring_ascii, None, after_key, between, sort_keys, False, allow_nan)
+    if checked:
+        # What one has seen is not forgotten after an error, so that each value has one of its own.
+        return lambda value: "".join(make_encoder({}, *rules)(value, 0))
+    write = make_encoder(None, *rules)
     return lambda value: "".join(write(value, 0))
 
 

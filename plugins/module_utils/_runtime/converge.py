@@ -193,7 +193,7 @@ def command_text(wanted: Wanted) -> str:
     lines = ["#!/bin/sh", MARKER]
     if wanted.scan_directory:
         lines.append(f'[ -n "${{HOLDFAST_SCAN:-}}" ] || export HOLDFAST_SCAN={shlex.quote(wanted.scan_directory)}')
-    current = os.path.join(wanted.directory, "current")
+    current = os.path.join(wanted.directory, "current", "__main__.py")
     lines.append(f'exec {shlex.quote(wanted.python)} -I -S {shlex.quote(current)} "$@"')
     return "\n".join(lines) + "\n"
 

@@ -38,7 +38,7 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
 
-_read = json.reader(parse_int=_whole, parse_constant=_no_constant)
+_read = json.reader(_whole, _no_constant, words=False)
 writer = json.writer
 _text = writer((",", ":"))
 

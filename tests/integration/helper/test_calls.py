@@ -422,6 +422,66 @@ def test_the_stock_varlink_package_lists_and_calls(helper: HelperProcess) -> Non
         assert caught.value.parameters()["parameter"] == "text"
 
 
+def test_the_stock_varlink_package_can_do_everything(helper: HelperProcess) -> None:
+    """Each method of each interface, as its description says, with nothing of ours on the caller's side."""
+    varlink = pytest.importorskip("varlink")
+    steps = f"echo '1% one' >&${{HOLDFAST_PROGRESS:-2}}; echo first; until [ -e {helper.work}/go ]; do sleep 0.02; done; echo last"
+    thing = {"argv": ["/bin/true"], "idempotency": "idempotent"}
+    helper.settings["resources"] = {"thing": {"create": "make_thing", "destroy": "take_thing"}}
+    helper.start(
+        show=text(),
+        flow={"argv": ["/bin/sh", "-c", "echo one; echo two >&2; echo three"], "stream": True},
+        job={"argv": ["/bin/sh", "-c", steps], "asynchronous": "allowed"},
+        make_thing={**thing},
+        take_thing={**thing},
+    )
+    used: set[str] = set()
+
+    class Used:
+        """Notes which methods are called."""
+
+        def __init__(self, remote: Any) -> None:
+            self._remote = remote
+
+        def __getattr__(self, name: str) -> Any:
+            used.add(name)
+            return getattr(self._remote, name)
+
+    with varlink.Client(f"unix:{helper.socket}") as client:
+        assert set(client.get_interfaces()) == {"org.varlink.service", INTERFACE, "io.holdfast.Operations"}
+        methods = {
+            name: {one.name for one in client.get_interface(name).members.values() if type(one).__name__ == "_Method"}
+            for name in (INTERFACE, "io.holdfast.Operations")
+        }
+        with client.open(INTERFACE) as plain:
+            remote = Used(plain)
+            assert {one["name"] for one in remote.Operations()["operations"]} >= {"show", "flow", "job"}
+            assert remote.Call("show", {"text": "hello"})["stdout"] == "hello\n"
+            assert remote.Call("make_thing", {}, "id-1")["exit"] == 0
+            assert remote.Outcome("id-1")["state"] == "done"
+            pieces = list(remote.Stream("flow", {}, _more=True))
+            assert "".join(one.get("stdout") or "" for one in pieces) == "one\nthree\n"
+            assert pieces[-1]["result"]["exit"] == 0
+            assert remote.Start("job", {}, "job-1")["job"]["state"] in ("queued", "running")
+            assert [one["id"] for one in remote.Jobs()["jobs"]] == ["job-1"]
+            (helper.work / "go").write_text("")
+            states = [one["job"]["state"] for one in remote.Job("job-1", _more=True)]
+            assert states[-1] == "done"
+            assert remote.Job("job-1")["job"]["stdout"] == "first\nlast\n"
+            assert remote.Cancel("job-1")["job"]["state"] == "done"
+            assert remote.Acquire("thing", {}, None, "token-1", None)["state"] == "present"
+            assert [one["resource"] for one in remote.Resources()["resources"]] == ["thing"]
+            assert remote.Release("token-1")["released"] is True
+        assert used == methods[INTERFACE]
+        used.clear()
+        with client.open("io.holdfast.Operations") as plain:
+            remote = Used(plain)
+            assert remote.Show("typed")["stdout"] == "typed\n"
+            for name in ("Flow", "Job", "MakeThing", "TakeThing"):
+                assert getattr(remote, name)()["exit"] == 0
+        assert used == methods["io.holdfast.Operations"]
+
+
 def test_a_configuration_of_somebody_else_is_not_used(helper: HelperProcess) -> None:
     helper.configure(works={"argv": ["/bin/true"]})
     helper.file.chmod(0o666)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -430,3 +431,44 @@ def mode():
     assert permitted == {"unshare": 1, "network": 0, "alg": 97, "program": 0}
     assert helper.call("admin", what="unshare")["result"] == 0
     assert [helper.call("hermit", what=what)["result"] for what in ("network", "program")] == [97, 1]
+
+
+MODE = """
+def mode():
+    with open("/proc/self/status") as file:
+        return [line.split()[1] for line in file if line.startswith("Seccomp:")][0]
+"""
+
+
+def test_system_calls_are_filtered_where_nobody_says_that_they_can_be(helper: HelperProcess) -> None:
+    """What a container hides of /proc is no reason to leave the filter out."""
+    source = helper.base / "mode.py"
+    source.write_text(MODE)
+    hide = 'mount -t tmpfs none /proc/sys/kernel/seccomp && exec "$@"'
+    helper.prefix = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", hide, "sh"]
+    helper.start(mode=function(source, "mode"), plain=function(source, "mode", seccomp=False))
+    assert not os.path.exists(f"/proc/{helper.process.pid}/root/proc/sys/kernel/seccomp/actions_avail")
+    assert (helper.call("mode")["result"], helper.call("plain")["result"]) == ("2", "0")
+
+
+def test_what_requires_a_filter_is_not_done_without_one(helper: HelperProcess) -> None:
+    source = helper.base / "mode.py"
+    source.write_text(MODE)
+    runtime = helper.base / "runtime"
+    shutil.copytree(helper.runtime, runtime)
+    for name in ("operations.py", "seccomp.py"):
+        (file,) = runtime.rglob(f"_helper/{name}")
+        text = file.read_text()
+        assert f'"{os.uname().machine}"' in text
+        file.write_text(text.replace(f'"{os.uname().machine}"', '"another"'))
+    helper.runtime = runtime
+    helper.start(
+        mode=function(source, "mode"),
+        required=function(source, "mode", seccomp="required"),
+        program={"argv": ["/bin/true"], "seccomp": "required"},
+    )
+    assert helper.call("mode")["result"] == "0"
+    assert [line["seccomp"] for line in helper.audit() if line["audit"] == "start"] == [False]
+    for operation in ("required", "program", "program", "program"):
+        error = refused(helper, operation)
+        assert error.name == "CannotStart" and "can't be filtered on this machine" in str(error)

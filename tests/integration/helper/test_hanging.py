@@ -16,6 +16,7 @@ import pytest
 from helping import HelperProcess
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper.calls import ABANDONED
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import HelperError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
@@ -84,3 +85,41 @@ def test_a_pooled_function_that_hangs_in_the_kernel_keeps_no_place_from_others(
     run("fsfreeze", "-u", str(frozen))
     wait_until(lambda: not procs.state(record["worker"]))
     assert procs.alive(pid) and helper.call("pid")["result"] > 1
+
+
+def test_with_so_many_that_hang_nothing_more_is_begun_until_one_is_gone(helper: HelperProcess, frozen: Path) -> None:
+    pid = helper.start(
+        hangs={"argv": ["/usr/bin/touch", str(frozen / "file")], "timeout": 0.2},
+        works={"argv": ["/bin/true"]},
+    )
+    callers = [helper.caller(0, "call", "hangs") for _number in range(ABANDONED)]
+    for caller in callers:
+        assert caller.wait(120) != 0
+    records = helper.calls("abandoned")
+    # Each is counted, and all of them are still there.
+    assert sorted(record["hanging"] for record in records) == [*range(1, ABANDONED + 1)]
+    assert {procs.state(record["worker"]) for record in records} == {"D"}
+    with pytest.raises(HelperError, match=f"{ABANDONED} workers hang in the kernel") as caught:
+        helper.call("works")
+    assert caught.value.name == "Busy"
+    run("fsfreeze", "-u", str(frozen))
+    for record in records:
+        wait_until(lambda record=record: not procs.state(record["worker"]))  # type: ignore[misc]
+    assert helper.call("works")["exit"] == 0
+    assert procs.alive(pid)
+
+
+def test_a_job_that_hangs_in_the_kernel_is_abandoned_and_told_of(helper: HelperProcess, frozen: Path) -> None:
+    helper.start(
+        hangs={"argv": ["/usr/bin/touch", str(frozen / "file")], "timeout": 0.2, "asynchronous": "always"},
+        works={"argv": ["/bin/true"]},
+    )
+    client = helper.client()
+    client.start("hangs", {}, "stuck")
+    helper.kill()
+    helper.start()
+    # Its keeper has given it up, with or without a helper.
+    wait_until(lambda: client.job("stuck")["state"] == "failed", 60)
+    assert client.job("stuck")["error"] == "abandoned"
+    assert helper.call("works")["exit"] == 0
+    run("fsfreeze", "-u", str(frozen))

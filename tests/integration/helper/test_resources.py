@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -113,6 +114,43 @@ def test_it_lingers_for_the_next_one(helper: HelperProcess) -> None:
         hold(helper).release()
     assert done(helper) == ["create a"]
     assert helper.client().resources()[0]["state"] == "present"
+
+
+def test_it_lingers_over_a_restart_as_long_as_was_said_and_no_longer(helper: HelperProcess) -> None:
+    start(helper, linger=6)
+    hold(helper).release()
+    (file,) = (helper.base / "run" / "resources").iterdir()
+    until = json.loads(file.read_text())["until"]
+    for _number in range(2):
+        helper.kill()
+        helper.start()
+        # The restart is no new beginning.
+        assert json.loads(file.read_text())["until"] == until
+        assert helper.client().resources()[0]["state"] == "present"
+    wait_until(lambda: done(helper) == ["create a", "destroy a"])
+    assert time.clock_gettime(time.CLOCK_BOOTTIME) >= until
+    wait_until(lambda: helper.client().resources() == [])
+
+
+def test_what_lingers_after_a_restart_is_there_for_the_next_one(helper: HelperProcess) -> None:
+    start(helper, linger=1000)
+    hold(helper).release()
+    helper.kill()
+    helper.start()
+    hold(helper).release()
+    assert done(helper) == ["create a"]
+
+
+def test_what_is_no_resource_any_more_is_told_of(helper: HelperProcess) -> None:
+    start(helper, linger=1000)
+    hold(helper).release()
+    helper.stop()
+    document = json.loads(helper.file.read_text())
+    document["resources"]["other"] = document["resources"].pop("thing")
+    helper.file.write_text(json.dumps(document))
+    helper.start()
+    assert helper.client().resources() == []
+    assert [line["resource"] for line in helper.audit() if line.get("outcome") == "forgotten"] == ["thing"]
 
 
 def test_who_wants_it_alone_waits_and_is_not_overtaken(helper: HelperProcess) -> None:

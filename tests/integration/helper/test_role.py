@@ -35,7 +35,7 @@ def host(runtime: Path) -> Iterator[Host]:
     base.chmod(0o755)
     made = Host(runtime, base)
     made.prepare()
-    (base / "holdfast").write_text(f'#!/bin/sh\nexec {PYTHON} -I -S {runtime} "$@"\n')
+    (base / "holdfast").write_text(f'#!/bin/sh\nexec {PYTHON} -I -S {runtime}/__main__.py "$@"\n')
     (base / "holdfast").chmod(0o755)
     made.start()
     yield made

@@ -12,10 +12,12 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import procs
 import pytest
-from guarded import Guards
+from etcds import ETCD, Cluster
+from guarded import PYTHON, STUBBORN, Guards, overlaps
 from helping import HelperProcess
 from waiting import wait_until
 
@@ -137,3 +139,71 @@ def test_a_folder_that_others_may_write_to_proves_nothing(secured: HelperProcess
     guards.until("billing", "active")
     guards.state.chmod(0o777)
     assert "others may write" in refused(secured, "say")
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[Cluster]:
+    if not ETCD:
+        pytest.skip("there is no etcd")
+    made = Cluster().start()
+    yield made
+    made.close()
+
+
+def beating(history: Path) -> dict[str, Any]:
+    """An operation that nobody gets rid of but by force, and that writes down each moment at which it lives."""
+    program = history.parent / "stubborn.py"
+    program.write_text(STUBBORN)
+    command = [PYTHON, "-I", "-S", str(program), str(history), "operation"]
+    return {"argv": command, "secured_by": "r", "timeout": 500, "capabilities": ["dac_override"]}
+
+
+def last_beat(history: Path) -> float:
+    lines = [line for line in history.read_text().splitlines() if " operation " in line]
+    return int(lines[-1].split()[2]) / 1e9
+
+
+@pytest.mark.parametrize(
+    ("driver", "event"),
+    [("file", "killed"), ("etcd", "killed"), ("etcd", "stopped"), ("etcd", "released"), ("etcd", "store lost")],
+)
+def test_a_worker_has_ended_before_anybody_else_is_granted_a_real_lease(
+    secured: HelperProcess, guards: Guards, request: pytest.FixtureRequest, driver: str, event: str
+) -> None:
+    history = guards.base / "history"
+    history.touch()
+    etcd = request.getfixturevalue("etcd") if driver == "etcd" else None
+    if etcd is not None:
+        guards.use_etcd(etcd.endpoints)
+    secured.start(beat=beating(history))
+    holder = guards.start("holder", "--stop-timeout=0.2")
+    guards.until("holder", "active")
+    caller = secured.caller(0, "call", "beat")
+    wait_until(lambda: " operation " in history.read_text())
+    # Another host has the same, and works at once when it is its turn.
+    successor = [PYTHON, "-I", "-S", "-c", STUBBORN, str(history), "successor"]
+    guards.start("successor", command=tuple(successor))
+    guards.until("successor", "standby")
+    valid = guards.call("holder", "Status")["valid_until"]
+    if event == "killed":
+        holder.kill()
+    elif event == "stopped":
+        holder.send_signal(signal.SIGSTOP)
+    elif event == "released":
+        holder.terminate()
+    else:
+        assert etcd is not None
+        with etcd.members[0].frozen():
+            # Nothing renews it any more.
+            valid = guards.call("holder", "Status")["valid_until"]
+            holder.wait(60)
+            caller.wait(60)
+            assert last_beat(history) < valid
+    holder.wait(60)
+    wait_until(lambda: " successor " in history.read_text(), 60)
+    assert overlaps(history) == (2, [])
+    if event == "stopped":
+        # One renewal may have been under way when it was stopped, and was none that it heard of.
+        assert last_beat(history) < valid + 3
+    assert caller.wait(60) == 1
+    assert "was killed when r was lost" in caller.communicate()[1]

@@ -11,10 +11,12 @@ import random
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import procs
 import pytest
+from faultyfs import Way
 from helping import CALLER, HelperProcess, sleeping
 from waiting import wait_until
 
@@ -350,7 +352,149 @@ def test_whoever_an_operation_runs_as_can_not_change_what_it_runs(helper: Helper
 def test_one_that_can_not_be_made_ready_says_why_and_is_not_forked_again_and_again(helper: HelperProcess) -> None:
     helper.start(run=program("/bin/true", user="nobody-is-called-so"))
     for _number in range(3):
-        with pytest.raises(HelperError, match="there is no user nobody-is-called-so"):
+        with pytest.raises(HelperError, match="there is no user nobody-is-called-so") as error:
             helper.call("run")
+        # No parameter of the caller's is to blame.
+        assert error.value.name == "CannotStart"
         # One that was made ready and one for any operation, and they stay.
         wait_until(lambda: [procs.state(one) for one in helper.workers()] == ["S", "S"])
+
+
+def lost(helper: HelperProcess) -> list[dict[str, Any]]:
+    return [line for line in helper.audit() if line["audit"] == "zygote"]
+
+
+def stop(pid: int) -> None:
+    procs.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: procs.state(pid) == "T")
+
+
+def test_one_that_does_not_answer_holds_up_who_needs_it_and_nobody_else(helper: HelperProcess) -> None:
+    """Whoever runs as root can stop it. That is to be no way to stop the helper."""
+    helper.start(fresh=function(helper, "pid", isolation="fresh"), pid=function(helper, "pid"))
+    helper.call("pid")
+    for number in (1, 2):
+        helper.call("fresh")
+        wait_until(lambda: len(helper.workers()) == 2)
+        stop(zygote(helper))
+        for one in helper.workers():
+            if one != helper.call("pid")["result"]:
+                procs.kill(one)
+                procs.until_dead(one)
+        caller = Caller(helper, "fresh")
+        # It is accepted, and waits.
+        wait_until(lambda: [one for one in procs.children(helper.process.pid) if procs.state(one) == "T"])
+        for _number in range(20):
+            helper.call("pid")
+        caller.join()
+        assert caller.result["exit"] == 0
+        assert len(lost(helper)) == number
+    names = [line.get("operation", line["audit"]) for line in helper.audit()]
+    # All of those calls ended while somebody waited for the one that did not answer.
+    first = names.index("zygote")
+    assert names[first - 20 : first] == ["pid"] * 20
+    assert [line["lost"] for line in lost(helper)] == [1, 2]
+    assert all(line["message"] == "it does not answer" for line in lost(helper))
+
+
+def test_a_call_whose_caller_goes_while_there_is_no_process_for_it_is_not_done(helper: HelperProcess) -> None:
+    marks = helper.work / "marks"
+    helper.start(
+        mark=program("/bin/sh", "-c", f"echo x >>{marks}", idempotency="once", on_disconnect="cancel"),
+        pid=function(helper, "pid"),
+    )
+    helper.call("pid")
+    stop(zygote(helper))
+    before = len(procs.descriptors(helper.process.pid))
+    process = helper.caller(CALLER, "call", "mark")
+    # Its connection, and what leads to a process that is not there yet.
+    wait_until(lambda: len(procs.descriptors(helper.process.pid)) >= before + 4)
+    process.kill()
+    process.wait()
+    wait_until(lambda: lost(helper))
+    assert helper.call("pid")["result"] > 1
+    wait_until(lambda: len(helper.calls()) == 3)
+    assert not marks.exists()
+
+
+def test_one_that_can_not_begin_says_why(helper: HelperProcess) -> None:
+    runtime = helper.base / "runtime"
+    shutil.copytree(helper.runtime, runtime)
+    (file,) = runtime.rglob("child.py")
+    with file.open("a") as text:
+        text.write("\n\ndef prepare(_operations):\n    raise RuntimeError('no room for it')\n")
+    helper.runtime = runtime
+    helper.start(true=program("/bin/true"))
+    # The helper can do it by itself.
+    assert helper.call("true")["exit"] == 0
+    assert [line["message"] for line in lost(helper)][:2] == ["RuntimeError: no room for it"] * 2
+
+
+def test_where_nobody_can_begin_the_caller_is_told_why_and_the_helper_lives(helper: HelperProcess) -> None:
+    runtime = helper.base / "runtime"
+    shutil.copytree(helper.runtime, runtime)
+    (file,) = runtime.rglob("nursery.py")
+    file.write_text("import a_module_that_an_upgrade_has_removed\n")
+    helper.runtime = runtime
+    pid = helper.start(true=program("/bin/true"))
+    for _number in range(2):
+        with pytest.raises(HelperError, match="a_module_that_an_upgrade_has_removed") as error:
+            helper.call("true")
+        assert error.value.name == "Busy"
+    assert procs.alive(pid)
+    assert any("a_module_that_an_upgrade_has_removed" in line["message"] for line in lost(helper))
+
+
+def test_processes_that_die_while_they_wait_come_back_more_and_more_slowly(helper: HelperProcess) -> None:
+    runtime, marks = helper.base / "runtime", helper.base / "marks"
+    shutil.copytree(helper.runtime, runtime)
+    (file,) = runtime.rglob("_helper/child.py")
+    with file.open("a") as text:
+        dies = "os.kill(os.getpid(), 9)"
+        text.write(f"\n\ndef rehearse(_operation):\n    open({str(marks)!r}, 'a').write('x')\n    {dies}\n")
+    helper.runtime = runtime
+    helper.start(true=program("/bin/true"))
+    assert helper.call("true")["exit"] == -signal.SIGKILL
+    # Each pause is twice as long as the one before; all the same, there would have been hundreds.
+    wait_until(lambda: marks.stat().st_size >= 9)
+    assert marks.stat().st_size < 20
+    assert procs.alive(helper.process.pid)
+
+
+@pytest.fixture
+def far(helper: HelperProcess) -> Iterator[Way]:
+    """A file of functions on a file system that can be lost."""
+    source = helper.base / "far.py"
+    source.write_bytes(CODE.encode().ljust(4096, b"\n"))
+    way = Way(source, helper.base / "mount")
+    yield way
+    way.be("good")
+    helper.close()
+    way.close()
+
+
+def test_a_file_of_functions_that_can_not_be_read_holds_up_nobody(helper: HelperProcess, far: Way) -> None:
+    """The zygote compiles it beforehand, and hangs in that, where no signal reaches it."""
+    helper.start(
+        far={**function(helper, "pid"), "function": {"file": str(far.file), "name": "pid"}},
+        pid=function(helper, "pid"),
+        true=program("/bin/true"),
+    )
+    far.be("lost")
+    helper.call("pid")
+    first = zygote(helper)
+    wait_until(lambda: procs.state(first) == "D")
+    caller = Caller(helper, "true")
+    for _number in range(20):
+        helper.call("pid")
+    caller.join()
+    assert caller.result["exit"] == 0
+    names = [line.get("operation", line["audit"]) for line in helper.audit()]
+    at = names.index("zygote")
+    assert names[at - 20 : at] == ["pid"] * 20
+    # The next one does not try it.
+    for _number in range(3):
+        assert helper.call("true")["exit"] == 0
+    assert len(lost(helper)) == 1
+    far.be("good")
+    assert helper.call("far")["result"] > 1

@@ -235,6 +235,13 @@ def test_methods_of_one_name_are_refused() -> None:
     assert problem.startswith("operations.a_1: 'A1'") and "a1" in problem
 
 
+def test_a_method_with_the_name_of_an_error_is_refused() -> None:
+    content = document()
+    content["operations"]["not_allowed"] = dict(content["operations"]["one"])
+    (problem,) = schema.problems(content)
+    assert problem.startswith("operations.not_allowed: 'NotAllowed'") and "error" in problem
+
+
 @pytest.mark.parametrize("name", ["a__b", "a_", "_a", "A", "1a", "a-b", "a\n", "a" * 65, ""])
 def test_a_name_is_one_in_varlink_too(name: str) -> None:
     content = document()

@@ -136,7 +136,8 @@ def test_a_filter_fits_into_the_kernels_bound(machine: str) -> None:
         ({"forbid": "network"}, "network and programs"),
         ({"forbid": ["programs"]}, "a program itself"),
         ({"forbid": ["network"], "seccomp": False}, "leaves out"),
-        ({"seccomp": "no"}, "true or false"),
+        ({"seccomp": "no"}, "true, false or required"),
+        ({"seccomp": 1}, "true, false or required"),
     ],
 )
 def test_what_is_wrong_is_told(keys: dict[str, Any], word: str) -> None:

@@ -29,8 +29,8 @@ STARTED_AND_WAITING = """\
 import sys
 tree, main = sys.argv[1:]
 sys.argv = ["x"]
-sys.path.insert(0, tree)
-exec(compile(main.replace("sys.exit", "print"), "main", "exec"), {"__name__": "__main__"})
+names = {"__name__": "__main__", "__file__": tree + "/__main__.py", "__spec__": None}
+exec(compile(main.replace("sys.exit", "print"), "main", "exec"), names)
 sys.stdout.flush()
 sys.stdin.read()
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import socket
 import threading
@@ -17,6 +18,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._helper import interface
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._guard import api as guard_api
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import api
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink import client, codec, server
 
 
@@ -200,3 +204,15 @@ def test_the_standard_service_interface() -> None:
     request["method"] = "org.varlink.service.Absent"
     assert server.service_reply(request, about, {}) == (server.METHOD_NOT_FOUND, {"method": request["method"]})
     assert server.service_reply({"method": "a.b.C"}, about, {}) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [server.SERVICE_DESCRIPTION, api.DESCRIPTION, guard_api.DESCRIPTION, interface.DESCRIPTION],
+    ids=["service", "supervisor", "guard", "helper"],
+)
+def test_each_name_of_an_interface_means_one_thing(text: str) -> None:
+    """Clients keep all members of an interface by their names: of two with one name they know the last."""
+    names = re.findall(r"^(?:type|method|error) ([A-Za-z]\w*)", text, re.MULTILINE)
+    assert len(names) > 5
+    assert sorted(set(names)) == sorted(names)
