@@ -30,7 +30,13 @@ def sent(
     definitions: dict[str, Any], defaults: dict[str, Any], scan: Path | str, logs: Path | str, **options: Any
 ) -> dict[str, Any]:
     """What the action plugin makes of definitions: the parameters of the module services."""
-    made = payload.make(definitions, dict.fromkeys(definitions, "services"), defaults, {}, lambda service: "")
+    made = payload.make(
+        definitions,
+        dict.fromkeys(definitions, "services"),
+        defaults,
+        {},
+        lambda service: Path(service["template"]).read_text(),
+    )
     assert not made.problems, [problem.text() for problem in made.problems]
     having = features.having(options.get("backend", "embedded"), made.content)
     return {

@@ -20,7 +20,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition i
 )
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
-from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import executes
+from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import executes, guarding
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import HANDOVER, UNBROKEN
 
@@ -86,11 +86,17 @@ def make(
         scripts = render.scripts(service)
         if service["template"]:
             try:
-                scripts["run"] = from_template(service)
+                template = from_template(service)
             except ValueError as error:
                 problems.append(Problem(f"{origins[name]}.{name}.template", service["template"], str(error)))
                 continue
-        services[name] = files.build(service, scripts.pop("run"), scripts)
+            run = scripts.pop("run", template)
+            if guarding(service):
+                # The guard comes first, and starts it below itself.
+                scripts["run"] = template
+        else:
+            run = scripts.pop("run")
+        services[name] = files.build(service, run, scripts)
         if service["lease"] and "." in service["lease"]["driver"]:
             services[name]["verify"]["lease_driver"] = {
                 "name": service["lease"]["driver"],

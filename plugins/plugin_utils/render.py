@@ -66,10 +66,14 @@ def _template() -> Template:
 
 
 def scripts(service: Mapping[str, Any]) -> dict[str, str]:
-    """Return the scripts of a normalised definition: run (unless the user has a template for it), finish, check, health."""
+    """Return the scripts of a normalised definition: run, finish, check, health.
+
+    There is no run if the user has a template for it, but for the one that begins with the guard, and goes on with the user's.
+    """
     health = service["health"]
+    own = [f"./{PREFIX}run"] if guarding(service) else None
     commands = {
-        "run": None if service["template"] else service["command"],
+        "run": own if service["template"] else service["command"],
         "finish": service["finish"],
         "check": service["readiness"]["check"],
         "health": health["check"] if health else None,
@@ -91,6 +95,7 @@ def script(service: Mapping[str, Any], name: str, argv: list[str], state: list[s
         file=name if name == "run" or not guarding(service) else PREFIX + name,
         guard=_guard(service) if guarding(service) and name == "run" else (),
         kind=service["type"] if name == "run" else "",
+        own=name == "run" and bool(service["template"]),
         undo=service["stop_command"],
         terminal=terminal(service),
         limit=f"{service['readiness']['timeout']:g}",

@@ -236,15 +236,6 @@ def _with_lease(given: Mapping[str, Any], where: str, found: Problems) -> None:
                         "leave the containment at pid_namespace",
                     )
                 )
-    if given.get("on_change") == "reload":
-        found.append(
-            Problem(
-                f"{where}.on_change",
-                "reload",
-                "not possible together with lease: what is held changes with a new guard only",
-                "write restart or nothing",
-            )
-        )
 
 
 def _of_several_hosts(lease: Mapping[str, Any]) -> bool:
@@ -276,15 +267,6 @@ def _on_lost(lease: Mapping[str, Any], given: Mapping[str, Any], where: str, fou
 
 def _with_guard(given: Mapping[str, Any], where: str, found: Problems) -> None:
     """What a guard between supervisor and service takes away."""
-    if "template" in given:
-        found.append(
-            Problem(
-                f"{where}.template",
-                "",
-                "is not possible together with lease, hooks or type forking: run begins with the guard",
-                "leave the template out",
-            )
-        )
     signal = given.get("reload_signal", "HUP")
     if signal not in FORWARDED and given.get("lease", {}).get("mode") != "exec":
         found.append(

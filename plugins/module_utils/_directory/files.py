@@ -67,7 +67,8 @@ def build(service: Mapping[str, Any], run_text: str, scripts: Mapping[str, str] 
     """Return one entry of payload.services.
 
     service is the normalised definition, run_text the content of run; scripts has the content of finish, check and
-    health where the definition asks for them. Nothing in the entry holds the value of a secret.
+    health where the definition asks for them, and of the run of the user's template where a guard comes before that.
+    Nothing in the entry holds the value of a secret.
     """
     inner, service = service, _seen_by_the_supervisor(service)
     files = {"run": _script(run_text)}
@@ -87,7 +88,7 @@ def build(service: Mapping[str, Any], run_text: str, scripts: Mapping[str, str] 
     secrets = sorted(service["secret_environment"])
     name = service["name"]
     return {
-        "holdfast": _record(service, inner, run_text, files, secrets),
+        "holdfast": _record(service, inner, (scripts or {}).get("run", run_text), files, secrets),
         "files": files,
         "secret_files": {f"env/{secret}": f"{name}/{secret}" for secret in secrets},
         "verify": _verify(inner),
@@ -109,9 +110,7 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
         content["heartbeat_fd"] = service["health"]["heartbeat_fd"]
     content["output"] = service["log"]["to"] != "none"
     if guarding(service):
-        # The guard reads all of it once, when it is started.
-        content["lease"] = [service[key] for key in ("lease", "stop_signal", "stop_timeout")]
-        content["beside"] = beside(service)
+        content.update(_of_the_guard(service))
     if service["type"] == "oneshot":
         content["oneshot"] = service["stop_command"]
     elif service["type"] == "getty":
@@ -119,6 +118,11 @@ def definition_hash(service: Mapping[str, Any], run_text: str) -> str:
     if service["template"]:
         content["run"] = _hash(run_text)
     return _hash(json.dumps(content, sort_keys=True, separators=(",", ":")))
+
+
+def _of_the_guard(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the guard reads once, when it is started."""
+    return {"lease": [service[key] for key in ("lease", "stop_signal", "stop_timeout")], "beside": beside(service)}
 
 
 def _seen_by_the_supervisor(service: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -177,6 +181,9 @@ def _record(
     if lease:
         process = {**{key: inner[key] for key in _PROCESS_STATE}, "resources": _resources(inner)}
         record["lease"] = {**lease, **beside(inner), "process": process}
+        if inner["lease"] and inner["on_change"] == "reload":
+            # The guard tells it, so that nobody takes for reloaded what needs another guard.
+            record["lease"]["guard"] = _hash(json.dumps(_of_the_guard(inner), sort_keys=True))
     return record
 
 

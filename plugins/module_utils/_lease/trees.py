@@ -22,7 +22,7 @@ from .._supervise._embedded import identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 #: The variable by which the processes of a group are known: PID.STARTED of the one that began it.
@@ -33,6 +33,8 @@ GROUP = "process_group"
 PROCESS = "process"
 EXEC = "exec"
 
+#: Looks at all processes of a host on which something is started all the time.
+_LOOKS = 5
 #: Seconds between two looks at what no descriptor tells the end of.
 _PAUSE = 0.01
 
@@ -79,8 +81,35 @@ def remaining(record: dict[str, Any]) -> list[int]:
     if record["containment"] == EXEC:
         # Whoever looks may have been started by what he looks for.
         ours, traces = (os.getpid(), os.getppid()), _traces(record)
-        return [pid for pid in _all() if pid not in ours and _has(traces, pid)]
+        return _search(traces[1], lambda pid: pid not in ours and _has(traces, pid))
     return members(record["pid"]) if record["containment"] == GROUP else []
+
+
+def _search(leader: int, wanted: Callable[[int], bool]) -> list[int]:
+    """Give the living processes that are *wanted*; if that cannot be said, and the group *leader* is not empty, its leader.
+
+    Who forks and ends while we look shows neither himself nor his child. So a look that finds nobody counts only if nothing
+    was forked on the host meanwhile.
+    """
+    for _unused in range(_LOOKS):
+        forks = _forks()
+        found = [pid for pid in _all() if wanted(pid)]
+        if found or _forks() == forks:
+            return found
+    try:
+        if leader > 0:
+            os.killpg(leader, 0)
+    except ProcessLookupError:
+        return []
+    except PermissionError:
+        pass
+    return [leader] if leader > 0 else []
+
+
+def _forks() -> int:
+    """Give how many processes and threads this boot has had."""
+    with open("/proc/stat", "rb") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith(b"processes ")), -1)
 
 
 def _runs(pid: int, started: int) -> bool:
@@ -183,8 +212,12 @@ def _has(traces: tuple[int, int, bytes], pid: int) -> bool:
 
 def members(leader: int) -> list[int]:
     """Give the living processes of the group or session that *leader* began."""
-    found = ((pid, identity.kin(pid)) for pid in _all())
-    return [pid for pid, one in found if one is not None and one[1] not in "ZX" and leader in one[2:]]
+
+    def belongs(pid: int) -> bool:
+        one = identity.kin(pid)
+        return one is not None and one[1] not in "ZX" and leader in one[2:]
+
+    return _search(leader, belongs)
 
 
 def _all() -> Iterator[int]:

@@ -13,6 +13,7 @@ import json
 import os
 from typing import Any
 
+from .._lease import reports
 from .._supervise import holding, personal
 from .._supervise.interface import Backend, BackendError, NotRunning, Service, Snapshot, Unsupported, needed
 from . import logdirs, verify
@@ -33,7 +34,7 @@ class Item:
     the directory. link: whether the directory gets the link `supervise`. command: what the supervisor is told, or "".
     wish: the state that is waited for, or "". was: the item of its former name, which it takes over. becomes: the item that takes
     this one over. restart_needed: the running process is of another definition and stays. attends: there is a parent of ours below
-    the supervisor.
+    the supervisor. guard: the folder of its guard, if it has one.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Item:
         "attends",
         "becomes",
         "command",
+        "guard",
         "link",
         "name",
         "publish",
@@ -68,6 +70,7 @@ class Item:
         self.becomes: Item | None = None
         self.restart_needed = False
         self.attends = False
+        self.guard = ""
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -168,6 +171,7 @@ def _plan_wanted(plan: Plan, request: Request, scan: Scan, wanted: Wanted, backe
         )
         return
     item.link = actual.link is not None
+    item.guard = f"{scan.path}/.holdfast/guards/{name}"
     item.attends = backend.attends(wanted.meta)
     link = backend.link(name)
     difference = compare(wanted, actual, scan.path, link, os.geteuid(), with_files=request.with_diff)
@@ -233,7 +237,18 @@ def when_changed(status: Service | None, item: Item, wanted: Wanted) -> str:
     on_change = str(wanted.meta.get("on_change") or "restart")
     if on_change not in ("restart", "reload"):
         return ""
-    return "restart" if _has_other_parent(status, item) else on_change
+    if _has_other_parent(status, item) or (on_change == "reload" and _needs_another_guard(item, wanted)):
+        return "restart"
+    return on_change
+
+
+def _needs_another_guard(item: Item, wanted: Wanted) -> bool:
+    """Tell whether the guard of a leased service was started with other settings of its own, or has no service to tell anything."""
+    lease = wanted.meta.get("lease") or {}
+    if "guard" not in lease:
+        return False
+    report = reports.of_living(item.guard)
+    return report.get("phase") != reports.ACTIVE or report.get("definition") != lease["guard"]
 
 
 def _gave_up(status: Service, wanted: Wanted) -> bool:

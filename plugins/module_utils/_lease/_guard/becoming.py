@@ -22,6 +22,7 @@ from ..._supervise._embedded import files, identity
 from .. import core, execution, trees
 from ..interface import KEPT, Busy, LeaseError, StoreUnavailable
 from . import accounts
+from .descriptors import lift
 from .guard import BUSY, UNUSABLE
 from .tokens import TokenFile
 from .tree import FORWARDED, become
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from ..interface import Driver, Hole
     from .tree import Command
 
-#: The service's copies of what it must not close are out of the way of the numbers that it is given itself.
-_ABOVE = 300
 #: Seconds between two attempts after the line was left without a grant.
 _AGAIN = 0.2
 #: Seconds between two attempts while the store does not answer: at first, and at most.
@@ -56,6 +55,8 @@ class Becoming:
         self.holes: list[Hole] = []
         self.resources: list[str] = []
         self.parameters: dict[str, Any] = {}
+        #: What of the definition it was started with, as the definition says it.
+        self.definition = ""
         self.wait = True
         self.strict = True
         self._folder = folder
@@ -121,6 +122,7 @@ class Becoming:
             "tree": pid,
             "tree_started": identity.start_time(pid) if pid else 0,
             "containment": "none",
+            "definition": self.definition,
             "wants": self.resources,
             "parameters": self.parameters,
         }
@@ -187,7 +189,7 @@ class Becoming:
         tokens.write(text)
         files.replace(f"{self._folder}/token", text)
         command.token_fd = tokens.pass_to(command.passed)
-        kept = [fcntl.fcntl(one, fcntl.F_DUPFD, _ABOVE) for one in driver.become()]
+        kept = [lift(one, inheritable=True) for one in driver.become()]
         command.environment.update(accounts.variables(grants, self._folder))
         command.environment["HOLDFAST_LEASE_FDS"] = " ".join(map(str, kept))
         command.environment.update(trees.own_mark())

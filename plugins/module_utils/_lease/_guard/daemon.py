@@ -19,6 +19,7 @@ from ..drivers import load, make
 from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, Hole, LeaseError
 from . import accounts
 from .api import Api
+from .descriptors import lift
 from .guard import UNUSABLE, Guard
 from .keeping import Keeping
 from .tree import Command
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..interface import Driver
+    from .becoming import Becoming
 
 USAGE = """\
 usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- command ...
@@ -53,8 +55,6 @@ _VALUES = frozenset(
 )
 #: Options that need somebody beside the service.
 _OF_GUARDS = frozenset(("containment", "stop-timeout", "kill", "keep", "on-lost", "pause-timeout", "report-fd"))
-#: A service's copy of the lock of its folder is out of the way of the descriptors that it is given.
-_ABOVE = 300
 #: The program of the service directory that is run after the service.
 FINISH = "./guarded-finish"
 #: Seconds that the tree of a killed guard of this service has to be gone.
@@ -204,11 +204,13 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         environment["HOLDFAST_APPLIED"] = "1"
         environment["HOLDFAST_GUARDED"] = options["name"]
     if executes:
-        return _become(options, [resource for resource, _mode in resources], folder, driver, command, lock)
+        one = _becoming(options, [resource for resource, _mode in resources], folder, driver, command, lock)
+        one.definition = str(definition.get("guard", ""))
+        return one.run()
     guard = Guard(options["name"], folder, driver, command, containment)
     guard.holes, guard.wait, guard.strict = _own_holes(containment), options["wait"], options["safety"] == "strict"
     guard.watching = Watching(guard, definition.get("readiness"), definition.get("health"))
-    guard.parameters = options["parameters"]
+    guard.parameters, guard.definition = options["parameters"], str(definition.get("guard", ""))
     guard.report = options["report"]
     guard.keeping = Keeping(options["keep"])
     if options["keep"] and HANDOVER not in driver.capabilities:
@@ -223,14 +225,14 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         accounts.remove(folder)
 
 
-def _become(
+def _becoming(
     options: dict[str, Any], resources: list[str], folder: str, driver: Driver, command: Command, lock: int
-) -> int:
-    """Become the service, or give the exit code. Raises OSError."""
+) -> Becoming:
+    """Give what becomes the service. Raises OSError."""
     from .becoming import Becoming
 
     # Closing any descriptor of the file ends the process's lock of fcntl; that of flock keeps others out meanwhile.
-    high = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+    high = lift(lock)
     os.close(lock)
     fcntl.lockf(high, fcntl.LOCK_EX | fcntl.LOCK_NB)
     one = Becoming(options["name"], folder, driver, command, high)
@@ -240,7 +242,7 @@ def _become(
         one.holes = [
             Hole("rootless", "the service runs as the user who keeps its leases, and may take them away from itself")
         ]
-    return one.run()
+    return one
 
 
 def _alone(command: Command, definition: dict[str, Any]) -> None:

@@ -67,6 +67,8 @@ class Guard:
         self.resources: list[str] = []
         self.tokens = TokenFile()
         self.parameters: dict[str, Any] = {}
+        #: What of the definition it was started with, as the definition says it.
+        self.definition = ""
         self.report = -1
         self.keeping = Keeping(0.0)
         self.wait = True
@@ -146,6 +148,7 @@ class Guard:
             "tree": self.tree.pid if self.tree else 0,
             "tree_started": self.tree.started if self.tree else 0,
             "containment": self.containment,
+            "definition": self.definition,
         }
         try:
             accounts.write(self.folder, self.driver, self.holes, told)
@@ -512,8 +515,8 @@ class Guard:
         try:
             self.tokens.write(lines)
             files.replace(f"{self.folder}/token", lines)
-        except OSError as error:
-            self.say(f"{self.folder}/token: {error.strerror}")
+        except (LeaseError, OSError) as error:
+            self.say(f"{self.folder}/token: {getattr(error, 'strerror', None) or error}")
 
     def tokens_changed(self) -> None:
         """Publish after resources were added or given back while the service runs."""

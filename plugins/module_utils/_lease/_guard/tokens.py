@@ -10,13 +10,14 @@ to. It always has what the guard's file `token` has; only the guard can write to
 
 from __future__ import annotations
 
-import fcntl
 import os
+
+from .descriptors import lift
 
 #: The descriptors among which the service gets it: one digit, which every shell can redirect from.
 _NUMBERS = (9, 8, 7, 6, 5, 4, 3)
-#: Ours is out of the way of all that the service is given.
-_OURS = 300
+#: Ours lies above all of them.
+_OURS = 10
 
 
 class TokenFile:
@@ -27,22 +28,22 @@ class TokenFile:
         self._reader = -1
 
     def write(self, text: bytes) -> None:
-        """Exchange the content. Raises OSError."""
+        """Exchange the content. Raises LeaseError, OSError."""
         if self._descriptor < 0:
             made = os.memfd_create("holdfast-token", os.MFD_CLOEXEC)
             # Whoever opens it anew, by /dev/fd, may read it and no more.
             os.fchmod(made, 0o444)
-            self._descriptor = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, _OURS)
+            self._descriptor = lift(made, _OURS)
             os.close(made)
         os.pwrite(self._descriptor, text, 0)
         os.ftruncate(self._descriptor, len(text))
 
     def pass_to(self, passed: dict[int, int]) -> int:
-        """Add a descriptor for reading to what a service is given; give the number that it has there. Raises OSError."""
+        """Add a descriptor for reading to what a service is given; give the number that it has there. Raises LeaseError, OSError."""
         number = next(number for number in _NUMBERS if number not in passed)
         if self._reader < 0:
             opened = os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-            self._reader = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, _OURS)
+            self._reader = lift(opened, _OURS)
             os.close(opened)
         passed[number] = self._reader
         return number

@@ -13,7 +13,6 @@ Either child waits for a word before it does anything: by then the guard has tie
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 
@@ -23,6 +22,7 @@ from ..._supervise._embedded import identity
 from .. import trees
 from . import kernel
 from .board import LOOK
+from .descriptors import lift
 from .init import CANNOT_START, READY, SETTLED, Init
 
 TYPE_CHECKING = False
@@ -144,8 +144,7 @@ class Tree:
                 os.close(self.report)
                 if command.passed:
                     # Out of the way of the numbers that the service is to have its own descriptors under.
-                    above = max(256, *command.passed) + 1
-                    told, tell = (fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, above) for one in (told, tell))
+                    told, tell = (lift(one, max(command.passed) + 1) for one in (told, tell))
                 if drop is not None:
                     drop()
                 complaint = (_init if containment == trees.NAMESPACE else _serve)(command, told, tell)

@@ -10,8 +10,9 @@ is, and an unhealthy holder has to let others have a try.
 
 from __future__ import annotations
 
-import fcntl
 import os
+
+from .descriptors import lift
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 CHECK, HEALTH = "./guarded-check", "./guarded-health"
 #: Seconds that one run of the check may take.
 _CHECK_TIMEOUT = 10.0
-#: Descriptors of ours that the service gets under another number lie above this, and above those.
-_ABOVE = 300
 
 
 class Watching:
@@ -47,7 +46,7 @@ class Watching:
         self._timers: list[Timer] = []
 
     def prepare(self) -> dict[int, int]:
-        """Give the descriptors that the service is to have, by its own numbers. Raises OSError."""
+        """Give the descriptors that the service is to have, by its own numbers. Raises LeaseError, OSError."""
         passed = {}
         number = self._readiness.get("notification_fd")
         if number is not None:
@@ -192,8 +191,7 @@ class Watching:
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(theirs, True)
         numbers = (self._readiness.get("notification_fd"), (self._health or {}).get("heartbeat_fd"))
-        above = max(_ABOVE, *(number + 1 for number in numbers if number is not None))
-        lifted = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, above)
+        lifted = lift(theirs, max(number + 1 for number in numbers if number is not None))
         os.close(theirs)
         self._theirs.append(lifted)
         return ours, lifted

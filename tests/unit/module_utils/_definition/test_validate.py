@@ -39,9 +39,9 @@ def test_a_resource_named_twice_is_refused() -> None:
     assert "named twice" in only({"lease": {"resources": ["db", "db:shared"]}})
 
 
-@pytest.mark.parametrize("key", ["lease", "hooks"])
-def test_a_template_has_no_place_for_a_guard(key: str) -> None:
-    assert "run begins with the guard" in only({key: {}, "template": "x.j2"})
+@pytest.mark.parametrize("guarded", [{"lease": {}}, {"hooks": {}}, {"type": "forking", "pid_file": "/run/x.pid"}])
+def test_a_guard_takes_a_template_too(guarded: dict[str, Any]) -> None:
+    assert texts({**guarded, "template": "x.j2"}) == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,6 @@ def test_a_template_has_no_place_for_a_guard(key: str) -> None:
         ({"type": "forking"}, "missing: how else to know which process the service is"),
         ({"pid_file": "/run/x.pid"}, "only a forking service has one"),
         ({"type": "forking", "pid_file": "x.pid"}, "pid_file"),
-        ({"type": "forking", "pid_file": "/run/x.pid", "template": "x.j2"}, "run begins with the guard"),
         ({"type": "forking", "pid_file": "/run/x.pid", "reload_signal": "TERM"}, "passes on"),
         ({"type": "forking", "pid_file": "/run/x.pid", "interval": "1m"}, "only a periodic service has one"),
     ],
@@ -175,8 +174,9 @@ def test_a_guard_passes_some_signals_on_only() -> None:
     assert texts({**COMMAND, "lease": {}, "reload_signal": "USR1"}) == []
 
 
-def test_a_lease_does_not_change_by_a_reload() -> None:
-    assert "write restart or nothing" in only({"lease": {}, "on_change": "reload"})
+@pytest.mark.parametrize("mode", ["guard", "exec"])
+def test_a_leased_service_may_reload(mode: str) -> None:
+    assert texts({**COMMAND, "lease": {"mode": mode, "safety": "standard"}, "on_change": "reload"}) == []
 
 
 def test_a_command_is_enough() -> None:
