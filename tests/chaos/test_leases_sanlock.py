@@ -29,7 +29,8 @@ from histories import History, report, violations
 from sanlocks import SANLOCK, Host, Storage
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import StoreUnavailable
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import moving
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import LeaseError, StoreUnavailable
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
 SECONDS = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "12"))
@@ -63,6 +64,10 @@ class Contender:
             self.guards.use_sanlock(self.host)
             command = (PYTHON, "-I", "-S", "-c", STUBBORN, str(self.history.beats), self.name)
             self.process = self.guards.start(self.name, "--stop-timeout=0.2", command=command)
+
+    @property
+    def place(self) -> moving.Place:
+        return moving.Place(self.name, str(self.guards.state))
 
     @property
     def pid(self) -> int:
@@ -122,6 +127,13 @@ class World:
         """Start another host of this host's number."""
         self.twins += 1
         return Host(self.storage, host.number, f"twin{self.twins}").start()
+
+    def another(self, one: Contender) -> Contender:
+        return self.chance.choice([each for each in self.contenders if each is not one])
+
+    def number(self) -> str:
+        """Give a hand-over a number of its own."""
+        return f"h{self.chance.randrange(2**32)}"
 
     def pause(self, longest: float) -> None:
         """Let the fault work, for any part of *longest* seconds; the ended are not started again."""
@@ -249,6 +261,35 @@ def all_paths_lost(world: World, _one: Contender) -> None:
         each.host.way.be("good")
 
 
+def handed_over(world: World, one: Contender) -> None:
+    """Have another host take over from whoever has it, as `holdfast lease handover` does."""
+    other = world.another(one)
+    with contextlib.suppress(LeaseError):
+        moving.hand_over(one.place, other.place, world.number(), TTL, ALIVE)
+
+
+def handed_over_and_killed(world: World, one: Contender) -> None:
+    """Kill source or destination, or both, between any two steps of a hand-over."""
+    other, number = world.another(one), world.number()
+    victims = [each for each in (one, other) if world.chance.random() < 0.6]
+    when = world.chance.randrange(3)
+
+    def between(step: int) -> None:
+        for each in victims if step == when else ():
+            procs.kill(each.pid)
+
+    with contextlib.suppress(LeaseError):
+        with other.place.attach() as target, one.place.attach() as source:
+            source.prepare_out(number, target.prepare_in(number), TTL)
+        between(0)
+        with one.place.attach() as source:
+            source.complete_out(number, ALIVE)
+        between(1)
+        with other.place.attach() as target:
+            target.complete_in(number)
+    between(2)
+
+
 def same_host_id(world: World, one: Contender) -> None:
     """Another host that calls itself as this one does wants to join; it is not let in while this one lives."""
     twin = world.twin(one.host)
@@ -268,6 +309,8 @@ _ALWAYS = (
     guard_stopped,
     all_stopped,
     asked_to_stop,
+    handed_over,
+    handed_over_and_killed,
     same_host_id,
 )
 _SHORT = (daemon_stopped_for_a_moment, *((storage_fails_for_a_moment, path_lost_for_a_moment, storage_slow) * WAYS))

@@ -36,6 +36,8 @@ from nfs_world import (
     until,
 )
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import moving
+
 #: Seconds. The least that the server takes is 10; an emulated machine beside other tests may be too slow for that.
 LEASE_TIME = 20
 
@@ -165,6 +167,17 @@ class Run:
             **self._moved(self.b, self.a),
         }
 
+    def handed_over(self) -> dict[str, Any]:
+        """The holder's lease is moved to the other host, which stands by; nobody else may have it in between."""
+        until(lambda: self.b.phase() == "standby", "b in line")
+        self._settle(self.a)
+        source, target = (moving.Place("service", f"/run/{host.name}") for host in (self.a, self.b))
+        before = self.a.token()
+        moved = moving.hand_over(source, target, "moved", 120, 120)
+        until(self.b.runs, "the service on b")
+        until(lambda: self.a.phase() == "standby", "a in line")
+        return {**self._moved(self.a, self.b), "before": before, "tokens": moved}
+
     def ended(self) -> dict[str, Any]:
         """Everything that was beaten, for a judge."""
         for host in (self.a, self.b):
@@ -210,6 +223,7 @@ def main() -> None:
             began.healed,
             began.server_restarted,
             began.forgotten,
+            began.handed_over,
             began.ended,
         ):
             start = time.monotonic()

@@ -147,6 +147,12 @@ def test_a_server_that_gives_the_lock_away_too_early_makes_no_second_holder(seen
         pytest.skip("the machine was too slow: the lock was not to be had before the first one had ended")
 
 
+def test_it_is_handed_over_to_the_chosen_host_with_the_next_token(seen: dict[str, Any]) -> None:
+    step = seen["handed_over"]
+    assert step["tokens"] == {"db": step["before"] + 1} and step["token"] == step["before"] + 1
+    assert step["gap"] > 0
+
+
 def test_at_no_time_two_ran_and_tokens_rise(seen: dict[str, Any]) -> None:
     events = [
         {"at": at, "event": "beat", "token": token, "name": name}

@@ -32,17 +32,15 @@ from ._etcd.judge import judge
 from ._etcd.parameters import NAMES, Parameters
 from ._etcd.tenure import Resource, Tenure, holder_of, preference_of
 from ._etcd.watch import Watch
+from .handover import complete_in
 from .interface import (
-    EXCLUSIVE_MODE,
     HANDOVER,
     HOT,
     LINE_UP,
     NOTE,
     REMOTE,
     RENEWS,
-    RESOURCE_NAME,
     SHARED,
-    SHARED_MODE,
     TOKEN,
     UNBROKEN,
     Driver,
@@ -55,6 +53,7 @@ from .interface import (
     Lost,
     NotHeld,
     StoreUnavailable,
+    check_registration,
 )
 
 TYPE_CHECKING = False
@@ -121,12 +120,7 @@ class Etcd(Driver):
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
         resources = self._tenure.resources
-        if not RESOURCE_NAME(resource) or resource in (".", ".."):
-            raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
-        if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
-            raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
-        if resource in resources:
-            raise DriverRefused(f"{resource}: is named twice")
+        check_registration(resource, mode, resources)
         if len(resources) >= store.MOST:
             raise DriverRefused(f"{resource}: etcd takes {store.MOST} resources for one service at most")
         resources[resource] = Resource(self._parameters.prefix, resource, mode)
@@ -324,21 +318,8 @@ class Etcd(Driver):
 
     def complete_in(self, state: Handover) -> list[Grant]:
         """Take everything with its number compared. What the source held besides is registered here too."""
-        resources = self._tenure.resources
-        added = [name for name in sorted(state.tokens) if name not in resources]
-        left = [
-            one.name for one in self._tenure.wanted() if one.mode == EXCLUSIVE_MODE and one.name not in state.tokens
-        ]
-        if left:
-            raise LeaseError(f"{state} is not about {', '.join(left)}, which {self.tenant} needs")
-        try:
-            for name in added:
-                self.register(name, EXCLUSIVE_MODE)
-            return self._take(state)
-        except LeaseError:
-            for name in added:
-                self.forget(name)
-            raise
+        modes = {one.name: one.mode for one in self._tenure.resources.values()}
+        return complete_in(self, modes, state, self._take)
 
     def handed_over(self, resource: str) -> Handover | None:
         """Read the mark."""

@@ -23,7 +23,7 @@ import os
 
 from .._lean import json
 from . import mounts, owners, trees
-from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay
+from .handover import OUT, PREPARED, UNKNOWN, Handover, UnderWay, complete_in
 from .interface import (
     EXCLUSIVE_MODE,
     EXEC,
@@ -31,9 +31,7 @@ from .interface import (
     HOT,
     LINE_UP,
     NOTE,
-    RESOURCE_NAME,
     SHARED,
-    SHARED_MODE,
     TOKEN,
     Driver,
     DriverNotLoaded,
@@ -43,7 +41,9 @@ from .interface import (
     Hole,
     LeaseError,
     NotHeld,
+    check_registration,
 )
+from .listing import resources
 from .lockfile import Resource, holder_of, records
 
 TYPE_CHECKING = False
@@ -118,12 +118,7 @@ class File(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource; refuses names that are no file names."""
-        if not RESOURCE_NAME(resource):
-            raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
-        if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
-            raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
-        if resource in self._resources:
-            raise DriverRefused(f"{resource}: is named twice")
+        check_registration(resource, mode, self._resources)
         self._resources[resource] = Resource(self.directory, resource, mode, self.tenant)
 
     def acquire(self) -> list[Grant]:
@@ -240,8 +235,6 @@ class File(Driver):
         """Read all holder files of those who live."""
         try:
             names = resources(self.directory)
-        except FileNotFoundError:
-            return []
         except OSError as error:
             raise LeaseError(f"{self.directory}: {error.strerror or error}") from None
         return [holder for name in names for holder in self.owners(name) if holder.alive is not False]
@@ -294,18 +287,8 @@ class File(Driver):
 
     def complete_in(self, state: Handover) -> list[Grant]:
         """Take everything with its number compared. What the source held besides is registered here too."""
-        added = [name for name in sorted(state.tokens) if name not in self._resources]
-        left = [one.name for one in self._ordered() if one.mode == EXCLUSIVE_MODE and one.name not in state.tokens]
-        if left:
-            raise LeaseError(f"{state} is not about {', '.join(left)}, which {self.tenant} needs")
-        try:
-            for name in added:
-                self.register(name, EXCLUSIVE_MODE)
-            return self._take(state)
-        except LeaseError:
-            for name in added:
-                self.forget(name)
-            raise
+        modes = {one.name: one.mode for one in self._ordered()}
+        return complete_in(self, modes, state, self._take)
 
     def handed_over(self, resource: str) -> Handover | None:
         """Read the mark."""
@@ -332,8 +315,3 @@ class File(Driver):
 
     def _ordered(self) -> list[Resource]:
         return [self._resources[name] for name in sorted(self._resources)]
-
-
-def resources(directory: str) -> list[str]:
-    """Give the names of all resources that *directory* has ever had. Raises OSError."""
-    return sorted(name[: -len(".lock")] for name in os.listdir(directory) if name.endswith(".lock"))

@@ -20,12 +20,14 @@ and is known by the hand-over's id.
 
 from __future__ import annotations
 
-from .interface import LeaseError
+from .interface import EXCLUSIVE_MODE, LeaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+    from .interface import Driver, Grant
 
 PREPARED = "prepared"
 OUT = "out"
@@ -89,3 +91,24 @@ class Handover:
 
     def __str__(self) -> str:
         return f"hand-over {self.id} from {self.source} to {self.target}"
+
+
+def complete_in(
+    driver: Driver, registered: Mapping[str, str], state: Handover, take: Callable[[Handover], list[Grant]]
+) -> list[Grant]:
+    """Have *driver* get everything by *take*, which is told *state*; what the source held besides is registered for it.
+
+    registered: the modes of all that is. Nothing is held. Raises what *take* raises, and LeaseError: nothing more is registered then.
+    """
+    added = [name for name in sorted(state.tokens) if name not in registered]
+    left = [name for name, mode in registered.items() if mode == EXCLUSIVE_MODE and name not in state.tokens]
+    if left:
+        raise LeaseError(f"{state} is not about {', '.join(sorted(left))}, which {driver.tenant} needs")
+    try:
+        for name in added:
+            driver.register(name, EXCLUSIVE_MODE)
+        return take(state)
+    except LeaseError:
+        for name in added:
+            driver.forget(name)
+        raise

@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
     from typing import Any, ClassVar
 
     from .handover import Handover
@@ -385,3 +385,13 @@ class Driver(ABC):
         Raises LeaseError: some marks may have been taken back, may be repeated. Complete hand-overs are UNKNOWN.
         """
         raise LeaseError(f"driver {self.name}: cannot hand over")
+
+
+def check_registration(resource: str, mode: str, registered: Container[str]) -> None:
+    """Judge a resource that is to be registered beside *registered*. Raises DriverRefused if its name or its mode can't be."""
+    if not RESOURCE_NAME(resource):
+        raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
+    if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
+        raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
+    if resource in registered:
+        raise DriverRefused(f"{resource}: is named twice")

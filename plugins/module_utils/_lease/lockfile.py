@@ -15,14 +15,17 @@ import time
 from .._lean import json
 from .._supervise._embedded import identity
 from . import marks, ofd, trees
+from .counting import Counting
 from .handover import BACK, DROPPED, OUT, PREPARED, RETURNING, Handover, Overtaken, UnderWay
-from .interface import SHARED_MODE, Busy, Holder, LeaseError
+from .interface import SHARED_MODE, Busy, Holder, LeaseError, StoreUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LEASE, _COUNTER = 0, 1
+_LEASE = 0
+#: Seconds for which the counter is tried to be locked, and between two attempts.
+_LONGEST, _SHORT = 2.0, 0.002
 #: Seconds between two looks at a mark that keeps us out.
 _LOOK_AT_MARK = 0.2
 #: Seconds between two attempts while somebody else reads that mark.
@@ -163,10 +166,10 @@ class Resource:
             # Void since the number has changed: only tidied away.
             marks.drop(self._mark)
 
-    def _counting(self) -> _Counting:
+    def _counting(self) -> Counting:
         if self._descriptor < 0:
             self.open()
-        return _Counting(self._descriptor)
+        return Counting(self._descriptor, _LONGEST, _SHORT)
 
     def _last(self) -> int:
         last = _read_token(self._path + ".token")
@@ -257,10 +260,13 @@ class Resource:
 
     def _stop_preparing(self) -> None:
         """Who ends without having completed a hand-over leaves the resource to anybody. Raises OSError."""
-        with self._counting():
-            mark = marks.read(self._mark, self.name, self._last())
-            if mark is not None and mark.stage == PREPARED:
-                marks.drop(self._mark)
+        try:
+            with self._counting():
+                mark = marks.read(self._mark, self.name, self._last())
+                if mark is not None and mark.stage == PREPARED:
+                    marks.drop(self._mark)
+        except StoreUnavailable:
+            pass  # It ends with its time, and nothing else is to wait for that.
 
     def close(self) -> None:
         """Close the lock file."""
@@ -287,21 +293,6 @@ class Resource:
                 one += f", which has ended; its descriptor is still open in {left}"
             told.append(one)
         return told
-
-
-class _Counting:
-    """The counter of a resource, locked: for `with`."""
-
-    __slots__ = ("_descriptor",)
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def __enter__(self) -> None:
-        ofd.lock(self._descriptor, _COUNTER, wait=True)
-
-    def __exit__(self, *_details: object) -> None:
-        ofd.unlock(self._descriptor, _COUNTER)
 
 
 def records(directory: str, resource: str) -> list[tuple[int, dict[str, Any]]]:

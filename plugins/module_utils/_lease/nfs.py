@@ -8,6 +8,7 @@ What there is in the directory for a resource NAME:
 
     NAME.lock   the kernel's lock: byte 0 the lease, byte 1 whoever changes the counter; and who has it, see _nfs/layout.py
     NAME.token  a copy of the counter
+    NAME.handover   the mark of a hand-over, see remote_marks.py; changed while byte 1 is locked
 
 The server ends the locks of a client of which it has not heard for its lease time, and tells nobody. So a grant here runs
 out as one of a store with a TTL does: the guard has a heartbeat written into the locked file, and nothing of its service
@@ -21,21 +22,20 @@ from __future__ import annotations
 import os
 import time
 
-from . import trees
-from ._nfs import layout
+from . import sealed, trees
 from ._nfs.hand import Hand
 from ._nfs.judge import LEAST, UNPROVED
 from ._nfs.store import Store, holder
+from .handover import Handover, complete_in
 from .interface import (
     EXCLUSIVE_MODE,
+    HANDOVER,
     HOT,
     LINE_UP,
     NOTE,
     REMOTE,
     RENEWS,
-    RESOURCE_NAME,
     SHARED,
-    SHARED_MODE,
     TOKEN,
     Driver,
     DriverNotLoaded,
@@ -48,6 +48,7 @@ from .interface import (
     NotHeld,
     RunningOut,
     StoreUnavailable,
+    check_registration,
 )
 
 TYPE_CHECKING = False
@@ -71,7 +72,7 @@ class Nfs(Driver):
 
     name: ClassVar[str] = "file"
     api: ClassVar[tuple[int, int]] = (1, 2)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, NOTE})
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE})
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope", "ttl", "poll", "proof"})
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
@@ -162,12 +163,7 @@ class Nfs(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
-        if not RESOURCE_NAME(resource):
-            raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
-        if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
-            raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
-        if resource in self._modes:
-            raise DriverRefused(f"{resource}: is named twice")
+        check_registration(resource, mode, self._modes)
         self._modes[resource] = mode
 
     def forget(self, resource: str) -> None:
@@ -180,10 +176,14 @@ class Nfs(Driver):
 
     def acquire(self) -> list[Grant]:
         """Get everything that is missing in the order of the names; give back what was got in this call if one is busy."""
+        return self._take(None)
+
+    def _take(self, handover: Handover | None) -> list[Grant]:
         wanted = self._missing()
         if wanted:
             deadline = _now() + self._patience()
-            answer = self._ask("acquire", wanted=wanted, note=self.note, deadline=deadline)
+            state = None if handover is None else handover.write()
+            answer = self._ask("acquire", wanted=wanted, note=self.note, deadline=deadline, state=state)
             self._learn(answer)
             self.good_from = float(answer["good_from"])
             self._tokens.update(answer["tokens"])
@@ -208,7 +208,7 @@ class Nfs(Driver):
     def annotate(self, note: Mapping[str, Any]) -> None:
         """Write the places of the holder anew."""
         # Here too, so that what is acquired later does not fail by it.
-        layout.encode({"note": dict(note), "rest": "x" * _REST})
+        sealed.encode({"note": dict(note), "rest": "x" * _REST})
         self.note = dict(note)
         if self._tokens:
             self._ask("annotate", note=self.note)
@@ -277,6 +277,38 @@ class Nfs(Driver):
             self._tokens.pop(name, None)
         if not self._tokens:
             self._tree = None
+
+    # -- handing over
+
+    def prepare_out(self, handover: str, target: str, seconds: float) -> Handover:
+        """Have the marks written. Shared resources get none: the destination can hold them at the same time."""
+        answer = self._ask("prepare_out", handover=handover, target=target, lasting=seconds)
+        return Handover.read(answer["state"])
+
+    def complete_out(self, handover: str) -> Handover:
+        """Have the marks turned and everything given back; or see that a dead guard of ours has done so."""
+        names = [name for name, mode in self._modes.items() if mode == EXCLUSIVE_MODE]
+        try:
+            state = Handover.read(self._ask("complete_out", handover=handover, names=names)["state"])
+        except RunningOut as error:
+            raise Lost(str(error)) from None
+        if self._tokens:
+            self._modes.clear()
+            self._tokens.clear()
+        return state
+
+    def complete_in(self, state: Handover) -> list[Grant]:
+        """Take everything with its number compared. What the source held besides is registered here too."""
+        return complete_in(self, dict(self._modes), state, self._take)
+
+    def handed_over(self, resource: str) -> Handover | None:
+        """Read the mark."""
+        state = self._ask("handed_over", resource=resource)["state"]
+        return None if state is None else Handover.read(state)
+
+    def cancel(self, handover: str) -> str:
+        """Drop marks of a running source, turn the others back."""
+        return str(self._ask("cancel", handover=handover, names=sorted(self._modes))["result"])
 
     def free(self) -> None:
         """Let the process go. It gives back what is held when the tree is gone.

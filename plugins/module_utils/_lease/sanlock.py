@@ -26,20 +26,22 @@ import os
 import time
 
 from ._sanlock.batch import Batch, Resource
-from ._sanlock.daemon import Daemon, Owner, Space, in_store
+from ._sanlock.daemon import Daemon, Space, in_store
+from ._sanlock.handing import Handing
 from ._sanlock.index import Index
 from ._sanlock.judge import GONE, judge
 from ._sanlock.keeper import Keeper
 from ._sanlock.parameters import NAMES, Parameters
 from ._sanlock.wire import DEAD, FREE, LIVE, Ended
+from .handover import complete_in
 from .interface import (
     EXCLUSIVE_MODE,
     EXEC,
+    HANDOVER,
     HOT,
     KEPT,
     LINE_UP,
     REMOTE,
-    RESOURCE_NAME,
     SHARED,
     SHARED_MODE,
     TOKEN,
@@ -55,12 +57,15 @@ from .interface import (
     NotHeld,
     RunningOut,
     StoreUnavailable,
+    check_registration,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, ClassVar
+
+    from .handover import Handover
 
 #: Seconds for which a grant is good, until the store has said it: io_timeout is 10 if nobody has chosen another.
 _TTL = 10.0 * GONE
@@ -77,7 +82,7 @@ class Sanlock(Driver):
 
     name: ClassVar[str] = "sanlock"
     api: ClassVar[tuple[int, int]] = (1, 4)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, KEPT, REMOTE, EXEC})
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, KEPT, REMOTE, HANDOVER, EXEC})
     parameters: ClassVar[frozenset[str]] = NAMES
     #: The host's lease is renewed each 2 of the 8 io_timeouts; this is one of them.
     pace: ClassVar[float] = 1 / GONE
@@ -97,6 +102,8 @@ class Sanlock(Driver):
         self._joined: tuple[int, int] | None = None
         self._kept = 0
         self._ahead = _boottime_ahead()
+        self._handing = Handing(self._daemon, self._index, self._parameters.path, self.identity)
+        self._left: Handover | None = None
         self.ttl: float = _TTL
 
     @property
@@ -126,12 +133,7 @@ class Sanlock(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
-        if not RESOURCE_NAME(resource) or resource in (".", ".."):
-            raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
-        if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
-            raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
-        if resource in self._resources:
-            raise DriverRefused(f"{resource}: is named twice")
+        check_registration(resource, mode, self._resources)
         stored = in_store(self._parameters.prefix + resource)
         self._resources[resource] = Resource(resource, mode, mode == SHARED_MODE, stored)
 
@@ -145,19 +147,27 @@ class Sanlock(Driver):
 
     def acquire(self) -> list[Grant]:
         """Get everything that is missing by one connection of its own."""
-        wanted = [one for one in self._resources.values() if one.token is None]
-        if wanted:
-            self._take(wanted)
+        if any(one.token is None for one in self._resources.values()):
+            self._take(self._space(), None)
         return self.held()
 
-    def _take(self, wanted: list[Resource]) -> None:
-        space = self._space()
-        patience = max(_CALL * space.io_timeout, _LEAST)
-        for one in wanted:
+    def _wanted(self, space: Space) -> list[Resource]:
+        """Give what is registered and not held; each has its place on the storage. Raises LeaseError."""
+        return self._placed([one for one in self._resources.values() if one.token is None], space)
+
+    def _placed(self, resources: list[Resource], space: Space) -> list[Resource]:
+        for one in resources:
             one.offset = self._index.make(one.stored, space)
+        return resources
+
+    def _take(self, space: Space, state: Handover | None) -> None:
+        """Get everything that is missing, by the hand-over *state* if there is one."""
+        patience = _patience(space)
+        wanted = self._wanted(space)
+        marked = self._handing.judge(wanted, space, patience, state)
         batch = Batch(self._parameters, self._daemon.connect())
         try:
-            batch.acquire(wanted, self.tenant, space, patience)
+            batch.acquire(wanted, self.tenant, space, patience, state.tokens if state else None)
         except Busy:
             raise self._busy(wanted, space) from None
         try:
@@ -176,6 +186,7 @@ class Sanlock(Driver):
             one.token = tokens[one.stored]
         self._batches.append(batch)
         self._note(space)
+        self._handing.tidy(marked, space, patience)
 
     def _busy(self, wanted: list[Resource], space: Space) -> Busy:
         """Say who has one of *wanted*, as far as it is still so."""
@@ -315,12 +326,13 @@ class Sanlock(Driver):
     def owners(self, resource: str) -> list[Holder]:
         """Read the resource's owners from the storage; their names are known of this host's processes only."""
         space = self._space()
-        one = self._resources.get(resource)
-        if one is None:
-            one = Resource(resource, EXCLUSIVE_MODE, False, in_store(self._parameters.prefix + resource))
+        one = self._resources.get(resource) or self._named(resource)
         if one.offset < 0:
             one.offset = self._index.place(one.stored, space)
         return self._holders(one, space) if one.offset >= 0 else []
+
+    def _named(self, resource: str) -> Resource:
+        return Resource(resource, EXCLUSIVE_MODE, False, in_store(self._parameters.prefix + resource))
 
     def _holders(self, one: Resource, space: Space) -> list[Holder]:
         owners = self._daemon.owners(one.stored, one.offset, space)
@@ -340,15 +352,10 @@ class Sanlock(Driver):
             known = names.get(owner.host, "")
             node = known.partition(".")[2] or known
             name = f"host {owner.host}" + (f", {node}" if node else "")
-            alive = self._state(owner) == LIVE or None
+            alive = self._daemon.state(owner) == LIVE or None
             # The other host's clock is another one, and which of its processes it is, only its daemon knows.
             found.append(Holder(one.name, mode, name, 0, owner.number, 0.0, alive, None, node))
         return found
-
-    def _state(self, owner: Owner) -> int:
-        """Give what is known of the host that *owner* is about; FREE if it has joined anew since."""
-        generation, _io_timeout, state = self._daemon.hosts().get(owner.host, (owner.generation, 0, FREE))
-        return state if generation == owner.generation else FREE
 
     # -- waiting
 
@@ -370,16 +377,14 @@ class Sanlock(Driver):
                 time.sleep(max(_AGAIN, pause))
 
     def _in_the_way(self) -> bool:
-        """Say whether somebody has what is wanted, and his host is not known to be dead. Raises LeaseError."""
+        """Say whether somebody has what is wanted, and his host is not known to be dead, or it is kept for him. Raises LeaseError."""
         space = self._space()
-        for one in self._resources.values():
-            if one.token is not None:
-                continue
-            offset = self._index.make(one.stored, space)
-            for owner in self._daemon.owners(one.stored, offset, space):
-                if not (one.shared and owner.shared) and self._state(owner) not in (FREE, DEAD):
+        wanted = self._wanted(space)
+        for one in wanted:
+            for owner in self._daemon.owners(one.stored, one.offset, space):
+                if not (one.shared and owner.shared) and self._daemon.state(owner) not in (FREE, DEAD):
                     return True
-        return False
+        return self._handing.kept(wanted, space, _patience(space))
 
     # -- giving back
 
@@ -388,6 +393,7 @@ class Sanlock(Driver):
         if resource is not None and (resource not in self._resources or self._resources[resource].token is None):
             raise NotHeld(resource, self.tenant)
         patience = max(_CALL * self.ttl / GONE, _LEAST)
+        self._abandon([one for one in self._resources.values() if resource in (None, one.name)])
         for batch in list(self._batches):
             for one in [one for one in batch.resources if resource in (None, one.name)]:
                 batch.release([one], patience)
@@ -400,10 +406,71 @@ class Sanlock(Driver):
             self._end_keeper()
             self._joined = None
 
+    def _abandon(self, given: list[Resource]) -> None:
+        """Take away our marks of what is given back. What cannot be reached now ends with its time."""
+        try:
+            self._handing.abandon(given, self._space)
+        except LeaseError:
+            pass
+
     def _end_keeper(self) -> None:
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
+
+    # -- handing over
+
+    def _held_alone(self) -> list[Resource]:
+        return [one for one in self._resources.values() if one.mode == EXCLUSIVE_MODE and one.token is not None]
+
+    def prepare_out(self, handover: str, target: str, seconds: float) -> Handover:
+        """Write the marks. Shared resources get none: the destination can hold them at the same time."""
+        space = self._space()
+        return self._handing.prepare_out(self._held_alone(), handover, target, seconds, space, _patience(space))
+
+    def complete_out(self, handover: str) -> Handover:
+        """Turn the marks, then have everything freed; or see that a dead guard of ours has done so."""
+        left, self._left = self._left, None
+        if left is None or left.id != handover:
+            space = self._space()
+            patience = _patience(space)
+            if not self.held():
+                return self._left_by_another(handover, space, patience)
+            left = self._handing.turn_out(self._held_alone(), handover, space, patience)
+        try:
+            self.release()
+        except LeaseError:
+            # Some may be given back already, and not be here the next time.
+            self._left = left
+            raise
+        return left
+
+    def _left_by_another(self, handover: str, space: Space, patience: float) -> Handover:
+        left = self._placed([one for one in self._resources.values() if one.mode == EXCLUSIVE_MODE], space)
+        return self._handing.alone(space, lambda: self._handing.turn_left(left, handover, space, patience))
+
+    def complete_in(self, state: Handover) -> list[Grant]:
+        """Have the daemon compare the number of everything. What the source held besides is registered here too."""
+        modes = {one.name: one.mode for one in self._resources.values()}
+        return complete_in(self, modes, state, self._take_from)
+
+    def _take_from(self, state: Handover) -> list[Grant]:
+        space = self._space()
+        self._handing.alone(space, lambda: self._take(space, state))
+        return self.held()
+
+    def handed_over(self, resource: str) -> Handover | None:
+        """Read the mark."""
+        space = self._space()
+        one = self._resources.get(resource) or self._named(resource)
+        one.offset = self._index.place(one.stored, space)
+        return self._handing.standing([one], space, _patience(space))[0] if one.offset >= 0 else None
+
+    def cancel(self, handover: str) -> str:
+        """Drop the marks, or turn them back."""
+        space = self._space()
+        chosen = self._placed(list(self._resources.values()), space)
+        return self._handing.alone(space, lambda: self._handing.cancel(chosen, handover, space, _patience(space)))
 
     def free(self) -> None:
         """Close the connections. The daemon gives back what is held when the keeper has seen the end of the tree."""
@@ -411,6 +478,11 @@ class Sanlock(Driver):
             batch.connection.close()
         self._batches.clear()
         self._end_keeper()
+
+
+def _patience(space: Space) -> float:
+    """Give the seconds that one call may take for which the storage is read and written."""
+    return max(_CALL * space.io_timeout, _LEAST)
 
 
 def _boottime_ahead() -> float:

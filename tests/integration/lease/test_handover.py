@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from etcds import Cluster
 from guarded import PYTHON, STUBBORN, Guards, overlaps
+from sanlocks import Storage
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import handle, moving
@@ -32,14 +33,22 @@ LONG = 20.0
 class Pair:
     """Two guards of one service, which beats and can't be stopped but by force; whoever ends is started again."""
 
-    def __init__(self, guards: Guards) -> None:
+    def __init__(self, guards: Guards, storage: Storage | None = None) -> None:
         self.guards = guards
+        #: Of sanlock: `a` is on one host of it, all others on the other.
+        self.storage = storage
         self.history = guards.base / "history"
         self.running: dict[str, subprocess.Popen[str]] = {}
 
     def start(self, name: str) -> None:
+        self.settle(name)
         command = (PYTHON, "-c", STUBBORN, str(self.history), name)
         self.running[name] = self.guards.start(name, "--stop-timeout=0.1", command=command)
+
+    def settle(self, name: str) -> None:
+        """Let the next guard that is started be where *name* is."""
+        if self.storage is not None:
+            self.guards.use_sanlock(self.storage.hosts[name != "a"])
 
     def supervise(self) -> None:
         """Do what a supervisor does: start again whoever has ended."""
@@ -75,16 +84,16 @@ def pair(guards: Guards) -> Pair:
     return _started(guards)
 
 
-@pytest.fixture(params=["file", "etcd"])
+@pytest.fixture(params=["file", "etcd", "sanlock"])
 def any_pair(request: pytest.FixtureRequest, guards: Guards) -> Pair:
     """The same with each driver that hands over."""
     if request.param == "etcd":
         guards.use_etcd(request.getfixturevalue("etcd").endpoints)
-    return _started(guards)
+    return _started(guards, request.getfixturevalue("hosts") if request.param == "sanlock" else None)
 
 
-def _started(guards: Guards) -> Pair:
-    made = Pair(guards)
+def _started(guards: Guards, storage: Storage | None = None) -> Pair:
+    made = Pair(guards, storage)
     made.start("a")
     guards.until("a", "active")
     made.start("b")
@@ -266,12 +275,21 @@ def test_after_a_crash_of_both_in_a_store_the_same_hand_over_is_finished(remote:
     _crash_and_finish(_started(remote), step, "ab")
 
 
+@pytest.mark.parametrize("victims", ["a", "b", "ab"])
+@pytest.mark.parametrize("step", STEPS)
+def test_after_a_crash_at_any_step_between_hosts_the_same_hand_over_is_finished(
+    guards: Guards, hosts: Storage, step: str, victims: str
+) -> None:
+    _crash_and_finish(_started(guards, hosts), step, victims)
+
+
 def _crash_and_finish(pair: Pair, step: str, victims: str) -> None:
     STEPS[step](pair)
     for name in victims:
         pair.kill(name)
     if step == "out":
         # Nobody holds it now; whoever comes in from outside is kept out.
+        pair.settle("x")
         assert pair.guards.start("x", "--no-wait").wait(20) == 75
     pair.running["a"].poll()
     pair.supervise()

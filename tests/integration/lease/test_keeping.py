@@ -26,11 +26,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need r
 LONG, SHORT = "--keep=600", "--keep=1"
 
 
-@pytest.fixture(params=["file", "etcd"])
+@pytest.fixture(params=["file", "etcd", "sanlock"])
 def any_guards(request: pytest.FixtureRequest, guards: Guards) -> Guards:
     """Guards of each driver that can keep leases."""
     if request.param == "etcd":
         guards.use_etcd(request.getfixturevalue("etcd").endpoints)
+    elif request.param == "sanlock":
+        guards.use_sanlock(request.getfixturevalue("hosts").hosts[0])
     return guards
 
 

@@ -22,8 +22,17 @@ import time
 
 from ..._lean import json, signal
 from ..._varlink import sockets
-from .. import interface
-from ..interface import Busy, DriverRefused, LeaseError, NotHeld, RunningOut, StoreUnavailable
+from ..handover import Overtaken, UnderWay
+from ..interface import (
+    Busy,
+    DriverNotLoaded,
+    DriverRefused,
+    LeaseError,
+    Lost,
+    NotHeld,
+    RunningOut,
+    StoreUnavailable,
+)
 from .judge import PASSING
 
 TYPE_CHECKING = False
@@ -45,7 +54,10 @@ _ROOM = 10.0
 _BIRTH = 5.0
 #: Seconds between two looks of one in line whose last one failed.
 _AGAIN = 2.0
-_ERRORS = ("DriverNotLoaded", "DriverRefused", "Lost", "RunningOut", "StoreUnavailable")
+_ERRORS: dict[str, type[LeaseError]] = {
+    one.__name__: one
+    for one in (DriverNotLoaded, DriverRefused, Lost, Overtaken, RunningOut, StoreUnavailable, UnderWay)
+}
 
 
 class Hand:
@@ -202,7 +214,7 @@ def _error(answer: dict[str, Any]) -> LeaseError:
         return Busy(answer["resource"], answer["holders"])
     if kind == "NotHeld":
         return NotHeld(answer["resource"], answer["tenant"])
-    return getattr(interface, kind)(text) if kind in _ERRORS else LeaseError(text)
+    return _ERRORS.get(kind, LeaseError)(text)
 
 
 def _told(error: Exception, store: Store) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 
 """What a lock file on NFS has in it, and how long those who are named there are waited for. PRIVATE to the collection.
 
-Blocks of 4096 bytes, each a check sum and JSON, or zeros. The first has the counter of the resource, and the longest time that
+Blocks of 4096 bytes, see ../sealed.py. The first has the counter of the resource, and the longest time that
 anybody may have it for who is named in the others: what is waited for where one of those cannot be read. Each further one is
 a holder's. He changes his block with every heartbeat, and clears it when he gives the lease back.
 
@@ -17,48 +17,17 @@ did meanwhile. Nobody's clock is compared with another one; only their rates hav
 
 from __future__ import annotations
 
-import zlib
+from ..sealed import BLOCK, EMPTY, decode, encode
 
-from ..._lean import json
-from ..interface import LeaseError
+__all__ = ["BLOCK", "EMPTY", "LONGEST", "SIZE", "SLOTS", "Watched", "decode", "encode", "free_slot"]
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-BLOCK = 4096
 #: How many can have a resource at a time, all of them shared.
 SLOTS = 31
 SIZE = (1 + SLOTS) * BLOCK
 #: Holders that follow each other have different slots, so that what an old one has sent and arrives late hits no new one.
 _TURNS = 4
-#: What is in the block of nobody.
-EMPTY = bytes(BLOCK)
 #: Seconds for which a grant is good at most, the most that a server has as its lease time.
 LONGEST = 3600.0
-
-
-def encode(record: dict[str, Any]) -> bytes:
-    """Give the block of a record. Raises LeaseError if it is too long."""
-    text = json.dumps(record, separators=(",", ":")).encode()
-    block = b"%08x %s" % (zlib.crc32(text), text)
-    if len(block) > BLOCK:
-        raise LeaseError(
-            f"driver file: {len(block)} bytes about a holder are more than the {BLOCK} that there is room for"
-        )
-    return block.ljust(BLOCK, b"\0")
-
-
-def decode(block: bytes) -> dict[str, Any] | None:
-    """Give the record of a block, None if it is damaged, or was read while it was written."""
-    check, _space, text = block.rstrip(b"\0").partition(b" ")
-    try:
-        if int(check, 16) != zlib.crc32(text):
-            return None
-        record = json.loads(text)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def free_slot(blocks: list[bytes], token: int) -> int:

@@ -15,22 +15,22 @@ from __future__ import annotations
 
 import mmap
 import os
-import time
 
 from ..._lean import libc
 from .. import ofd
-from ..interface import SHARED_MODE, LeaseError, StoreUnavailable
+from ..counting import Counting
+from ..interface import SHARED_MODE, LeaseError
 from . import layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LEASE, _COUNTER = 0, 1
+_LEASE = 0
 _AT_FDCWD, _AT_STATX_FORCE_SYNC, _STATX_BASIC_STATS, _STATX_SIZE = -100, 0x2000, 0x7FF, 256
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECT
-#: Attempts to lock the counter, which others have for a moment only, and seconds between two of them.
-_TRIES, _PAUSE = 100, 0.05
+#: Seconds for which the counter is tried to be locked, and between two attempts.
+_LIMIT, _PAUSE = 5.0, 0.05
 
 # Some small C libraries have none.
 _statx = libc.Library().find("statx")
@@ -47,6 +47,7 @@ class LockFile:
         self.slot = 0
         self.record: dict[str, Any] = {}
         self._copy = os.path.join(directory, f"{name}.token")
+        self._mark = os.path.join(directory, f"{name}.handover")
         self._descriptor = -1
 
     @property
@@ -103,7 +104,7 @@ class LockFile:
 
     def count(self) -> Counting:
         """Lock the counter and the blocks: for `with`."""
-        return Counting(self._descriptor)
+        return Counting(self._descriptor, _LIMIT, _PAUSE)
 
     # -- what is in it
 
@@ -130,11 +131,7 @@ class LockFile:
 
     def counted(self) -> dict[str, Any]:
         """Give the copy of the first block, {} if there has never been one. Raises OSError, LeaseError."""
-        descriptor = os.open(self._copy, _FLAGS, 0o600)
-        try:
-            data = _read(descriptor, layout.BLOCK, 0)
-        finally:
-            os.close(descriptor)
+        data = _whole(self._copy)
         if not data.rstrip(b"\0"):
             return {}
         record = layout.decode(data) or {}
@@ -144,11 +141,17 @@ class LockFile:
 
     def note_count(self, block: bytes) -> None:
         """Write the copy. Raises OSError."""
-        descriptor = os.open(self._copy, _FLAGS, 0o600)
-        try:
-            _write(descriptor, block, 0)
-        finally:
-            os.close(descriptor)
+        _rewrite(self._copy, block)
+
+    # -- the mark of a hand-over, to be changed while the counter is locked
+
+    def mark(self) -> bytes:
+        """Give the block of the mark. Raises OSError."""
+        return _whole(self._mark).ljust(layout.BLOCK, b"\0")
+
+    def write_mark(self, block: bytes) -> None:
+        """Write it. Raises OSError."""
+        _rewrite(self._mark, block)
 
 
 class Page:
@@ -172,22 +175,21 @@ class Page:
         return self._descriptor
 
 
-class Counting:
-    """The counter of a file, locked. Raises OSError, StoreUnavailable."""
+def _whole(path: str) -> bytes:
+    """Read a file of one block; it is made, so that no client goes on believing that there is none."""
+    descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        return _read(descriptor, layout.BLOCK, 0)
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
 
-    def __enter__(self) -> None:
-        # Not by waiting in the kernel: an NFS client looks again only after many seconds.
-        for _unused in range(_TRIES):
-            if ofd.lock(self._descriptor, _COUNTER):
-                return
-            time.sleep(_PAUSE)
-        raise StoreUnavailable("the counter of the resource is locked by somebody who does not answer")
-
-    def __exit__(self, *_details: object) -> None:
-        ofd.unlock(self._descriptor, _COUNTER)
+def _rewrite(path: str, block: bytes) -> None:
+    descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        _write(descriptor, block, 0)
+    finally:
+        os.close(descriptor)
 
 
 def _read(descriptor: int, length: int, at: int) -> bytes:

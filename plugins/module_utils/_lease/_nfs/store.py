@@ -14,7 +14,10 @@ import time
 
 from ..._supervise._embedded import identity
 from .. import trees
+from ..handover import BACK, DROPPED, OUT, PREPARED, RETURNING, UNKNOWN, Handover, Overtaken, UnderWay
 from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Busy, Holder, LeaseError, Lost, NotHeld, StoreUnavailable
+from ..listing import resources
+from ..remote_marks import Mark, Sightings
 from . import layout
 from .judge import judge
 from .lockfile import LockFile
@@ -22,14 +25,19 @@ from .name import Name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    Value = TypeVar("Value")
 
 #: Seconds that the tree of a dead holder of this host has to be gone.
 _DYING = 2.0
 #: Attempts to read a block that is being written, and to open a file that is being exchanged.
 _TRIES = 5
-#: Seconds between two looks at a tree whose guard is dead.
+#: Seconds between two looks at a tree whose guard is dead, and at a lock that is about to be free.
 _LOOK = 0.05
+#: Seconds that somebody who has woken up may have a lock that is kept for us.
+_AWAKE = 1.0
 
 
 class Store:
@@ -48,6 +56,10 @@ class Store:
         self._wanted = wanted
         self._watched = layout.Watched()
         self._held: dict[str, LockFile] = {}
+        self._known_as = f"{tenant}@{here}"
+        self._sightings = Sightings()
+        #: What we have marked and hold.
+        self._prepared: set[str] = set()
         self._lease_time = 0.0
         self._guard = trees.describe(guard, identity.start_time(guard), trees.PROCESS)
         self._tree: dict[str, Any] | None = None
@@ -84,8 +96,7 @@ class Store:
 
     def names(self) -> list[str]:
         """Give the names of all resources that the directory has ever had. Raises OSError."""
-        there = os.listdir(self.directory) if os.path.isdir(self.directory) else []
-        return sorted(name[: -len(".lock")] for name in there if name.endswith(".lock"))
+        return resources(self.directory)
 
     def _alive(self, record: dict[str, Any]) -> bool | None:
         """Say whether a holder lives, None if nobody can tell from here."""
@@ -102,12 +113,20 @@ class Store:
 
     # -- getting
 
-    def acquire(self, wanted: list[tuple[str, str]], note: dict[str, Any], deadline: float) -> dict[str, Any]:
+    def acquire(
+        self,
+        wanted: list[tuple[str, str]],
+        note: dict[str, Any],
+        deadline: float,
+        state: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Get all of *wanted*, names and modes, before *deadline*, or none of it. Raises LeaseError, OSError.
 
-        deadline: CLOCK_BOOTTIME. What comes later nobody waits for any more: it is given back.
+        deadline: CLOCK_BOOTTIME. What comes later nobody waits for any more: it is given back. state: the hand-over that is
+        completed by it.
         """
         self._check()
+        handover = None if state is None else Handover.read(state)
         # The server may have been given another time since.
         self._know(judge(self.directory, self._here).lease_time)
         self._name.claim()
@@ -121,7 +140,7 @@ class Store:
             for name, mode in sorted(wanted):
                 one = LockFile(self.directory, name, mode)
                 fresh.append(one)
-                sent = self._take(one, note, deadline)
+                sent = self._take(one, note, deadline, handover)
                 began = began or sent
             if _now() >= deadline:
                 raise StoreUnavailable(f"{self.directory}: the server took too long")
@@ -135,13 +154,14 @@ class Store:
         tokens = {one.name: one.token for one in fresh}
         return {"tokens": tokens, "good_from": self.good_from, "ttl": self.ttl}
 
-    def _take(self, one: LockFile, note: dict[str, Any], deadline: float) -> float:
+    def _take(self, one: LockFile, note: dict[str, Any], deadline: float, handover: Handover | None) -> float:
         """Lock it, draw the next token, write down who has it; give the time at which that was begun."""
-        self._lock(one)
+        self._lock(one, handover is not None)
         with one.count():
             blocks = self._outwait(one)
             copy = one.counted()
             last = max(self._last(one, blocks), int(copy.get("token", 0)))
+            mark = self._permit(one, last, handover)
             token = last + 1
             slot = layout.free_slot(blocks, token)
             if not slot:
@@ -166,13 +186,38 @@ class Store:
             head = layout.encode({"token": token, "ttl": max(self.ttl, self._others(blocks, copy))})
             one.write(0, head)
             one.note_count(head)
+            if mark is not None:
+                # Void since the number has changed: only tidied away.
+                one.write_mark(layout.EMPTY)
         self._watched.forget(one.name)
         return sent
 
-    def _lock(self, one: LockFile) -> None:
+    def _permit(self, one: LockFile, last: int, handover: Handover | None) -> Mark | None:
+        """See that no mark keeps us out, and that nobody was in between; give the mark. Raises Busy, Overtaken, OSError."""
+        mark = self._mark(one, last)
+        if mark is not None and not mark.allows(self._known_as, handover.id if handover else ""):
+            raise Busy(one.name, [f"nobody, but kept for {mark}"])
+        expected = handover.tokens.get(one.name) if handover else None
+        if expected is not None and expected != last:
+            raise Overtaken(
+                f"{one.name}: {handover} was to go on from token {expected}, and {last} has been granted since"
+            )
+        return mark
+
+    def _mark(self, one: LockFile, last: int) -> Mark | None:
+        """Read the mark that means something. last: the number of the last grant."""
+        mark = self._sightings.read(one.name, one.mark())
+        return mark if mark is not None and mark.token == last else None
+
+    def _lock(self, one: LockFile, patient: bool) -> None:
+        """Lock it. patient: if nobody is named in it, somebody in line has woken up, and is about to see that it is kept."""
+        until = _now() + _AWAKE
         for _unused in range(_TRIES):
             one.open()
-            if not one.lock():
+            while not one.lock():
+                if patient and _now() < until and all(block == layout.EMPTY for block in one.blocks()[1:]):
+                    time.sleep(_LOOK)
+                    continue
                 raise Busy(one.name, map(_named, self.owners(one.name)))
             # Whoever has exchanged the file between open and lock would let a second one in: look again.
             if one.current():
@@ -263,6 +308,10 @@ class Store:
             raise LeaseError(f"{one.path}: is damaged; remove it when nobody has {one.name}")
         return max((int(record.get("token", 0)) for record in records), default=0)
 
+    def _number(self, one: LockFile, blocks: list[bytes]) -> int:
+        """Give the number of the last grant."""
+        return max(self._last(one, blocks), int(one.counted().get("token", 0)))
+
     def _drop(self, one: LockFile) -> None:
         """Give back what nobody was told of."""
         try:
@@ -337,11 +386,113 @@ class Store:
             one.open()
             try:
                 # Looked at also if another one is not to be had: the time of who is there counts from the first look.
-                _blocks, left, _whom = self._judge(one)
-                found = left <= 0 and one.lockable() and found
+                blocks, left, _whom = self._judge(one)
+                free = left <= 0 and one.lockable() and not self._kept(one, blocks)
+                found = free and found
             finally:
                 one.close()
         return found
+
+    def _kept(self, one: LockFile, blocks: list[bytes]) -> bool:
+        mark = self._mark(one, self._number(one, blocks))
+        return mark is not None and not mark.allows(self._known_as)
+
+    # -- handing over
+
+    def prepare_out(self, handover: str, target: str, lasting: float) -> dict[str, Any]:
+        """Mark what is held exclusively, for *lasting* seconds. Raises UnderWay, LeaseError, OSError: no mark is left, if that can be."""
+        self._check()
+        chosen = [self._held[name] for name in sorted(self._held) if not self._held[name].shared]
+        tokens = {one.name: one.token or 0 for one in chosen}
+        state = Handover(handover, self._known_as, target, tokens, PREPARED)
+        done: list[LockFile] = []
+        for one in chosen:
+            try:
+                with one.count():
+                    old = self._mark(one, one.token or 0)
+                    if old is not None and (old.id, old.target) != (handover, target):
+                        raise UnderWay(f"{one.name}: {old} has not ended; cancel it first")
+                    one.write_mark(Mark(state, one.token or 0, lasting).block())
+            except (LeaseError, OSError):
+                self._abandon(done)
+                raise
+            self._prepared.add(one.name)
+            done.append(one)
+        return {"state": state.write()}
+
+    def _abandon(self, given: list[LockFile]) -> None:
+        """Take away our marks of what is not handed over any more. What cannot be reached now ends with its time."""
+        for one in given:
+            if one.name in self._prepared:
+                self._prepared.discard(one.name)
+                try:
+                    one.write_mark(layout.EMPTY)
+                except OSError:
+                    continue
+
+    def complete_out(self, handover: str, names: list[str]) -> dict[str, Any]:
+        """Turn the marks of *names* and give everything back; or see that a dead guard of ours has done so. Raises LeaseError, OSError."""
+        self._check()
+        tokens: dict[str, int] = {}
+        target = ""
+        for name in names:
+            mark = self._change(name, lambda one, last: self._give_up(one, last, handover))
+            tokens[name], target = mark.token, mark.target
+        if self._held:
+            self.release(None)
+        return {"state": Handover(handover, self._known_as, target, tokens, OUT).write()}
+
+    def _change(self, name: str, work: Callable[[LockFile, int], Value]) -> Value:
+        """Do *work*, which is told the number of the last grant, while the counter of *name* is locked."""
+        held = self._held.get(name)
+        one = held or LockFile(self.directory, name, EXCLUSIVE_MODE)
+        try:
+            if held is None:
+                one.open()
+            with one.count():
+                return work(one, one.token if one.token is not None else self._number(one, one.blocks()))
+        finally:
+            if held is None:
+                one.close()
+
+    def _give_up(self, one: LockFile, last: int, handover: str) -> Mark:
+        mark = self._mark(one, last)
+        if mark is None or mark.id != handover or mark.source != self._known_as:
+            raise LeaseError(f"{one.name}: is not being handed over by {self._known_as} under the number {handover}")
+        if mark.stage == PREPARED:
+            if one.token is None and (self._judge(one)[1] > 0 or not one.lockable()):
+                raise Busy(one.name, map(_named, self.owners(one.name)))
+            mark.stage = OUT
+            one.write_mark(mark.block())
+        if mark.stage != OUT:
+            raise LeaseError(f"{one.name}: {mark} was taken back")
+        self._prepared.discard(one.name)
+        return mark
+
+    def cancel(self, handover: str, names: list[str]) -> str:
+        """Drop the marks that have come to nothing yet, turn the others back. Raises LeaseError, OSError."""
+        outcome = UNKNOWN
+        for name in names:
+            found = self._change(name, lambda one, last: self._turn_back(one, last, handover))
+            outcome = found if outcome != RETURNING and found else outcome
+        return outcome
+
+    def _turn_back(self, one: LockFile, last: int, handover: str) -> str:
+        mark = self._mark(one, last)
+        if mark is None or mark.id != handover:
+            return ""
+        self._prepared.discard(one.name)
+        if mark.stage == PREPARED:
+            one.write_mark(layout.EMPTY)
+            return DROPPED
+        mark.stage = BACK
+        one.write_mark(mark.block())
+        return RETURNING
+
+    def handed_over(self, resource: str) -> dict[str, Any]:
+        """Read the mark of a resource. Raises LeaseError, OSError."""
+        mark = self._change(resource, self._mark)
+        return {"state": None if mark is None else mark.write()}
 
     # -- giving back
 
@@ -350,6 +501,7 @@ class Store:
         if resource is not None and resource not in self._held:
             raise NotHeld(resource, self.tenant)
         self._check()
+        self._abandon([one for name, one in self._held.items() if resource in (None, name)])
         for name in list(self._held) if resource is None else [resource]:
             one = self._held[name]
             try:

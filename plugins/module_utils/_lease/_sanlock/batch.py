@@ -11,13 +11,14 @@ also if it gets it only afterwards. PRIVATE to the collection.
 
 from __future__ import annotations
 
+from ..handover import Overtaken
 from ..interface import Busy, LeaseError, StoreUnavailable
 from . import wire
-from .daemon import BUSY, UNCLEAR
+from .daemon import BUSY, CHANGED, UNCLEAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .daemon import Space
     from .parameters import Parameters
@@ -54,32 +55,45 @@ class Batch:
             connection.close()
             raise
 
-    def acquire(self, resources: Sequence[Resource], tenant: str, space: Space, patience: float) -> None:
-        """Get all of *resources* or none. Raises Busy, LeaseError: nothing is held, and the connection is closed."""
+    def acquire(
+        self,
+        resources: Sequence[Resource],
+        tenant: str,
+        space: Space,
+        patience: float,
+        expected: Mapping[str, int] | None = None,
+    ) -> None:
+        """Get all of *resources* or none. expected: the numbers that some of them have to have had last.
+
+        Raises Busy, Overtaken, LeaseError: nothing is held, and the connection is closed.
+        """
         try:
             for at in range(0, len(resources), wire.AT_ONCE):
                 some = resources[at : at + wire.AT_ONCE]
-                self._acquire(some, tenant, space, patience)
+                self._acquire(some, tenant, space, patience, expected or {})
                 self.resources += some
         except LeaseError:
             self.give_up(patience)
             raise
 
-    def _acquire(self, some: Sequence[Resource], tenant: str, space: Space, patience: float) -> None:
+    def _acquire(
+        self, some: Sequence[Resource], tenant: str, space: Space, patience: float, expected: Mapping[str, int]
+    ) -> None:
         parameters = self._parameters
-        body = b"".join(
-            wire.resource(
-                parameters.lockspace, one.stored, space.flags | wire.SHARED * one.shared, parameters.path, one.offset
-            )
-            for one in some
-        )
+        body = b""
+        for one in some:
+            flags = space.flags | wire.SHARED * one.shared | wire.LVER * (one.name in expected)
+            number = expected.get(one.name, 0)
+            body += wire.resource(parameters.lockspace, one.stored, flags, parameters.path, one.offset, number)
         result, _second, _rest = self.connection.call(
             wire.ACQUIRE, body + wire.options(tenant), patience, wire.OWNER_NOWAIT, len(some), -1
         )
         if result in BUSY:
             raise Busy(some[0].name)
+        names = ", ".join(one.name for one in some)
+        if result == CHANGED:
+            raise Overtaken(f"{names}: somebody has been granted it since it was given up")
         if result:
-            names = ", ".join(one.name for one in some)
             error = wire.SanlockError(result, f"acquiring {names}")
             raise (StoreUnavailable if result in UNCLEAR else LeaseError)(f"sanlock: {error}")
 

@@ -28,6 +28,8 @@ BUSY = frozenset((-11, -16, -17, -117, -243, -244, -245, -246, -247))
 UNCLEAR = frozenset((-5, -28, -116, -202, *range(-222, -209), -241, -242))
 NOT_FOUND, EXISTS, RUNNING, NO_MAGIC, NO_INDEX = -2, -17, -115, -223, -274
 AGAIN = -11
+#: The resource has not the number that it was to have.
+CHANGED = -240
 #: Seconds that questions to the daemon alone may take, those for which it reads the storage, and those for which it
 #: writes a whole unit.
 QUICK, READING, WRITING = 1.0, 3.0, 20.0
@@ -239,6 +241,10 @@ class Daemon:
 
     def owners(self, name: str, offset: int, space: Space) -> list[Owner]:
         """Read who holds a resource. Raises LeaseError."""
+        return self.held_by(name, offset, space)[1]
+
+    def held_by(self, name: str, offset: int, space: Space) -> tuple[int, list[Owner]]:
+        """Read the number of a resource's last grant, and who holds it. Raises LeaseError."""
         parameters = self._parameters
         body = wire.resource(parameters.lockspace, name, space.flags, parameters.path, offset)
         result, count, rest = self.call(wire.READ_OWNERS, body, READING)
@@ -246,7 +252,12 @@ class Daemon:
             raise self.bad(result, f"reading {name} in {parameters.path}")
         number, shared, at = wire.head_of_resource(rest)
         each = [wire.HOST.unpack_from(rest, at + one * wire.HOST.size) for one in range(count)]
-        return [Owner(host, generation, stamp, number, shared) for host, generation, stamp, _io, _flags in each]
+        return number, [Owner(host, generation, stamp, number, shared) for host, generation, stamp, _io, _flags in each]
+
+    def state(self, owner: Owner) -> int:
+        """Give what is known of the host that *owner* is about; FREE if it has joined anew since. Raises StoreUnavailable."""
+        generation, _io_timeout, state = self.hosts().get(owner.host, (owner.generation, 0, wire.FREE))
+        return state if generation == owner.generation else wire.FREE
 
     def bad(self, result: int, doing: str) -> LeaseError:
         """Give the error for a result that is one."""

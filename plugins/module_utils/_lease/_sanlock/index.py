@@ -52,7 +52,7 @@ class Index:
         offset = self.place(name, space)
         if offset >= 0:
             return offset
-        maker = self._alone(space)
+        maker = self.alone(space)
         try:
             offset = self.place(name, space)
             if offset < 0:
@@ -64,8 +64,8 @@ class Index:
         finally:
             maker.give_up(READING)
 
-    def _alone(self, space: Space) -> Batch:
-        """Be the only one of all hosts who makes a resource. Raises LeaseError."""
+    def alone(self, space: Space) -> Batch:
+        """Be the only one of all hosts who makes a resource, or changes marks of what he does not hold. Raises LeaseError."""
         deadline = time.monotonic() + READING
         while True:
             lease = Resource(MAKER, EXCLUSIVE_MODE, False, MAKER)
@@ -77,7 +77,7 @@ class Index:
             except Busy:
                 if time.monotonic() >= deadline:
                     raise StoreUnavailable(
-                        f"sanlock: {self._parameters.path}: somebody else makes a resource, and does not come to an end"
+                        f"sanlock: {self._parameters.path}: somebody else makes a resource or hands over, and does not come to an end"
                     ) from None
             _wait()
 

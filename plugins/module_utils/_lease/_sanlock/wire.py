@@ -30,7 +30,7 @@ NAME = 48
 AT_ONCE = 8
 
 # Flags of resources and lockspaces.
-SHARED = 0x4
+LVER, SHARED = 0x1, 0x4
 ALIGN_1M, SECTOR_512 = 0x10, 0x100
 # Flags of calls.
 OWNER_NOWAIT = 0x8
@@ -79,6 +79,7 @@ _MEANINGS = {
     -226: "belongs to another lockspace (-226)",
     -227: "belongs to another resource (-227)",
     -229: "is damaged: wrong checksum (-229)",
+    -240: "has been granted since: its number is another one (-240)",
     -243: "held by a host that is alive (-243)",
     -262: "the host id is used by another host (-262)",
 }
@@ -89,9 +90,9 @@ def disk(path: str, offset: int) -> bytes:
     return _DISK.pack(path.encode("utf-8", "surrogateescape"), offset, 0, 0)
 
 
-def resource(lockspace: str, name: str, flags: int, path: str = "", offset: int = 0) -> bytes:
-    """Give struct sanlk_resource, with its disk if there is a path."""
-    head = _RESOURCE.pack(lockspace.encode(), name.encode(), 0, 0, 0, 0, flags, 1 if path else 0)
+def resource(lockspace: str, name: str, flags: int, path: str = "", offset: int = 0, number: int = 0) -> bytes:
+    """Give struct sanlk_resource, with its disk if there is a path. number: the one that it has to have, with LVER."""
+    head = _RESOURCE.pack(lockspace.encode(), name.encode(), number, 0, 0, 0, flags, 1 if path else 0)
     return head + (disk(path, offset) if path else b"")
 
 

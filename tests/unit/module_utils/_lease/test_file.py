@@ -14,9 +14,16 @@ from typing import Any
 import pytest
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface, mounts
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease.file import File, resources
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import (
+    counting,
+    drivers,
+    interface,
+    mounts,
+    ofd,
+)
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.file import File
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.handover import Handover, Overtaken, UnderWay
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.listing import resources
 
 
 @pytest.fixture
@@ -307,3 +314,19 @@ def test_a_note_stands_beside_what_is_held(leases: Path) -> None:
     assert driver(leases, "r", tenant="b").owners("r")[0].note == {"until": 6}
     with pytest.raises(interface.LeaseError, match="at most"):
         one.annotate({"text": "x" * 9000})
+
+
+def test_a_holder_that_locks_the_counter_too_keeps_nobody_waiting_for_ever(leases: Path) -> None:
+    one, other = (driver(leases, "r", tenant=name, mode=interface.SHARED_MODE) for name in "ab")
+    one.acquire()
+    # As a service without a guard can, which has the descriptor.
+    (descriptor,) = one.become()
+    assert ofd.lock(descriptor, counting.COUNTER)
+    with pytest.raises(interface.StoreUnavailable, match="does not let go"):
+        other.acquire()
+    assert other.held() == []
+    ofd.unlock(descriptor, counting.COUNTER)
+    other.acquire()
+    # What is given back does not hang by it either.
+    assert ofd.lock(descriptor, counting.COUNTER)
+    other.release()

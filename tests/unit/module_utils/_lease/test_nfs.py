@@ -18,6 +18,7 @@ import pytest
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import (
+    counting,
     drivers,
     execution,
     mounts,
@@ -359,9 +360,9 @@ def test_somebody_who_stays_at_the_counter_is_no_reason_to_end(make: Make, monke
     one, two = make("one", "db:shared", host="a"), make("two", "db:shared", host="b")
     one.acquire()
     two._give_up()
-    monkeypatch.setattr(lockfile, "_TRIES", 2)
+    monkeypatch.setattr(lockfile, "_LIMIT", 0.05)
     with open(Path(one.directory) / "db.lock", "r+b") as file:
-        assert ofd.lock(file.fileno(), lockfile._COUNTER)
+        assert ofd.lock(file.fileno(), counting.COUNTER)
         with pytest.raises(StoreUnavailable, match="the counter of the resource is locked"):
             two.acquire()
     assert two.acquire()[0].token == 2

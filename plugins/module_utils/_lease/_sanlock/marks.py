@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The marks of hand-overs on the storage, see ../remote_marks.py. PRIVATE to the collection.
+
+The mark of a resource is in the last 4096 bytes of its place, of which sanlock uses the first 2003 sectors of 2048. It is
+read and written past the daemon, which has no words for it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+
+from ..interface import LeaseError, StoreUnavailable
+from ..remote_marks import Mark, Sightings
+from ..sealed import BLOCK, EMPTY, decode
+from .aside import aside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .batch import Resource
+    from .daemon import Space
+
+#: Attempts to read one that is being written, and seconds between two of them.
+_TRIES, _PAUSE = 4, 0.002
+#: Errors of storage that may work again: EIO, ETIMEDOUT, ENXIO.
+_PASSING = frozenset((5, 110, 6))
+
+
+class Marks:
+    """The marks of a lockspace at *path*, as one process has seen them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._sightings = Sightings()
+
+    def read(self, resources: Sequence[Resource], space: Space, patience: float) -> list[Mark | None]:
+        """Give the mark of each whose time is not over, whatever its number. Raises LeaseError."""
+        path, places = self._path, [_place(one, space) for one in resources]
+        data = self._aside(lambda: _read(path, places), patience) if places else b""
+        blocks = (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
+        return [self._sightings.read(one.name, block) for one, block in zip(resources, blocks)]
+
+    def _aside(self, work: Callable[[], bytes], patience: float) -> bytes:
+        try:
+            return aside(work, patience)
+        except OSError as error:
+            kind = StoreUnavailable if error.errno in _PASSING else LeaseError
+            raise kind(f"{self._path}: {error.strerror}; hand-overs are noted on it by the guards") from None
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{self._path}: {error}") from None
+
+    def write(self, changes: Sequence[tuple[Resource, Mark | None]], space: Space, patience: float) -> None:
+        """Write marks, None takes one away. Raises LeaseError: some may be written, or still be."""
+        blocks = [(_place(one, space), mark.block() if mark else EMPTY) for one, mark in changes]
+        path = self._path
+        if blocks:
+            self._aside(lambda: _write(path, blocks), patience)
+
+
+def _place(one: Resource, space: Space) -> int:
+    return one.offset + space.unit - BLOCK
+
+
+# -- in a process of their own: O_DIRECT, as the daemon does it, so that all hosts see the same
+
+
+def _read(path: str, places: Sequence[int]) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    found = b""
+    with mmap.mmap(-1, BLOCK) as memory:
+        for place in places:
+            for _unused in range(_TRIES):
+                got = os.preadv(descriptor, [memory], place)
+                block = memory[:got].ljust(BLOCK, b"\0")
+                if block == EMPTY or decode(block) is not None:
+                    break
+                time.sleep(_PAUSE)
+            found += block
+    return found
+
+
+def _write(path: str, blocks: Sequence[tuple[int, bytes]]) -> bytes:
+    descriptor = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_SYNC)
+    with mmap.mmap(-1, BLOCK) as memory:
+        for place, block in blocks:
+            memory[:] = block
+            if os.pwritev(descriptor, [memory], place) != BLOCK:
+                raise OSError(5, os.strerror(5))
+    return b""
