@@ -137,6 +137,9 @@ class ActionModule(ActionBase):
                 ],
                 {},
             )
+        for text in merge.overlooked(task_vars):
+            # No error: it may be what one of ours is made of. But services that are not found are removed by prune.
+            self._display.warning(f"{task_vars.get('inventory_hostname', '')}: {text}")
         variables = {}
         problems: list[Problem] = []
         for name in merge.variable_names(task_vars):

@@ -82,7 +82,8 @@ services:
     actions:
       description:
         - What was done, in this order; in check mode what would be done.
-        - Any of V(create), V(update), V(remove), V(start), V(stop), V(restart), V(reload), V(once), V(continue).
+        - Any of V(create), V(update), V(rename), V(remove), V(register), V(start), V(stop), V(restart), V(reload), V(once), V(continue).
+        - V(rename) is that of the former name of a service; V(register) means that the supervisor was told of what is there already.
       type: list
       elements: str
       returned: always

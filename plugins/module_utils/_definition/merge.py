@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from .problem import Problem, shown
 
 VARIABLE = "services_definitions"
 PREFIX = VARIABLE + "__"
+_LOOKS_LIKE = re.compile(r"services?_definitions?(|_.*)").fullmatch
 
 
 class Merged(NamedTuple):
@@ -25,6 +27,17 @@ class Merged(NamedTuple):
 def variable_names(variables: Iterable[str]) -> list[str]:
     """Return the names of the variables that hold definitions, in the order in which they are read."""
     return sorted(name for name in variables if name == VARIABLE or name.startswith(PREFIX))
+
+
+def overlooked(variables: Iterable[str]) -> list[str]:
+    """Tell of variables that somebody may take for ones that hold definitions, each with the name that would be read."""
+    found = []
+    for name in sorted(variables):
+        match = _LOOKS_LIKE(name)
+        if match and not (name == VARIABLE or name.startswith(PREFIX)):
+            meant = PREFIX + match[1].strip("_") if match[1].strip("_") else VARIABLE
+            found.append(f"{name} is not read as definitions of services; did you mean {meant}?")
+    return found
 
 
 def merge(variables: Mapping[str, Any]) -> Merged:

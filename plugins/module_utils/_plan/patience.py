@@ -17,6 +17,13 @@ MOST = 86400.0
 KILLED = 5.0
 
 
+def complaint(given: float | None) -> str:
+    """Say what is wrong with a time that a task was given, "" if nothing is."""
+    if given is None or given >= 0:
+        return ""
+    return f"timeout: {given:g}: must be a number of seconds that is not negative; leave it out for the usual time"
+
+
 def patience(given: float | None, waiting: Iterable[tuple[str, Mapping[str, Any], str, str]]) -> float:
     """Give the seconds to wait for services: *given*, else what their definitions allow them, but not less than the usual time.
 

@@ -139,9 +139,9 @@ def _ask(plan: Plan, request: Request, scan: Scan, backend: Backend) -> bool:
         if request.check_mode:
             plan.unverified.append(f"{error}: the state of the services is taken as down")
         elif scan.exists:
+            by_hand = f", or start one with 'holdfast supervise {scan.path}'" if backend.name == "embedded" else ""
             plan.problems.append(
-                f"{error}: apply the role holdfast.supervision.supervisor, or start one with "
-                f"'holdfast supervise {scan.path}'; offline: true prepares an image without one"
+                f"{error}: apply the role holdfast.supervision.supervisor{by_hand}; offline: true prepares an image without one"
             )
     except BackendError as error:
         plan.problems.append(str(error))

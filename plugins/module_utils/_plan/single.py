@@ -21,7 +21,7 @@ from . import verify
 from .directories import secrets_of
 from .logtail import log_directory, settle, tail_of
 from .mask import Mask
-from .patience import patience
+from .patience import complaint, patience
 from .places import scan_directory
 from .scan import Scan
 
@@ -33,6 +33,9 @@ RUNNING = frozenset(("starting", "up", "ready"))
 def service(parameters: dict[str, Any], runner: hostmanager.Runner, *, check_mode: bool) -> dict[str, Any]:
     """Do the task of the module service. With `failed` the result says in `msg` what is wrong."""
     scan = scan_directory(parameters["scan_directory"])
+    wrong = complaint(parameters["timeout"])
+    if wrong:
+        return {"failed": True, "msg": f"{wrong}; nothing was changed"}
     return steer(parameters, scan, choose(parameters["backend"], scan), runner, check_mode)
 
 

@@ -17,6 +17,7 @@ from .._supervise.interface import Backend
 from .._supervise.presence import AUTO, which
 from .converge import converge
 from .mask import Mask
+from .patience import complaint
 from .places import OPTIONS, log_directory, runtime_directory, scan_directory
 from .request import BadPayload, Request, read
 
@@ -74,6 +75,9 @@ def _services(
             "failed": True,
             "msg": "there is no payload: this module is run by its action plugin, which makes one from the definitions",
         }
+    wrong = complaint(parameters["timeout"])
+    if wrong:
+        return {"failed": True, "changed": False, "msg": f"{wrong}; nothing was changed"}
     name = which(scan) if parameters["backend"] == AUTO else parameters["backend"]
     backend = next((one(scan) for one in backends if one.name == name), None)
     if backend is None:

@@ -195,6 +195,11 @@ def test_a_service_that_hangs_before_it_is_ready_fails_in_bounded_time(host: Hos
     assert "slow: " in result["msg"] and "not ready within 0.5 s" in result["msg"]
 
 
+def test_a_negative_time_changes_nothing(host: Host) -> None:
+    result = host.task({"one": {"command": SLEEP}}, timeout=-1.0)
+    assert result["failed"] and "timeout: -1" in result["msg"] and not (host.scan / "one").exists()
+
+
 def test_a_service_that_did_not_come_up_fails_the_next_run_too(host: Host) -> None:
     definitions = {"bad": {"command": sh("exit 3"), "readiness": PATIENT}}
     assert host.task(definitions)["failed"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._definition.merge import merge, under
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.merge import merge, overlooked, under
 
 A: dict[str, Any] = {"command": ["/bin/a"]}
 B: dict[str, Any] = {"command": ["/bin/b"], "nice": 1}
@@ -74,3 +74,19 @@ def test_defaults_lie_under_a_definition() -> None:
     assert under(defaults, {"user": None})["user"] is None
     assert under({}, "text") == "text"
     assert definition == {"nice": 1, "log": {"count": 9}, "environment": {"B": "2"}}
+
+
+def test_names_that_are_easily_taken_for_ours_are_told() -> None:
+    names = [
+        "services_definitions",
+        "services_definitions__web",
+        "services_defaults",
+        "other",
+        "my_services_definitions",
+    ]
+    assert overlooked(names) == []
+    assert overlooked(["services_definitions_web", "service_definitions", "services_definition__db"]) == [
+        "service_definitions is not read as definitions of services; did you mean services_definitions?",
+        "services_definition__db is not read as definitions of services; did you mean services_definitions__db?",
+        "services_definitions_web is not read as definitions of services; did you mean services_definitions__web?",
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._plan.patience import MOST, patience
+from ansible_collections.holdfast.supervision.plugins.module_utils._plan.patience import MOST, complaint, patience
 
 SLOW: dict[str, Any] = {"readiness": {"timeout": 120.0}, "stop_timeout": 90.0, "finish_timeout": 20.0}
 QUICK: dict[str, Any] = {"readiness": {"timeout": 30.0}, "stop_timeout": 10.0, "finish_timeout": 5.0}
@@ -19,6 +19,11 @@ QUICK: dict[str, Any] = {"readiness": {"timeout": 30.0}, "stop_timeout": 10.0, "
 def test_what_is_said_counts() -> None:
     assert patience(0.0, [("db", SLOW, "ready", "start")]) == 0.0
     assert patience(700.0, []) == 700.0
+
+
+def test_no_time_is_less_than_none() -> None:
+    assert complaint(None) == complaint(0.0) == complaint(5.0) == ""
+    assert "timeout: -3: must be" in complaint(-3.0) and "timeout: nan" in complaint(float("nan"))
 
 
 @pytest.mark.parametrize(

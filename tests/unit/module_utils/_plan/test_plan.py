@@ -169,6 +169,7 @@ def test_problems_of_all_kinds_come_together(tmp_path: Path) -> None:
     bad = Wanted("bad", {"format": 1}, {}, verify={"command": "/nowhere", "users": ["no-such-user"]})
     result = run(tmp_path, FakeBackend(running=False), wanted("foreign"), wanted("broken"), bad, absent=["foreign"])
     assert result["failed"] and len(result["problems"]) == 6
+    assert "holdfast supervise" not in result["msg"]
     for words in ("written by others", "no supervisor runs", "foreign: ", "broken: ", "bad: the user", "bad: command"):
         assert words in result["msg"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["broken", "foreign"]
