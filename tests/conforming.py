@@ -58,8 +58,6 @@ class Supervised(Host):
     backoff: ClassVar[dict[str, str]] = {"initial": "100ms", "maximum": "5s"}
     #: Behaviours that it does not show, with the reason.
     lacks: ClassVar[dict[str, str]] = {}
-    #: The only behaviours that are run on it so far; none means all.
-    only: ClassVar[frozenset[str]] = frozenset()
     #: The names of rotated log files.
     old_logs: ClassVar[str] = "@*.s"
     #: Whether it tells how the last process of a service that has failed for good had ended.

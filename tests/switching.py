@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ while not told:
     os.pwrite(file, b"%d" % number, 0)
     time.sleep(0.0003)
 """
+#: Where daemontools-encore is, if somebody has built it; no package has it.
+ENCORE = os.environ.get("HOLDFAST_ENCORE", "")
 _ROTATED = re.compile(r"@.*\.[su]")
 
 
@@ -128,6 +131,8 @@ class Switched:
 
     def to(self, backend: str, check: bool = False, **changes: Any) -> dict[str, Any]:
         """Do what the module supervisor does with this backend."""
+        if backend == "daemontools_encore":
+            changes.setdefault("prefix", ENCORE)
         result = supervisor.supervisor(self.options(**changes), "started", backend, run, check)
         if not check:
             self.backend = backend
@@ -163,7 +168,15 @@ class Switched:
 
     def close(self) -> None:
         """Stop whatever runs."""
-        for backend in ("embedded", "s6", "runit", "daemontools", "supervisord"):
-            root = supervisor.ROOTS[backend].on(self.options(), run)
+        for backend in (
+            "embedded",
+            "s6",
+            "runit",
+            "daemontools",
+            "supervisord",
+            *(["daemontools_encore"] if ENCORE else []),
+        ):
+            prefix = ENCORE if backend == "daemontools_encore" else None
+            root = supervisor.ROOTS[backend].on(self.options(prefix=prefix), run)
             if root.traces():
                 root.stop()

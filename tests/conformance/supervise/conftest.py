@@ -49,7 +49,7 @@ def _prepared(kind: type[Supervised], runtime: Path) -> Iterator[Supervised]:
 def bare(kind: type[Supervised], runtime: Path, request: pytest.FixtureRequest) -> Iterator[Supervised]:
     """A host whose supervisor does not run yet."""
     name = request.node.originalname
-    reason = kind.missing() or kind.lacks.get(name, "not run yet" if kind.only and name not in kind.only else "")
+    reason = kind.missing() or kind.lacks.get(name, "")
     if reason:
         pytest.skip(reason)
     with _prepared(kind, runtime) as host:

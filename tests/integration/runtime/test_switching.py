@@ -21,7 +21,7 @@ import hosted
 import procs
 import pytest
 from conforming import sweep
-from switching import Switched, complete, counter, killed_before, logged, said
+from switching import ENCORE, Switched, complete, counter, killed_before, logged, said
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import switch
@@ -51,12 +51,19 @@ def counted(host: Switched, name: str, **more: Any) -> dict[str, Any]:
     return {"command": ["/bin/sh", "-c", script], "readiness": {"grace": "20ms"}, **more}
 
 
+#: Where somebody has built it.
+with_encore = pytest.mark.skipif(not ENCORE, reason="HOLDFAST_ENCORE does not say where daemontools-encore is")
+
+
 @pytest.mark.parametrize(
     "backends",
     [
         ("runit", "s6", "embedded"),
         ("embedded", "daemontools", "runit"),
         ("s6", "supervisord", "embedded", "s6"),
+        pytest.param(
+            ("daemontools", "daemontools_encore", "runit", "daemontools_encore", "embedded"), marks=with_encore
+        ),
     ],
     ids="-".join,
 )
@@ -94,6 +101,7 @@ def test_services_move_and_the_former_backend_goes(host: Switched, backends: tup
         ("embedded", "s6", "runit", "embedded", "runit", "s6", "embedded"),
         ("embedded", "daemontools", "s6", "daemontools", "embedded"),
         ("embedded", "supervisord", "s6", "supervisord", "embedded"),
+        pytest.param(("embedded", "daemontools_encore", "s6", "daemontools_encore", "embedded"), marks=with_encore),
     ],
     ids="-".join,
 )
