@@ -20,7 +20,7 @@ and is known by the hand-over's id.
 
 from __future__ import annotations
 
-from .interface import EXCLUSIVE_MODE, LeaseError
+from .interface import EXCLUSIVE_MODE, Busy, LeaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,18 @@ class Handover:
 
     def __str__(self) -> str:
         return f"hand-over {self.id} from {self.source} to {self.target}"
+
+
+def permit(resource: str, mark: Handover | None, who: str, last: int, state: Handover | None) -> None:
+    """See that *who* may be granted *resource* next, after the token *last*. state: the hand-over that he completes, if he does.
+
+    Raises Busy if *mark* keeps him out, Overtaken if somebody was in between.
+    """
+    if mark is not None and not mark.allows(who, state.id if state else ""):
+        raise Busy(resource, [f"nobody, but kept for {mark}"])
+    expected = state.tokens.get(resource) if state else None
+    if expected is not None and expected != last:
+        raise Overtaken(f"{resource}: {state} was to go on from token {expected}, and {last} has been granted since")
 
 
 def complete_in(

@@ -16,7 +16,7 @@ from .._lean import json
 from .._supervise._embedded import identity
 from . import marks, ofd, trees
 from .counting import Counting
-from .handover import BACK, DROPPED, OUT, PREPARED, RETURNING, Handover, Overtaken, UnderWay
+from .handover import BACK, DROPPED, OUT, PREPARED, RETURNING, Handover, UnderWay, permit
 from .interface import SHARED_MODE, Busy, Holder, LeaseError, StoreUnavailable
 
 TYPE_CHECKING = False
@@ -148,13 +148,7 @@ class Resource:
         with self._counting():
             last = self._last()
             mark = marks.read(self._mark, self.name, last)
-            if mark is not None and not mark.allows(self.tenant, handover.id if handover else ""):
-                raise Busy(self.name, [f"nobody, but kept for {mark}"])
-            expected = handover.tokens.get(self.name) if handover else None
-            if expected is not None and expected != last:
-                raise Overtaken(
-                    f"{self.name}: {handover} was to go on from token {expected}, and {last} has been granted since"
-                )
+            permit(self.name, mark, self.tenant, last, handover)
             _replace(self._path + ".token", b"%d\n" % (last + 1))
             self._since = time.time()
             self.token = last + 1

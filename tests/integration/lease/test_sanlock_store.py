@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,9 +21,9 @@ from guarded import PYTHON, Guards
 from sanlocks import SANLOCK, Host, Storage
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, interface
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, handover, interface
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock import daemon as daemons
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock import prepare
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock import handing, marks, prepare
 
 pytestmark = pytest.mark.skipif(not SANLOCK, reason="there is no sanlock")
 
@@ -32,6 +33,16 @@ def bare() -> Iterator[Storage]:
     """Two daemons that have joined nothing."""
     made = Storage(2)
     yield made
+    made.close()
+
+
+@pytest.fixture
+def ways() -> Iterator[Storage]:
+    """Two hosts that have joined, each with a way of its own to the storage."""
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no FUSE")
+    made = Storage(2, ways=True)
+    yield made.join()
     made.close()
 
 
@@ -124,6 +135,59 @@ def test_the_same_resource_is_made_once_by_all_who_want_it(hosts: Storage) -> No
         entries = [file.read(64)[16:].rstrip(b"\0") for _unused in range(512)]
     names = [name for name in entries if name.startswith(b"same/")]
     assert sorted(names) == [b"same/r0", b"same/r1"]
+
+
+# -- handing over
+
+
+def test_sanlock_itself_sees_that_somebody_was_in_between(hosts: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, other, target = (driver(hosts.hosts[at], prefix="between/") for at in (0, 1, 1))
+    for one in (source, other, target):
+        one.register("r", interface.EXCLUSIVE_MODE)
+    token = source.acquire()[0].token
+    state = source.prepare_out("h", target.identity, 60)
+    source.release()
+    # Nothing of ours is looked at before it is asked.
+    monkeypatch.setattr(handing, "permit", lambda *_: None)
+    other.acquire()
+    other.release()
+    with pytest.raises(handover.Overtaken, match="since it was given up"):
+        target.complete_in(state)
+    assert target.held() == []
+    assert target.acquire()[0].token == token + 2
+    target.release()
+
+
+def test_a_mark_that_cannot_be_written_in_time_keeps_nobody_waiting(ways: Storage) -> None:
+    """The way to the storage is lost: the daemon waits for it, and so does who looks at the marks, but we do not."""
+    one, other = (driver(host, prefix="lost/") for host in ways.hosts)
+    one.register("r", interface.EXCLUSIVE_MODE)
+    one.acquire()
+    assert ways.hosts[0].way is not None
+    ways.hosts[0].way.be("lost")
+    with pytest.raises(interface.StoreUnavailable, match="does not answer"):
+        one.prepare_out("h", other.identity, 60)
+    ways.hosts[0].way.be("good")
+    ways.hosts[0].until_renewed()
+    assert [grant.resource for grant in one.held()] == ["r"]
+    assert one.prepare_out("h", other.identity, 60).tokens == {"r": one.held()[0].token}
+    one.release()
+
+
+def test_what_the_guard_may_not_write_to_is_named(hosts: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = driver(hosts.hosts[0], prefix="denied/")
+    one.register("r", interface.EXCLUSIVE_MODE)
+    one.acquire()
+
+    def denied(path: str, _blocks: object) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(marks, "_write", denied)
+        with pytest.raises(interface.LeaseError, match="Permission denied; hand-overs are noted on it by the guards"):
+            one.prepare_out("h", "x@y", 60)
+    assert one.handed_over("r") is None
+    one.release()
 
 
 # -- joining

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
+from ..given import number
 from ..interface import DriverRefused
 
 TYPE_CHECKING = False
@@ -70,10 +71,10 @@ class Parameters:
         if not self.endpoints:
             raise DriverRefused("driver etcd: endpoints: at least one is needed")
         self.tls = any(endpoint.tls for endpoint in self.endpoints)
-        self.ttl = _number(given, "ttl", 10.0, SHORTEST, LONGEST)
-        self.preference = _number(given, "preference", 0.0, 0.0, 100.0)
+        self.ttl = number("etcd", given, "ttl", 10.0, SHORTEST, LONGEST)
+        self.preference = number("etcd", given, "preference", 0.0, 0.0, 100.0)
         #: Seconds after which one in line wishes for what somebody holds who comes after it; 0: never.
-        self.fail_back = _number(given, "fail_back", 0.0, 0.0, 86400.0)
+        self.fail_back = number("etcd", given, "fail_back", 0.0, 0.0, 86400.0)
         self.prefix = str(given.get("prefix", "/holdfast/leases")).rstrip("/") + "/"
         if not self.prefix.isprintable() or len(self.prefix) > 200:
             raise DriverRefused("driver etcd: prefix: printable, and 200 characters at most")
@@ -131,17 +132,6 @@ def _words(given: object) -> list[str]:
     if isinstance(given, (list, tuple)) and all(isinstance(word, str) for word in given):
         return list(given)
     raise DriverRefused(f"driver etcd: endpoints: {given!r} is no list of addresses")
-
-
-def _number(given: Mapping[str, Any], name: str, default: float, least: float, most: float) -> float:
-    value = given.get(name, default)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not least <= number <= most:
-        raise DriverRefused(f"driver etcd: {name}: {value!r} is not between {least:g} and {most:g}")
-    return number
 
 
 def _path(given: Mapping[str, Any], name: str) -> str:

@@ -11,7 +11,7 @@ import os
 import time
 
 from ..._supervise._embedded import identity
-from ..handover import Overtaken
+from ..handover import permit
 from ..interface import (
     EXCLUSIVE_MODE,
     SHARED_MODE,
@@ -130,13 +130,7 @@ class Tenure:
         conflicts = view.conflicts(one.mode, self.lease or "-")
         if conflicts:
             raise Busy(one.name, [str(holder_of(one.name, tenure)) for tenure in conflicts])
-        if view.mark is not None and not view.mark.allows(self.known_as, handover.id if handover else ""):
-            raise Busy(one.name, [f"nobody, but kept for {view.mark}"])
-        expected = handover.tokens.get(one.name) if handover else None
-        if expected is not None and expected != view.token:
-            raise Overtaken(
-                f"{one.name}: {handover} was to go on from token {expected}, and {view.token} has been granted since"
-            )
+        permit(one.name, view.mark, self.known_as, view.token, handover)
         for tenure in view.vanished(one.mode) if self.distrust else ():
             key = (one.name, int(tenure.get("token", 0)))
             until = self._vanished.setdefault(key, http.now() + float(tenure.get("ttl", self.ttl)))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 import time
 
 from ..._lean import signal
@@ -24,6 +23,7 @@ from ..interface import KEPT, Busy, LeaseError, StoreUnavailable
 from . import accounts
 from .descriptors import lift
 from .guard import BUSY, UNUSABLE
+from .speech import say
 from .tokens import TokenFile
 from .tree import FORWARDED, become
 from .worker import attempt
@@ -210,8 +210,4 @@ class Becoming:
 
     def _say(self, text: str) -> None:
         """Tell people, where the service's output goes."""
-        try:
-            sys.stderr.write(f"holdfast guard: {self.name}: {text}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
+        say(self.name, text)

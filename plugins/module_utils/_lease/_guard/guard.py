@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from ..._lean import signal
@@ -20,6 +19,7 @@ from .handovers import REASON, Handovers
 from .keeping import Keeping
 from .pausing import Pausing
 from .renewals import Renewals
+from .speech import say
 from .tokens import TokenFile
 from .tree import FORWARDED, Command, Tree
 from .watching import Watching
@@ -161,11 +161,7 @@ class Guard:
 
     def say(self, text: str) -> None:
         """Tell people, where the service's output goes."""
-        try:
-            sys.stderr.write(f"holdfast guard: {self.name}: {text}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
+        say(self.name, text)
 
     def store(self, work: Work, done: Done) -> None:
         """Have the driver ask the store and call *done* with what went wrong: at once, or later if that may take time."""

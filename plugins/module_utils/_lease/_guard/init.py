@@ -14,7 +14,6 @@ is the end of all the others. PRIVATE to the collection.
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from ..._hooks import hooks
@@ -22,6 +21,7 @@ from ..._lean import signal
 from ..._process_state.apply import StateError, apply
 from . import background
 from .board import LOOK, all_stopped
+from .speech import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -353,11 +353,7 @@ class Init:
 
     def _say(self, text: str) -> None:
         """Tell people, where the service's output goes."""
-        try:
-            sys.stderr.write(f"holdfast guard: {self._command.name}: {text}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
+        say(self._command.name, text)
 
 
 def _execute(words: list[str], environment: dict[str, str], state: dict[str, Any], errors: int = -1) -> None:

@@ -15,13 +15,13 @@ service's tree is gone too, and gives everything back then, so that others need 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
 
 from ..._lean import json, signal
 from ..._varlink import sockets
+from ..children import forked, keep_only, stand_aside
 from ..handover import Overtaken, UnderWay
 from ..interface import (
     Busy,
@@ -67,18 +67,10 @@ class Hand:
         """Start the process. Raises OSError."""
         self._socket, theirs = sockets.pair()
         self._begun: list[bytes] = []
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            child = os.fork()
-            if not child:
-                try:
-                    # No child of ours: it is not collected with the service's processes, and may outlive us.
-                    if not os.fork():
-                        _serve(theirs, make, poll)
-                finally:
-                    os._exit(0)
+            # No child of ours: it is not collected with the service's processes, and may outlive us.
+            child = forked(lambda: forked(lambda: _serve(theirs, make, poll)))
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
         try:
             os.waitpid(child, 0)
@@ -235,17 +227,8 @@ def _told(error: Exception, store: Store) -> dict[str, Any]:
 
 def _serve(pair: sockets.Socket, make: Callable[[], Store], poll: float) -> None:
     """Be the hand, until the guard is gone, or has no use for it any more."""
-    # Not in the guard's process group: whoever kills that as a whole is to leave this one behind.
-    os.setsid()
-    with open("/proc/self/comm", "wb", buffering=0) as title:
-        title.write(_TITLE)
-    # Out of the way of the standard numbers first: a guard may have been started without those.
-    pair_ = fcntl.fcntl(pair.detach(), fcntl.F_DUPFD_CLOEXEC, 4)
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    place = os.dup2(pair_, 3, inheritable=False)
-    os.closerange(4, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    stand_aside(_TITLE)
+    place = keep_only(pair.detach())
     os.chdir("/")
     served = _Served(sockets.Socket(fileno=place), make(), poll)
     served.answer({"id": "", "pid": os.getpid()})

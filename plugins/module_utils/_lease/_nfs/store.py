@@ -14,7 +14,7 @@ import time
 
 from ..._supervise._embedded import identity
 from .. import trees
-from ..handover import BACK, DROPPED, OUT, PREPARED, RETURNING, UNKNOWN, Handover, Overtaken, UnderWay
+from ..handover import BACK, DROPPED, OUT, PREPARED, RETURNING, UNKNOWN, Handover, UnderWay, permit
 from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Busy, Holder, LeaseError, Lost, NotHeld, StoreUnavailable
 from ..listing import resources
 from ..remote_marks import Mark, Sightings
@@ -195,13 +195,7 @@ class Store:
     def _permit(self, one: LockFile, last: int, handover: Handover | None) -> Mark | None:
         """See that no mark keeps us out, and that nobody was in between; give the mark. Raises Busy, Overtaken, OSError."""
         mark = self._mark(one, last)
-        if mark is not None and not mark.allows(self._known_as, handover.id if handover else ""):
-            raise Busy(one.name, [f"nobody, but kept for {mark}"])
-        expected = handover.tokens.get(one.name) if handover else None
-        if expected is not None and expected != last:
-            raise Overtaken(
-                f"{one.name}: {handover} was to go on from token {expected}, and {last} has been granted since"
-            )
+        permit(one.name, mark, self._known_as, last, handover)
         return mark
 
     def _mark(self, one: LockFile, last: int) -> Mark | None:

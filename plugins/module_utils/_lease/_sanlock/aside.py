@@ -17,6 +17,7 @@ import select
 import time
 
 from ..._lean import signal
+from ..children import forked, keep_only
 from ..interface import LeaseError, StoreUnavailable
 
 TYPE_CHECKING = False
@@ -34,16 +35,9 @@ def aside(work: Callable[[], bytes], patience: float) -> bytes:
     answer = b""
     try:
         reads, writes = os.pipe2(os.O_CLOEXEC)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
-            if not pid:
-                try:
-                    _do(work, writes, patience)
-                finally:
-                    os._exit(1)
+            pid = forked(lambda: _do(work, writes, patience))
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(writes)
     except OSError as error:
         raise LeaseError(f"no process for a look at the storage: {error.strerror or error}") from None
@@ -62,9 +56,8 @@ def aside(work: Callable[[], bytes], patience: float) -> bytes:
 
 def _do(work: Callable[[], bytes], writes: int, patience: float) -> None:
     """Be the child."""
-    os.dup2(writes, 3)
-    # What it would keep open beyond the guard's end: connections to the daemon, for one.
-    os.closerange(4, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    # Connections to the daemon, for one, it would keep open beyond the guard's end.
+    writes = keep_only(writes)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(math.ceil(patience) + 1)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
@@ -73,8 +66,7 @@ def _do(work: Callable[[], bytes], writes: int, patience: float) -> None:
     except OSError as error:
         answer = _BAD + b"%d" % (error.errno or 0)
     while answer:
-        answer = answer[os.write(3, answer) :]
-    os._exit(0)
+        answer = answer[os.write(writes, answer) :]
 
 
 def _hear(reads: int, deadline: float) -> bytes:

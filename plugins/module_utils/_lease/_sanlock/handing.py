@@ -15,7 +15,7 @@ the number is another one, and the hand-over is refused.
 
 from __future__ import annotations
 
-from ..handover import BACK, DROPPED, OUT, PREPARED, RETURNING, UNKNOWN, Handover, Overtaken, UnderWay
+from ..handover import BACK, DROPPED, OUT, PREPARED, RETURNING, UNKNOWN, Handover, UnderWay, permit
 from ..interface import Busy, LeaseError
 from ..remote_marks import Mark
 from .daemon import READING
@@ -168,22 +168,11 @@ class Handing:
         """
         marked = []
         for one, mark in zip(wanted, self.standing(wanted, space, patience)):
-            if mark is None:
-                continue
-            if not mark.allows(self._known_as, state.id if state else ""):
-                raise Busy(one.name, [f"nobody, but kept for {mark}"])
-            marked.append(one)
-        if state is not None:
-            for one in wanted:
-                self._expect(one, state, space)
+            if mark is not None or state is not None:
+                permit(one.name, mark, self._known_as, self._number(one, space), state)
+            if mark is not None:
+                marked.append(one)
         return marked
-
-    def _expect(self, one: Resource, state: Handover, space: Space) -> None:
-        expected, number = state.tokens.get(one.name), self._number(one, space)
-        if expected is not None and expected != number:
-            raise Overtaken(
-                f"{one.name}: {state} was to go on from token {expected}, and {number} has been granted since"
-            )
 
     def kept(self, wanted: Sequence[Resource], space: Space, patience: float) -> bool:
         """Say whether a mark keeps us from *wanted*. Raises LeaseError."""

@@ -13,12 +13,11 @@ everything in the namespace has been collected. It does nothing else, and its ow
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 
-from ..._lean import signal
 from ..._varlink import sockets
+from ..children import forked, keep_only, stand_aside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,16 +34,9 @@ class Keeper:
     def __init__(self) -> None:
         """Start the process. Raises OSError."""
         self._socket, theirs = sockets.pair()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
-            if not pid:
-                try:
-                    _keep(theirs.fileno())
-                finally:
-                    os._exit(1)
+            forked(lambda: _keep(theirs.fileno()))
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
 
     def add(self, connection: Connection) -> None:
@@ -69,17 +61,8 @@ class Keeper:
 
 def _keep(pair: int) -> None:
     """Be the keeper."""
-    # Not in the guard's process group: whoever kills that as a whole is to leave this one behind.
-    os.setsid()
-    with open("/proc/self/comm", "wb", buffering=0) as title:
-        title.write(_TITLE)
-    # Out of the way of the standard numbers first: a guard may have been started without those.
-    pair = fcntl.fcntl(pair, fcntl.F_DUPFD_CLOEXEC, 4)
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    pair = os.dup2(pair, 3, inheritable=False)
-    os.closerange(4, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    stand_aside(_TITLE)
+    pair = keep_only(pair)
     guard = sockets.Socket(fileno=pair)
     guard.setblocking(False)
     poll = select.poll()

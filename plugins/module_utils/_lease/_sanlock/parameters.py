@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from ..given import number
 from ..interface import DriverRefused
 from . import wire
 
@@ -49,19 +50,8 @@ class Parameters:
         if self.prefix and not self.prefix.endswith("/"):
             # No resource's name has one, so that nobody's names are another one's with a longer prefix.
             self.prefix += "/"
-        self.host_id = int(_number(given, "host_id", 0, 0, MOST_HOSTS))
-        self.poll = _number(given, "poll", 1.0, 0.02, 60.0)
-
-
-def _number(given: Mapping[str, Any], name: str, default: float, least: float, most: float) -> float:
-    value = given.get(name, default)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not least <= number <= most or (name == "host_id" and number != int(number)):
-        raise DriverRefused(f"driver sanlock: {name}: {value!r} is not between {least:g} and {most:g}")
-    return number
+        self.host_id = int(number("sanlock", given, "host_id", 0, 0, MOST_HOSTS, whole=True))
+        self.poll = number("sanlock", given, "poll", 1.0, 0.02, 60.0)
 
 
 def _path(given: Mapping[str, Any], name: str, default: str) -> str:
