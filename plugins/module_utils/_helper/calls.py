@@ -300,13 +300,20 @@ class Calls:
         self._working.append(call)
         self._sharing.begins(call)
 
-        def ready(run: worker.Run | None, why: str) -> None:
-            if run is None:
-                self._without_worker(call, why)
-            else:
-                self._with_worker(call, run)
+        def ended(one: worker.Run) -> None:
+            self._ended(call, one)
 
-        self._pool.take(operation, call.values, lambda one: self._ended(call, one), ready, tenure)
+        run = self._pool.take(operation, call.values, ended) if tenure is None else None
+        if run is not None:
+            self._with_worker(call, run)
+        else:
+            self._pool.fork(operation, call.values, ended, lambda one, why: self._forked(call, one, why), tenure)
+
+    def _forked(self, call: Call, run: worker.Run | None, why: str) -> None:
+        if run is None:
+            self._without_worker(call, why)
+        else:
+            self._with_worker(call, run)
 
     def _without_worker(self, call: Call, why: str) -> None:
         """End a call for which there is no process."""

@@ -85,7 +85,26 @@ class Pool:
         if idle and idle[-1].usable:
             idle[-1].announce()
 
-    def take(
+    def take(self, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> Run | None:
+        """Give a process that is there for a call, which is to be told to begin; None where one has to be forked."""
+        if operation.pooled:
+            idle = self._idle.get(operation.class_)
+            while idle:
+                # The one that was used last: its memory is warm, and those that are too many get old.
+                found = idle.pop()
+                if found.usable:
+                    return self._turn(found, operation, values, ended)
+            return None
+        spare = self._find(operation)
+        if spare is None:
+            return None
+        self._spares.remove(spare)
+        self._killed = 0
+        spare.give(operation, values, ended)
+        self._taken(operation)
+        return spare
+
+    def fork(
         self,
         operation: Operation,
         values: dict[str, Any],
@@ -93,9 +112,9 @@ class Pool:
         ready: Callable[[Run | None, str], None],
         tenure: Tenure | None = None,
     ) -> None:
-        """Have a process for a call: *ready* is called with it, or with None and why there is none, at once or later.
+        """Have a new process for a call: *ready* is called with it, as `take` gives one, or with None and why there is none.
 
-        The process is to be told to begin then. tenure: the lease below whose holder it is to be, which is closed.
+        It may be called at once. tenure: the lease below whose holder the process is to be, which is closed.
         """
 
         def born(one: Born) -> None:
@@ -111,20 +130,18 @@ class Pool:
 
         if tenure is not None:
             self._zygote.give(operation.name, born, tenure=tenure)
-            return
-        if operation.pooled:
-            self._pooled(operation, values, ended, ready)
-            return
-        spare = self._spare(operation)
-        if spare is None and self._asked and self._claim is None and self._asking in ("", operation.name):
-            # One is on its way. This call comes first.
-            self._claim = born
-        elif spare is None:
-            self._zygote.give(operation.name, born)
+        elif operation.pooled:
+            self._fork_pooled(operation, values, ended, ready)
         else:
-            self._killed = 0
-            spare.give(operation, values, ended)
-            ready(spare, "")
+            if self._asked and self._claim is None and self._asking in ("", operation.name):
+                # One is on its way. This call comes first.
+                self._claim = born
+            else:
+                self._zygote.give(operation.name, born)
+            self._taken(operation)
+
+    def _taken(self, operation: Operation) -> None:
+        """Have another process for the next call, when there is time for that."""
         self._used, self._last = time.monotonic(), operation
         if not self._spares:
             self._refill()
@@ -147,14 +164,8 @@ class Pool:
 
     # -- spares ----------------------------------------------------------------------------------------------------
 
-    def _spare(self, operation: Operation) -> Fresh | None:
-        """Take the spare that was made ready for an operation, or one that can do any."""
-        spare = self._find(operation)
-        if spare is not None:
-            self._spares.remove(spare)
-        return spare
-
     def _find(self, operation: Operation) -> Fresh | None:
+        """Give the spare that was made ready for an operation, or one that can do any."""
         for prepared in (operation.name, ""):
             for spare in self._spares:
                 if spare.prepared == prepared:
@@ -228,7 +239,14 @@ class Pool:
 
     # -- pool ------------------------------------------------------------------------------------------------------
 
-    def _pooled(
+    def _turn(self, pooled: Pooled, operation: Operation, values: dict[str, Any], ended: Callable[[Run], None]) -> Turn:
+        """Have a process of the pool for a call."""
+        turn = Turn(pooled, operation, values, ended)
+        pooled.reserve(turn)
+        self._wake_at(turn.began + operation.timeout)
+        return turn
+
+    def _fork_pooled(
         self,
         operation: Operation,
         values: dict[str, Any],
@@ -236,18 +254,6 @@ class Pool:
         ready: Callable[[Run | None, str], None],
     ) -> None:
         class_ = operation.class_
-        idle = self._idle.get(class_)
-        pooled = None
-        while idle and pooled is None:
-            # The one that was used last: its memory is warm, and those that are too many get old.
-            found = idle.pop()
-            pooled = found if found.usable else None
-
-        def has(one: Pooled) -> None:
-            turn = Turn(one, operation, values, ended)
-            one.reserve(turn)
-            self._wake_at(turn.began + operation.timeout)
-            ready(turn, "")
 
         def born(new: Born) -> None:
             if new.pid < 0:
@@ -262,11 +268,8 @@ class Pool:
                 self._leave(one)
                 ready(None, str(error.strerror))
                 return
-            has(one)
+            ready(self._turn(one, operation, values, ended), "")
 
-        if pooled is not None:
-            has(pooled)
-            return
         # It has its place in the class from now on.
         self._counts[class_] = self._counts.get(class_, 0) + 1
         self._zygote.give(operation.name, born, POOLED)

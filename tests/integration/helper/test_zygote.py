@@ -375,15 +375,19 @@ def test_one_that_does_not_answer_holds_up_who_needs_it_and_nobody_else(helper: 
     helper.call("pid")
     for number in (1, 2):
         helper.call("fresh")
-        wait_until(lambda: len(helper.workers()) == 2)
+        # The one of the pool, and two that wait for calls of another kind.
+        wait_until(lambda: len(helper.workers()) == 3)
         stop(zygote(helper))
+        pooled = helper.call("pid")["result"]
         for one in helper.workers():
-            if one != helper.call("pid")["result"]:
+            if one != pooled:
                 procs.kill(one)
                 procs.until_dead(one)
+        wait_until(lambda: helper.workers() == [pooled])  # noqa: B023
+        before = len(procs.descriptors(helper.process.pid))
         caller = Caller(helper, "fresh")
-        # It is accepted, and waits.
-        wait_until(lambda: [one for one in procs.children(helper.process.pid) if procs.state(one) == "T"])
+        # Its connection, and what leads to a process that is not there yet.
+        wait_until(lambda: len(procs.descriptors(helper.process.pid)) >= before + 4)  # noqa: B023
         for _number in range(20):
             helper.call("pid")
         caller.join()
