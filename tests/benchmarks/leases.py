@@ -505,7 +505,14 @@ def _active(bench: Bench, prefix: str) -> int:
 
     key = base64.b64encode(f"/holdfast/leases/{prefix}".encode()).decode()
     end = base64.b64encode(f"/holdfast/leases/{prefix}~".encode()).decode()
-    found = bench.cluster.post("/v3/kv/range", {"key": key, "range_end": end, "keys_only": True})
+    for patience in range(10, -1, -1):
+        try:
+            found = bench.cluster.post("/v3/kv/range", {"key": key, "range_end": end, "keys_only": True})
+            break
+        except OSError:
+            # So busy with those that are starting that it does not answer in time.
+            if not patience:
+                raise
     return sum(1 for one in found.get("kvs") or () if base64.b64decode(one["key"]).endswith(b"/holder/exclusive"))
 
 
