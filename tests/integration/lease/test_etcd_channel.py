@@ -297,6 +297,18 @@ def test_a_proxy_that_speaks_http_1_alone_is_asked_once_and_then_left_alone(
     assert renews_over_grpc(driver)
 
 
+def test_a_store_that_takes_its_time_is_not_asked_for_a_channel(make: Callable[..., Etcd], proxy: Proxy) -> None:
+    driver = make(proxy.url, ttl=4)
+    driver.acquire()
+    # Two answers: more than a third of the second that a renewal may take.
+    proxy.delay = 0.2
+    driver.renew()
+    assert b"PRI " not in proxy.began
+    proxy.delay = 0
+    driver.renew()
+    assert renews_over_grpc(driver)
+
+
 def test_a_peer_that_goes_dumb_when_it_hears_of_http_2_costs_no_renewal(
     make: Callable[..., Etcd], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
