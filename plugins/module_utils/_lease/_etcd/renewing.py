@@ -101,8 +101,8 @@ class Renewing:
         done = client.ask(lambda until: self._attempt(client, wanted, until), deadline)
         if self._channel is None:
             now = http.now()
-            # Whoever has so much to do that it takes its time is not given more to do.
-            if now >= self._without.get(client.current, 0.0) and now - began < (deadline - began) * _QUICK:
+            # A member that has so much to do that it takes its time is not given more to do.
+            if now >= self._without.get(client.current, 0.0) and now - done.sent < (deadline - began) * _QUICK:
                 self._open(client, client.current, deadline)
         return done
 
