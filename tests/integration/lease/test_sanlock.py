@@ -25,6 +25,9 @@ from guarded import PYTHON, STUBBORN, Guards, overlaps
 from sanlocks import SANLOCK, Host, Storage, struck
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.handle import Handle
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import Busy
+
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root"),
     pytest.mark.skipif(not SANLOCK, reason="there is no sanlock"),
@@ -301,5 +304,31 @@ def test_a_host_that_is_gone_is_followed_after_its_time(fragile: Storage, guards
     procs.kill(guard)
     wait_until(lambda: guards.report("other")["phase"] == "active", 120)
     sys.stderr.write(f"host failover after {time.monotonic() - gone:.1f} s\n")
+    wait_until(lambda: beating(guards, "other"))
+    assert overlaps(guards.base / "beats") == (2, [])
+
+
+@long_form
+def test_what_a_host_has_prepared_before_its_death_is_handed_over_when_it_counts_as_dead(
+    fragile: Storage, guards: Guards
+) -> None:
+    one, other = fragile.hosts
+    guard = start(guards, one, "one", command=stubborn(guards, "one"))
+    token = guards.until("one", "active")["resources"][0]["token"]
+    wait_until(lambda: beating(guards, "one"))
+    start(guards, other, "other", command=stubborn(guards, "other"))
+    guards.until("other", "standby")
+    with Handle.attach("one", str(guards.state)) as source, Handle.attach("other", str(guards.state)) as target:
+        source.prepare_out("h", target.prepare_in("h"), 600)
+        one.kill()
+        procs.kill(guard)
+
+        def completed() -> bool:
+            try:
+                return target.complete_in("h") == {"r": token + 1}
+            except Busy:
+                return False
+
+        wait_until(completed, 150)
     wait_until(lambda: beating(guards, "other"))
     assert overlaps(guards.base / "beats") == (2, [])
