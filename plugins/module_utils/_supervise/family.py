@@ -356,7 +356,9 @@ class Family(Backend):
         state = "finishing" if status.finishing else "ready" if ready else "up" if running else ""
         state = "stopping" if status.stopping and running else state
         if not state:
-            state = "backoff" if status.want == "up" else "failed" if reason or status.failed else "down"
+            # Who was told to end has not failed, whatever encore makes of his exit code.
+            failed = status.failed and not directories.size(directory, "asked")
+            state = "backoff" if status.want == "up" else "failed" if reason or failed else "down"
         waits = self._waits(portable.name, status.pid) if running else []
         if waits:
             state, running, reason = "waiting", False, f"waits for {active.wished(waits)}"

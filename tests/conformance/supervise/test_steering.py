@@ -54,6 +54,19 @@ def test_a_stubborn_process_is_killed_in_time(host: Supervised) -> None:
     assert host.service("one").pid is None
 
 
+def test_who_was_told_to_end_has_not_failed_whatever_he_says(host: Supervised) -> None:
+    marks = host.base / "marks"
+    script = f"trap 'exit 100' TERM; echo begins >>{marks}; while :; do sleep 0.02; done"
+    definition = {"one": {"command": sh(script), "kill": "process"}}
+    host.good(definition)
+    wait_until(marks.exists)
+    assert host.tell("one", "stop", "down").outcome == "reached"
+    service = host.service("one")
+    assert (service.state, service.want, service.reason) == ("down", "down", "")
+    # The inventory's word is another one.
+    assert host.good(definition)["actions"] == ["one: start"]
+
+
 @features("kill.group")
 def test_the_whole_group_is_stopped(host: Supervised) -> None:
     child = host.base / "child"

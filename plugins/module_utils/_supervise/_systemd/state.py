@@ -64,6 +64,9 @@ def record(
     get = unit.get
     pid = int(get("MainPID") or 0)
     state = _state(meta, unit, timer)
+    if state == "failed" and notes.asked:
+        # Told to end: how it did is no failure.
+        state = "down"
     running = bool(pid) and state in ("starting", "up", "ready", "stopping")
     return {
         "name": str(meta["name"]),
