@@ -84,12 +84,19 @@ class SystemdHost(Supervised):
         return int(self.snapshot().supervisor["version"]) >= GROWING_PAUSE
 
     def task(self, definitions: dict[str, Any], **options: Any) -> dict[str, Any]:
-        options = {"defaults": self.defaults, "check": False, "diff": True, **options}
+        options = {"check": False, "diff": True, **options}
+        check, diff = options.pop("check"), options.pop("diff")
+        return hosted.task(self.machine, self._sent(definitions, options), check, diff)
+
+    def killed_at(self, word: str, definitions: dict[str, Any], **options: Any) -> None:
+        """Run the task in a process that is killed when it is about to run a command with this word."""
+        self.machine.killed_at(word, "task", self._sent(definitions, options), False, True)
+
+    def _sent(self, definitions: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        options = {"defaults": self.defaults, **options}
         definitions = {name: {"readiness": {"grace": "20ms"}, **value} for name, value in definitions.items()}
         defaults = options.pop("defaults")
-        check, diff = options.pop("check"), options.pop("diff")
-        parameters = sent(definitions, defaults, self.scan, self.logs, backend=self.backend, **options)
-        return hosted.task(self.machine, parameters, check, diff)
+        return sent(definitions, defaults, self.scan, self.logs, backend=self.backend, **options)
 
     def client(self) -> Backend:
         return hosted.Remote(self.machine, self.backend, str(self.scan))

@@ -87,6 +87,16 @@ for line in sys.stdin:
 """
 
 
+#: Before the agent: it kills itself when it is about to run a command that has a word.
+KILLED = """
+import os, signal, sys
+def look(event, arguments):
+    if event == "subprocess.Popen" and sys.argv[3] in arguments[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(look)
+"""
+
+
 class Machine:
     """One host in a lab of its own, with an init of the test's choice."""
 
@@ -133,10 +143,8 @@ class Machine:
     def call(self, verb: str, *arguments: Any) -> Any:
         """Have the resident process do something. Raises AssertionError with what it answered to an impossible call."""
         if self._agent is None:
-            self.share(PLUGINS)
-            self.share(ANSIBLE)
             self._agent = subprocess.Popen(
-                self._words("exec", "one", "--", "python3", "-c", AGENT, str(CHECKOUT), str(ANSIBLE.parent)),
+                self._words("exec", "one", "--", *self._resident()),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -151,6 +159,24 @@ class Machine:
         if "error" in answer:
             raise AssertionError(answer["error"])
         return answer["answer"]
+
+    def killed_at(self, word: str, verb: str, *arguments: Any) -> None:
+        """Have a process of its own do something, killed when it is about to run a command with this word."""
+        done = subprocess.run(
+            self._words("exec", "one", "--", *self._resident(KILLED + AGENT), word),
+            input=json.dumps([verb, arguments]) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.stdout == "" and done.returncode != 0, f"{word} was not run: {done.stdout}{done.stderr}"
+
+    def _resident(self, program: str = AGENT) -> list[str]:
+        """The command of the resident process."""
+        self.share(PLUGINS)
+        self.share(ANSIBLE)
+        return ["python3", "-c", program, str(CHECKOUT), str(ANSIBLE.parent)]
 
     def numbers(self) -> dict[int, int]:
         """The machine's number of each process of the host, by the host's own."""

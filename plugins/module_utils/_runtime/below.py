@@ -76,6 +76,8 @@ def _name(proc: str, pid: str) -> str:
 class Below(Systemd):
     """One service of process 1. text: its run script; stop_timeout: seconds in which it must have ended when told to."""
 
+    remembers = False
+
     def __init__(
         self,
         text: str,

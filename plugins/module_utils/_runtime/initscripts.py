@@ -40,6 +40,7 @@ class OpenRc(Systemd):
     """One service of OpenRC, in the runlevel default; supervise-daemon starts the supervisor again when it dies."""
 
     boots = "OpenRC starts it at boot"
+    remembers = False
     main = NAME
 
     def __init__(
@@ -117,6 +118,7 @@ class SysV(Systemd):
     """A line of inittab: process 1 itself starts the supervisor again. A script starts and stops the services."""
 
     boots = "init starts it at boot"
+    remembers = False
     main = INITTAB
 
     def __init__(

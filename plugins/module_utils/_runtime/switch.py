@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._plan.scan import Scan
-from .._supervise import holding, portable
+from .._supervise import holding, log_table, portable
 from .._supervise.backends import BACKENDS, unsupported
 from .._supervise.holding import DOWN, GONE, NOBODY, READY, UP, Mark
 from .._supervise.interface import Backend, NotRunning, Service, Snapshot, Verdict, needed
@@ -194,9 +194,6 @@ def apply(plan: Plan, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _apply(plan: Plan, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     actions = plan.actions()
-    for side in plan.sides:
-        if side.root.running() is not None:
-            side.backend.make_room()
     holding.begin(plan.scan)
     for move in plan.moves:
         holder = holding.read(plan.scan, move.name)
@@ -208,6 +205,8 @@ def _apply(plan: Plan, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         # Who does not run has nothing to move; what he left behind must not become a second copy.
         if side.root.running() is None:
             side.root.stop()
+        else:
+            side.backend.make_room()
     logs_of.give(plan.target.root.wanted, done=False)
     result = start()
     target = plan.target.backend
@@ -218,6 +217,7 @@ def _apply(plan: Plan, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             moved[move.name] = _move(plan, move)
         except Failed as error:
             raise Interrupted(str(error), moved) from None
+    target.complete()
     for side in plan.sides:
         side.root.retire()
     logs_of.give(plan.target.root.wanted, done=True)
@@ -231,8 +231,14 @@ def _move(plan: Plan, move: Move) -> dict[str, Any]:
     """Move one service; if it does not get ready, back. Gives times. Raises Failed."""
     source, target = move.source, plan.target
     before = time.monotonic()
-    verdict, down = _change(plan, move, plan.sides, target)
+    verdict, down, kept = _change(plan, move, plan.sides, target)
     if verdict is None or verdict.outcome == "reached" or _is_done(move, verdict):
+        if kept:
+            raise Failed(
+                f"{move.name}: the logger of {' and '.join(kept)} has not let go of its log within {log_table.PATIENCE:g} s, "
+                "so lines may be missing or doubled: the disk hangs, or is very busy. The service itself has moved to "
+                f"{target.name}; the services after it were not moved. Find out why, and run this again"
+            )
         # Its time begins before the other side is told of anything.
         ready = time.monotonic() - before if verdict is not None and verdict.outcome == "reached" else None
         return {"from": move.former, "to": target.name, "down": down, "ready": ready}
@@ -241,17 +247,18 @@ def _move(plan: Plan, move: Move) -> dict[str, Any]:
     if source is None:
         raise Failed(text)
     back = Move(move.name, move.meta, Mark(target.name, move.mark.want, source.name), target, None, target.name)
-    verdict, _down = _change(plan, back, [target], source)
+    verdict, _down, _kept = _change(plan, back, [target], source)
     home = "it does not run there either" if verdict is None or verdict.outcome != "reached" else "it runs there again"
     raise Failed(
         f"{text}. It was moved back, and {home}; the services after it were not moved. Find out why, and run this again"
     )
 
 
-def _change(plan: Plan, move: Move, sides: list[Side], target: Side) -> tuple[Verdict | None, float]:
+def _change(plan: Plan, move: Move, sides: list[Side], target: Side) -> tuple[Verdict | None, float, list[str]]:
     """Take a service from *sides* to *target*.
 
-    Gives what became of a start that was waited for, and the seconds from the order to stop to the start.
+    Gives what became of a start that was waited for, the seconds from the order to stop to the start, and the sides whose
+    logger has not let go of its log: a log is no reason to keep a service down.
     """
     name, backend = move.name, target.backend
     mark = holding.read(plan.scan, name) or move.mark
@@ -275,9 +282,8 @@ def _change(plan: Plan, move: Move, sides: list[Side], target: Side) -> tuple[Ve
     _confirm(move, left)
     _relink(plan.scan, name, backend)
     holding.write(plan.scan, name, Mark(GONE, move.mark.want, target.name))
-    for side in others:
-        # What it has said is written before another logger gets the directory.
-        side.backend.let_go(name)
+    # What it has said is written before another logger gets the directory.
+    kept = [side.name for side in others if not side.backend.let_go(name)]
     holding.write(plan.scan, name, Mark(target.name, move.mark.want, target.name))
     backend.take_up(name)
     wanted = move.mark.want != DOWN
@@ -294,12 +300,12 @@ def _change(plan: Plan, move: Move, sides: list[Side], target: Side) -> tuple[Ve
     for side in others:
         side.backend.settle(name)
     if move.mark.want != READY:
-        return None, down
+        return None, down, kept
     readiness = move.meta.get("readiness") or {}
     verdict = backend.wait([(name, "ready")], PATIENCE + float(readiness.get("timeout") or 0.0))[name]
     if verdict.service is not None and verdict.service.since is not None and verdict.service.since > told:
         down = verdict.service.since - told
-    return verdict, down
+    return verdict, down, kept
 
 
 def _stop(plan: Plan, side: Side, move: Move) -> None:

@@ -30,6 +30,8 @@ class Systemd:
     #: The unit whose main process is the supervisor, and what starts it at boot, in words.
     main = "holdfast.service"
     boots = "systemd starts it at boot"
+    #: Whether the init keeps what it has read of a file until it is told to read it again.
+    remembers = True
 
     def __init__(self, texts: dict[str, str], run: Runner, units: str = UNITS, running: str = RUNNING) -> None:
         for name in texts:
@@ -56,8 +58,18 @@ class Systemd:
         return text
 
     def differing(self) -> list[str]:
-        """Give the names of the units whose files are not as they should be."""
-        return [name for name, text in self.texts.items() if self.before(name) != text]
+        """Give the names of the units whose files are not as they should be, or are and systemd has not read them."""
+        found = [name for name, text in self.texts.items() if self.before(name) != text]
+        found += self._unread(set(self.texts) - set(found))
+        return [name for name in self.texts if name in found]
+
+    def _unread(self, names: set[str]) -> set[str]:
+        """Give those of *names* that were written by somebody who was interrupted before he could tell systemd."""
+        if not names or not self.remembers or not self.is_init():
+            return set()
+        _code, output, _errors = self._run(["systemctl", "show", "--property=Id,NeedDaemonReload", *sorted(names)])
+        blocks = (set(block.splitlines()) for block in output.split("\n\n"))
+        return {line[3:] for lines in blocks if "NeedDaemonReload=yes" in lines for line in lines if line[:3] == "Id="}
 
     def disabled(self) -> list[str]:
         """Give the names of the units that are not started at boot."""

@@ -6,18 +6,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pwd
 import shutil
 from typing import Any
 
 from .._supervise._systemd.files import FOLDER, SETTINGS
+from .._supervise._systemd.manager import Manager
 from .._supervise._systemd.unit import LOG_WRITER, LOGS, heading
+from .._supervise.interface import NotRunning
 from .files import read_text, write_text
 from .host import Failed
 from .interpreter import Runner
 from .roots import Root
 from .systemd import RUNNING, UNITS, UnitError
+
+#: A file here for each user whose systemd runs without a session, see loginctl(1).
+LINGERING = "/var/lib/systemd/linger"
 
 
 class SystemdRoot(Root):
@@ -31,9 +38,11 @@ class SystemdRoot(Root):
         return os.path.join(self.wanted.scan_directory, FOLDER)
 
     def check(self) -> None:
-        """Raise Failed unless systemd is the init."""
-        if not os.path.isdir(RUNNING):
-            raise Failed("supervisor_backend: systemd: systemd is not the init of this host")
+        """Raise Failed unless systemd is the init, and for an ordinary user one of his own runs."""
+        try:
+            Manager(os.geteuid() != 0).require()
+        except NotRunning as error:
+            raise Failed(f"supervisor_backend: systemd: {error}") from None
 
     def differing(self, version: str | None) -> list[tuple[str, str, str]]:
         """Compare the settings."""
@@ -83,21 +92,35 @@ class SystemdRoot(Root):
     def remove(self) -> None:
         """Remove both."""
         units = self._units()
+        folders = ("multi-user.target.wants", "default.target.wants", "timers.target.wants", "")
         for name in units:
-            for folder in ("", "multi-user.target.wants", "default.target.wants", "timers.target.wants"):
+            for folder in folders:
                 path = os.path.join(self._unit_folder(), folder, name)
                 if os.path.lexists(path):
                     os.unlink(path)
-        if units and os.path.isdir(RUNNING):
+        # As systemctl does: without a link in it such a folder is nothing. That of the units is a user's own.
+        for folder in folders[:-1] if os.geteuid() == 0 else folders:
+            _remove_empty(os.path.join(self._unit_folder(), folder))
+        if os.path.isdir(RUNNING):
+            # Without units too: who removed them may have been interrupted before he could tell systemd.
             self._systemctl("daemon-reload")
-            self._systemctl("reset-failed", *units, check=False)
+            if units:
+                self._systemctl("reset-failed", *units, check=False)
         for folder in (os.path.join(self.wanted.run_directory, LOGS), self.folder):
             if os.path.isdir(folder) and not os.path.islink(folder):
                 shutil.rmtree(folder)
 
     def boot(self) -> str:
         """Say what starts the services."""
-        return "systemd starts the services at boot"
+        if os.geteuid() == 0:
+            return "systemd starts the services at boot"
+        name = pwd.getpwuid(os.geteuid()).pw_name
+        if os.path.exists(f"{LINGERING}/{name}"):
+            return f"the systemd of {name} starts the services at boot"
+        return (
+            f"the systemd of {name} starts the services when he logs in, and stops them after that: have root run "
+            f"`loginctl enable-linger {name}`"
+        )
 
     def _settings(self) -> dict[str, Any]:
         try:
@@ -136,7 +159,21 @@ class SystemdRoot(Root):
 
     def _systemctl(self, *arguments: str, check: bool = True) -> None:
         run: Runner = self.host.run
-        command = ["systemctl", *(["--user"] if os.geteuid() != 0 else []), *arguments]
+        command = ["systemctl", *arguments]
+        if os.geteuid() != 0:
+            # A task comes over ssh without a session of its own.
+            folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+            command = ["env", f"XDG_RUNTIME_DIR={folder}", "systemctl", "--user", *arguments]
         code, output, errors = run(command)
         if check and code != 0:
             raise UnitError(f"{' '.join(command)[:200]}: {' '.join((errors or output).split())[-1000:]}")
+
+
+def _remove_empty(folder: str) -> None:
+    """Remove an empty folder of systemd's, and what is empty above it in somebody's configuration."""
+    folder, home = folder.rstrip("/"), os.path.expanduser("~")
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+        while folder.startswith(f"{home}/.config/") and os.geteuid() != 0:
+            folder = os.path.dirname(folder)
+            os.rmdir(folder)

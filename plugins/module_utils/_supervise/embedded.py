@@ -76,14 +76,27 @@ class Embedded(Backend):
         """Let the supervisor read the scan directory now."""
         self._ask("Rescan", {}, PROMPT * 2)
 
-    def let_go(self, name: str) -> None:
+    def let_go(self, name: str) -> bool:
         """Have the service forgotten, and wait until the log writer has closed its log."""
         self.settle(name)
         self.wait([(name, "gone")], PROMPT)
         log = log_table.kept(self.scan, name)
-        if log is not None:
-            fifo = os.path.join(self.scan, ".holdfast", "fifo", name)
-            log_table.until_let_go(log, fifo, lambda: int(Embedded.snapshot(self).supervisor["log_writer_pid"]))
+        if log is None:
+            return True
+
+        def writer() -> int:
+            return int(Embedded.snapshot(self).supervisor["log_writer_pid"] or 0)
+
+        return log_table.until_let_go(log, *self._log(name), writer)
+
+    def has_written(self, name: str) -> bool:
+        """Ask the FIFO and the log writer's spool."""
+        return log_table.has_written(*self._log(name))
+
+    def _log(self, name: str) -> tuple[str, str]:
+        """Give the table of the log writer, and the FIFO of a service."""
+        run = os.path.join(self.scan, ".holdfast")
+        return f"{run}/logs", f"{run}/fifo/{name}"
 
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         """Give commands to services."""

@@ -235,20 +235,31 @@ class Backend(ABC):
         """
 
     def settle(self, name: str) -> None:
-        """Do what `rescan` does, for one service at least. Raises BackendError."""
+        """Do what `rescan` does, for one service at least, while the backend of the host is switched. Raises BackendError.
+
+        What no start depends on may be left to `complete`.
+        """
         del name
         self.rescan()
+
+    def complete(self) -> None:  # noqa: B027 - most leave nothing
+        """Do what `settle` has left, when all services are here. Raises BackendError, OSError."""
 
     def make_room(self) -> None:  # noqa: B027 - most have nothing where others are
         """Have nothing where another backend that is started beside this one keeps its own. Raises BackendError, OSError."""
 
-    def let_go(self, name: str) -> None:
+    def let_go(self, name: str) -> bool:
         """Have the log of a service that has stopped, and is another backend's from now on, be written to its end.
 
-        When this returns, the directory of the log is free for the other one, unless a disk hangs. Raises BackendError,
-        OSError.
+        Gives whether the directory of the log is free for the other one: False when its logger still has it after as long
+        as anybody waits, since a disk hangs. Raises BackendError, OSError.
         """
         self.settle(name)
+        return True
+
+    def has_written(self, name: str) -> bool | None:
+        """Tell whether the log of a service has all that it has said so far; None where that can't be told. Never raises."""
+        return None
 
     def take_up(self, name: str) -> None:  # noqa: B027 - with most of them the logger comes with the service
         """Have the log of a service that is started here next be written, once all others have let go. Raises OSError."""

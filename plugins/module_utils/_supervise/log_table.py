@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import stat
 import termios
 import time
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
 KEPT = ("directory", "syslog")
 #: Seconds for a log writer to write what it has. One whose disk hangs for longer does not keep a service from its start.
 PATIENCE = 30.0
-#: Seconds between two looks.
-_LOOK = 0.005
+#: Seconds between two looks at what a log writer has open: at first, and at most.
+_LOOK, _LONG_LOOK = 0.002, 0.1
+#: Seconds after which a log writer is told once more: its control FIFO may have been full.
+_AGAIN = 1.0
+#: Where the spool says whether there is anything in it.
+_SPOOL_STATE = 8
 
 
 def kept(scan: str, name: str) -> Mapping[str, Any] | None:
@@ -42,18 +47,9 @@ def kept(scan: str, name: str) -> Mapping[str, Any] | None:
 
 def put(table: str, name: str, fifo: str, log: object) -> None:
     """Have log *name* be in the table. Raises OSError, after which the entry is as it was."""
-    path = f"{table}/{name}.json"
-    text = json.dumps({"fifo": fifo, "log": log}, sort_keys=True).encode()
-    # The folder is the log writer's own, who is trusted with nothing: what is there need not be a file.
-    try:
-        present = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if os.read(present, len(text) + 1) == text:
-                return
-        finally:
-            os.close(present)
-    except OSError:
-        pass
+    path, text = f"{table}/{name}.json", _entry(fifo, log)
+    if _reads(path, text):
+        return
     beside = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)
@@ -64,6 +60,29 @@ def put(table: str, name: str, fifo: str, log: object) -> None:
     finally:
         os.close(descriptor)
     os.rename(beside, path)
+
+
+def has(table: str, name: str, fifo: str, log: object) -> bool:
+    """Tell whether log *name* is in the table, with these settings. Never raises."""
+    return _reads(f"{table}/{name}.json", _entry(fifo, log))
+
+
+def _entry(fifo: str, log: object) -> bytes:
+    return json.dumps({"fifo": fifo, "log": log}, sort_keys=True).encode()
+
+
+def _reads(path: str, text: bytes) -> bool:
+    # The folder is the log writer's own, who is trusted with nothing: what is there need not be a file.
+    try:
+        present = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(present, len(text) + 1) == text
+    except OSError:
+        return False
+    finally:
+        os.close(present)
 
 
 def tell(table: str, command: str) -> None:
@@ -98,22 +117,68 @@ def waiting(fifo: str) -> int:
         os.close(descriptor)
 
 
-def until_let_go(log: Mapping[str, Any], fifo: str, writer: Callable[[], int]) -> bool:
+def has_written(table: str, fifo: str) -> bool:
+    """Tell whether a log writer has written all that has come into a FIFO so far. Never raises."""
+    # In this order: what has left the one is in the other until it is written.
+    return not (waiting(fifo) or _is_under_way(table))
+
+
+def _is_under_way(table: str) -> bool:
+    """Tell whether a log writer has bytes that it has read and not written yet, of whichever log; see _logwriter/spool."""
+    try:
+        spool = os.open(f"{table}/spool", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(spool, 1, _SPOOL_STATE) not in (b"", b"\0")
+    except OSError:
+        return False
+    finally:
+        os.close(spool)
+
+
+def until_let_go(log: Mapping[str, Any], table: str, fifo: str, writer: Callable[[], int]) -> bool:
     """Wait until a log writer that was told so has let go of a log; gives whether it has within PATIENCE.
 
-    writer: gives its pid, 0 while there is none; called until the answer is known. One that is killed meanwhile comes
-    back and writes what is in the FIFO first.
+    writer: gives its pid, 0 while there is none, and tells it. Asked again when that process has ended: one that is killed
+    comes back, and writes first what it had read, and what is in the FIFO.
     """
     deadline = time.monotonic() + PATIENCE
-    holder = 0
-    while time.monotonic() < deadline:
-        pid = writer()
-        if pid and log.get("to") == "directory" and _has_open(pid, f"{log['directory']}/lock"):
-            holder = pid
-        elif (pid and pid == holder) or not waiting(fifo):
-            return True
-        time.sleep(_LOOK)
-    return False
+    holder, pause = 0, _LOOK
+    while True:
+        pid, again = writer(), time.monotonic() + _AGAIN
+        process = _opened(pid)
+        try:
+            while True:
+                if pid and log.get("to") == "directory" and _has_open(pid, f"{log['directory']}/lock"):
+                    holder = pid
+                elif (pid and pid == holder) or has_written(table, fifo):
+                    return True
+                now = time.monotonic()
+                if now >= deadline:
+                    return False
+                if now >= again or _ends(process, min(pause, deadline - now)):
+                    break
+                pause = min(pause * 1.5, _LONG_LOOK)
+        finally:
+            if process >= 0:
+                os.close(process)
+
+
+def _opened(pid: int) -> int:
+    """Give a pidfd, -1 if there is no such process."""
+    try:
+        return os.pidfd_open(pid) if pid else -1
+    except OSError:
+        return -1
+
+
+def _ends(process: int, timeout: float) -> bool:
+    """Tell whether the process of a pidfd ends within *timeout* seconds; without one, True when they are over."""
+    if process < 0:
+        time.sleep(timeout)
+        return True
+    return bool(select.select([process], [], [], timeout)[0])
 
 
 def _has_open(pid: int, path: str) -> bool:

@@ -29,7 +29,6 @@ from .presence import lock_holder
 #: Where an administrator's units are; a package's would be below /usr.
 UNITS = "/etc/systemd/system"
 ONCE = "holdfast-once.conf"
-_ELSEWHERE = (holding.PREPARED, holding.ABSENT)
 #: Seconds between two looks at what is not decided yet.
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 _SIGNALS = frozenset(("hup", "int", "quit", "kill", "usr1", "usr2", "alrm", "term", "winch"))
@@ -83,14 +82,15 @@ class Systemd(Backend):
             )
         ours = self._files(settings)
         self._known = self._directories()
-        wanted, present = ours.wanted(self._known), ours.present()
-        shown = self._show(self._known)
+        # With the units of those that are to come, as they are written: a text may depend on others.
+        wanted, present = ours.wanted(self._directories(coming=True)), ours.present()
+        shown = self._show(self._known, *([LOG_WRITER] if LOG_WRITER in wanted else []))
         services = {}
         for name, (meta, identity) in self._known.items():
             service = self._service(name, shown)
             service.loaded = identity
             service.enabled = "down" not in (meta.get("files") or {}) and not self._is_down(name)
-            service.stale = self._is_stale(ours, name, wanted, present)
+            service.stale = self._is_stale(ours, name, wanted, present, shown)
             services[name] = service
             self._before[name] = self._notes(name).started
         supervisor = {
@@ -112,7 +112,7 @@ class Systemd(Backend):
         if moving:
             former.move()
         reload, logs, stale = self._write(ours)
-        if reload or moving:
+        if reload or moving or self._is_behind(ours):
             self._manager.run("daemon-reload")
         if stale:
             self._manager.act("reset-failed", stale)
@@ -125,25 +125,51 @@ class Systemd(Backend):
             former.forget()
 
     def make_room(self) -> None:
-        """Have table and FIFOs of the log writer be where no other backend has its own."""
-        if files.FormerLogs(self._files(files.read_settings(self.scan))).used():
-            self.rescan()
+        """Have table and FIFOs of the log writer be where no other backend has its own, and units that obey the marks."""
+        self.rescan()
 
-    def let_go(self, name: str) -> None:
-        """Have the log writer end one log. Its FIFO and the unit stay until `settle`, which takes longer."""
+    def settle(self, name: str) -> None:
+        """Have one service started at boot, or not. All else was done before the first one moved, or is when all have."""
+        ours = self._files(files.read_settings(self.scan))
+        self._known = self._directories()
+        if name in self._known and not ours.has(unit_name(name)):
+            # It was on its way from here to another backend, and comes back, or goes to a third one.
+            self.rescan()
+        elif name in self._known:
+            ours.enable(self._boot_unit(name, self._known[name][0]), not self._is_down(name))
+        else:
+            for kind in ("service", "timer"):
+                ours.enable(unit_name(name, kind), False)
+
+    def complete(self) -> None:
+        """Have systemd read all that was written since, once."""
+        self.rescan()
+
+    def let_go(self, name: str) -> bool:
+        """Have the log writer end one log. Its FIFO and the unit stay until all services have gone."""
         place, log = self._files(files.read_settings(self.scan)).place, log_table.kept(self.scan, name)
         if log is None:
-            return
+            return True
 
         def writer() -> int:
-            # One that has begun since it was told has read the table, and is told again.
-            log_table.tell(place.table, f"-{name}")
             pid = self._manager.run("show", "--property=MainPID", "--value", "--", LOG_WRITER).strip()
+            # Told after that: one that began in between has read the table, and another pid is seen for it.
+            log_table.tell(place.table, f"-{name}")
             return int(pid) if pid.isdigit() else 0
 
-        if log_table.until_let_go(log, place.fifo(name), writer):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{place.table}/{name}.json")
+        if not log_table.until_let_go(log, place.table, place.fifo(name), writer):
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{place.table}/{name}.json")
+        return True
+
+    def has_written(self, name: str) -> bool | None:
+        """Ask the FIFO and the log writer's spool."""
+        try:
+            place = self._files(files.read_settings(self.scan)).place
+        except BackendError:
+            return None
+        return log_table.has_written(place.table, place.fifo(name))
 
     def take_up(self, name: str) -> None:
         """Put a log into the log writer's table; the FIFO is there since the service was on its way."""
@@ -272,11 +298,12 @@ class Systemd(Backend):
         place = Place(self.scan, run, python, runtime, self._version, target, settings["log_user"])
         return files.Units(place, self._units)
 
-    def _directories(self) -> dict[str, tuple[dict[str, Any], str]]:
-        """Give holdfast.json and identity of each service directory of ours."""
+    def _directories(self, *, coming: bool = False) -> dict[str, tuple[dict[str, Any], str]]:
+        """Give holdfast.json and identity of each service directory of ours; coming: with those that are to be."""
         found = {}
+        elsewhere = (holding.ABSENT,) if coming else (holding.PREPARED, holding.ABSENT)
         for name in sorted(os.listdir(self.scan)):
-            if name.startswith(".") or holding.standing(self.scan, name, self.name) in _ELSEWHERE:
+            if name.startswith(".") or holding.standing(self.scan, name, self.name) in elsewhere:
                 continue
             try:
                 with open(f"{self.scan}/{name}/holdfast.json", encoding="utf-8") as file:
@@ -288,8 +315,11 @@ class Systemd(Backend):
         return found
 
     def _write(self, ours: files.Units) -> tuple[bool, bool, list[str]]:
-        """Write what differs. Gives whether systemd has to read it, whether logs have, and the units that have gone."""
-        self._known = self._directories()
+        """Write what differs. Gives whether systemd has to read it, whether the log writer has, and what has gone.
+
+        Units of services that are to come are among them: the marks keep them from being started.
+        """
+        self._known = self._directories(coming=True)
         wanted, present = ours.wanted(self._known), ours.present()
         foreign = ours.foreign(wanted)
         if foreign:
@@ -306,8 +336,24 @@ class Systemd(Backend):
             if unit == LOG_WRITER:
                 self._manager.act("stop", [unit])
             ours.remove(unit)
-        logs = LOG_WRITER in wanted and (changed or bool(stale))
+        logs = LOG_WRITER in wanted and (
+            changed or bool(stale) or any(self._lacks_log(ours, name) for name in self._known)
+        )
         return changed or bool(stale), logs, stale
+
+    def _is_behind(self, ours: files.Units) -> bool:
+        """Tell whether systemd has not read what somebody has written who was interrupted before he could tell it."""
+        units = list(ours.wanted(self._known))
+        shown = self._manager.show(units) if units else {}
+        return any(_is_unread(unit) for unit in shown.values())
+
+    def _lacks_log(self, ours: files.Units, name: str) -> bool:
+        """Tell whether the log writer has not been told of the log of a service of ours as it is now."""
+        log = self._known[name][0].get("log") or {}
+        if log.get("to") not in log_table.KEPT or holding.standing(self.scan, name, self.name) != holding.MINE:
+            return False
+        fifo = ours.place.fifo(name)
+        return not (os.path.exists(fifo) and log_table.has(ours.place.table, name, fifo, log))
 
     def _boot_unit(self, name: str, meta: Mapping[str, Any]) -> str:
         return unit_name(name, "timer" if meta.get("type") == "periodic" else "service")
@@ -317,19 +363,28 @@ class Systemd(Backend):
             holding.standing(self.scan, name, self.name) != holding.MINE
         )
 
-    def _is_stale(self, ours: files.Units, name: str, wanted: Mapping[str, str], present: Mapping[str, str]) -> bool:
+    def _is_stale(
+        self,
+        ours: files.Units,
+        name: str,
+        wanted: Mapping[str, str],
+        present: Mapping[str, str],
+        shown: Mapping[str, Mapping[str, str]],
+    ) -> bool:
+        """Tell whether the units of a service have to be brought into line, or systemd and the log writer told of them."""
         meta = self._known[name][0]
-        mine = [unit_name(name), unit_name(name, "timer")]
-        if any(wanted.get(unit) != present.get(unit) for unit in mine):
+        mine = [unit_name(name), unit_name(name, "timer"), *([LOG_WRITER] if LOG_WRITER in wanted else [])]
+        if any(wanted.get(unit) != present.get(unit) or _is_unread(shown.get(unit, {})) for unit in mine):
             return True
         if ours.enabled(self._boot_unit(name, meta)) == self._is_down(name):
             return True
-        return LOG_WRITER in wanted and wanted[LOG_WRITER] != present.get(LOG_WRITER)
+        # One that does not run reads everything when it starts.
+        return shown.get(LOG_WRITER, {}).get("ActiveState") == "active" and self._lacks_log(ours, name)
 
     # -- systemd ---------------------------------------------------------------------------------------------------
 
-    def _show(self, known: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, dict[str, str]]:
-        units = []
+    def _show(self, known: Mapping[str, tuple[dict[str, Any], str]], *others: str) -> dict[str, dict[str, str]]:
+        units = list(others)
         for name, (meta, _identity) in known.items():
             if meta.get("type") == "periodic":
                 # They are asked one after the other. Who sees that its time has come sees the run, or what came of it.
@@ -512,6 +567,11 @@ class Systemd(Backend):
 
     def _runtime_units(self) -> str:
         return f"/run/user/{os.geteuid()}/systemd/user" if self._manager.user else "/run/systemd/system"
+
+
+def _is_unread(unit: Mapping[str, str]) -> bool:
+    """Tell whether the file of a unit has changed since systemd has read it."""
+    return unit.get("NeedDaemonReload") == "yes"
 
 
 def _missing_controllers(resources: Mapping[str, Any], root: str = "/sys/fs/cgroup") -> str:

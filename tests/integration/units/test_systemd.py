@@ -122,6 +122,32 @@ def test_a_unit_that_somebody_edited_is_put_right_without_a_restart(systemd: Sys
     assert not systemd.good(definition)["changed"]
 
 
+def test_what_systemd_was_not_told_of_the_next_run_tells_it(systemd: SystemdHost) -> None:
+    systemd.good({"one": {"command": SLEEP, "nice": 1}})
+    definitions = {"one": {"command": SLEEP, "nice": 3}, "two": {"command": SLEEP, "nice": 2}}
+    systemd.killed_at("daemon-reload", definitions)
+    assert "Nice=3" in unit(systemd, "holdfast-one.service") and "Nice=2" in unit(systemd, "holdfast-two.service")
+    assert show(systemd, "holdfast-one.service", "Nice", "NeedDaemonReload") == {"Nice": "1", "NeedDaemonReload": "yes"}
+    predicted = systemd.good(definitions, check=True)["actions"]
+    assert "one: register" in predicted
+    assert systemd.good(definitions)["actions"] == predicted
+    for name, nice in (("one", 3), ("two", 2)):
+        pid = systemd.service(name).pid
+        assert pid and os.getpriority(os.PRIO_PROCESS, pid) == nice
+    assert not systemd.good(definitions)["changed"]
+
+
+def test_what_the_log_writer_was_not_told_of_the_next_run_tells_it(systemd: SystemdHost) -> None:
+    systemd.good({"one": {"command": LINES}})
+    definitions = {"one": {"command": LINES, "log": {"size": "20k"}}, "two": {"command": LINES}}
+    systemd.killed_at("reload-or-restart", definitions)
+    systemd.good(definitions)
+    for name in definitions:
+        wait_until(lambda name=name: (systemd.logs / name / "current").exists())  # type: ignore[misc]
+    wait_until(lambda: list((systemd.logs / "one").glob("@*.s")))
+    assert not systemd.good(definitions)["changed"]
+
+
 def test_a_unit_of_somebody_else_is_not_touched(systemd: SystemdHost) -> None:
     path = "/etc/systemd/system/holdfast-one.service"
     systemd.machine.do("sh", "-c", f"echo '[Service]\nExecStart=/bin/true' >{path}")

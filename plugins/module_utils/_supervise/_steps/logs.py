@@ -86,13 +86,13 @@ def _owner(scan: str) -> tuple[int, int] | None:
 
 
 def _logs(scan: str) -> dict[str, tuple[object, bool]]:
-    """Give the logs that have a FIFO, each with whether it is ours to write: none has it that is on its way."""
+    """Give the logs that have a FIFO, each with whether it is ours to write: not while it is on its way, or to come."""
     found: dict[str, tuple[object, bool]] = {}
     for name in sorted(os.listdir(scan)):
         if name.startswith(".") or not os.path.exists(f"{scan}/{name}/holdfast.json"):
             continue
         standing = holding.standing(scan, name, "systemd")
-        if standing in (holding.PREPARED, holding.ABSENT):
+        if standing == holding.ABSENT:
             continue
         try:
             log = definition(f"{scan}/{name}").get("log") or {}

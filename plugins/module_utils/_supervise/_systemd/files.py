@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from .. import holding
 from ..interface import BackendError, NotRunning
 from ..log_table import KEPT
 from . import unit
@@ -33,7 +34,8 @@ class Units:
 
     def wanted(self, metas: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, str]:
         """Give all units of these services (name to holdfast.json and identity), and the log writer's."""
-        texts = unit.units(list(metas.values()), self.place)
+        marked = {name for name in metas if _may_be_elsewhere(self.place.scan, name)}
+        texts = unit.units(list(metas.values()), self.place, marked)
         if any((meta.get("log") or {}).get("to") in KEPT for meta, _identity in metas.values()):
             texts[LOG_WRITER] = log_writer_unit(self.place)
         return texts
@@ -60,6 +62,10 @@ class Units:
         return sorted(
             name for name in names if name in TAKEN or (name not in ours and os.path.lexists(f"{self.units}/{name}"))
         )
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a unit of this name."""
+        return os.path.lexists(f"{self.units}/{name}")
 
     def enabled(self, name: str) -> bool:
         """Tell whether a unit is started at boot."""
@@ -90,6 +96,12 @@ class Units:
     def _link(self, name: str) -> str:
         target = "timers.target" if name.endswith(".timer") else self.place.target
         return f"{self.units}/{target}.wants/{name}"
+
+
+def _may_be_elsewhere(scan: str, name: str) -> bool:
+    """Tell whether a service is on its way here or away, so that its unit has to look whose it is; not once it is here."""
+    mark = holding.read(scan, name)
+    return mark is not None and not mark.holder == mark.target == unit.BACKEND
 
 
 def log_writer_unit(place: Place) -> str:

@@ -25,6 +25,7 @@ PROPERTIES = (
     "Result",
     "Job",
     "MainPID",
+    "NeedDaemonReload",
     "NRestarts",
     "ConditionResult",
     "ExecMainCode",

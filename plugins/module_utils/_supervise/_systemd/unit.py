@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from resource import RLIM_INFINITY
 from typing import Any
 
-from .. import active, attending
+from .. import active, attending, holding
 from ..interface import is_guarded
 from ..log_table import KEPT
 
 #: Since this version a pause between restarts can grow.
 GROWING_PAUSE = 254
 LOG_WRITER = "holdfast.logwriter.service"
+#: How this backend is called in marks (see holding).
+BACKEND = "systemd"
 #: The target that starts the services of root at boot.
 SYSTEM = "multi-user.target"
 #: In the run directory: what is this backend's alone.
@@ -129,8 +131,13 @@ def is_attended(meta: Mapping[str, Any]) -> bool:
     return bool(meta.get("health"))
 
 
-def service_unit(meta: Mapping[str, Any], identity: str, place: Place, patient: bool = False) -> str:
-    """Give the text of the service unit for a directory with this holdfast.json. patient: it may wait without end for others."""
+def service_unit(
+    meta: Mapping[str, Any], identity: str, place: Place, *, patient: bool = False, marked: bool = False
+) -> str:
+    """Give the text of the service unit for a directory with this holdfast.json.
+
+    patient: it may wait without end for others. marked: another backend may have the service.
+    """
     name = str(meta["name"])
     leased = bool(meta.get("lease"))
     process = meta.get("process") or {}
@@ -141,6 +148,7 @@ def service_unit(meta: Mapping[str, Any], identity: str, place: Place, patient: 
             "[Service]",
             # A job's start is over when the job is; that of a service when it is ready.
             "Type=oneshot" if meta.get("type") == "periodic" else "Type=exec",
+            *(_condition(name, place) if marked else []),
             *_start(meta, identity, place, applied),
             *_process(meta, place, applied),
             *_resources(process.get("resources") or {}),
@@ -207,6 +215,15 @@ def _beside_the_boot(place: Place) -> list[str]:
     ]
 
 
+def _condition(name: str, place: Place) -> list[str]:
+    mark = shlex.quote(f"{place.scan}/{holding.FOLDER}/{name}")
+    script = f'[ ! -e {mark} ] || {{ read -r holder rest <{mark} && [ "$holder" = {BACKEND} ]; }}'
+    return [
+        "# The backend is being switched: whoever wants it started, another one may have it.",
+        f"ExecCondition=+{words('/bin/sh', '-c', script)}",
+    ]
+
+
 def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) -> list[str]:
     name = str(meta["name"])
     state, directory = place.state(name), place.directory(name)
@@ -217,7 +234,8 @@ def _start(meta: Mapping[str, Any], identity: str, place: Place, applied: bool) 
     lines = []
     needs = [unit_name(need) for need in meta.get("needs") or ()]
     if needs:
-        asked = " && ".join(f"systemctl is-active -q {shlex.quote(need)}" for need in needs)
+        systemctl = "systemctl" if place.target == SYSTEM else "systemctl --user"
+        asked = " && ".join(f"{systemctl} is-active -q {shlex.quote(need)}" for need in needs)
         lines += [
             "# Started once what it needs is ready; After= has nothing to say of what is started later.",
             f"ExecStartPre=+{words('/bin/sh', '-c', f'until {asked}; do sleep 0.1; done')}",
@@ -367,13 +385,16 @@ def _limit(value: int) -> str:
     return "infinity" if value == RLIM_INFINITY else str(value)
 
 
-def units(metas: Sequence[tuple[Mapping[str, Any], str]], place: Place) -> dict[str, str]:
-    """Give all units (name to text) of these directories, each with the identity of its definition."""
+def units(metas: Sequence[tuple[Mapping[str, Any], str]], place: Place, marked: Collection[str] = ()) -> dict[str, str]:
+    """Give all units (name to text) of these directories, each with the identity of its definition.
+
+    marked: the services that another backend may have.
+    """
     texts = {}
     patient = _patient([meta for meta, _identity in metas])
     for meta, identity in metas:
         name = str(meta["name"])
-        texts[unit_name(name)] = service_unit(meta, identity, place, name in patient)
+        texts[unit_name(name)] = service_unit(meta, identity, place, patient=name in patient, marked=name in marked)
         if meta.get("type") == "periodic":
             texts[unit_name(name, "timer")] = timer_unit(meta, place)
     return texts

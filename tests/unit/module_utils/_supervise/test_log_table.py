@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,45 +108,63 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def until_let_go(tmp_path: Path, writer: Callable[[], int], **log: str) -> bool:
     log = {"to": "directory", "directory": str(tmp_path / "log"), **log}
-    return log_table.until_let_go(log, str(tmp_path / "fifo"), writer)
+    return log_table.until_let_go(log, str(tmp_path), str(tmp_path / "fifo"), writer)
 
 
 def test_it_is_waited_until_the_log_writer_has_closed_the_log(
-    tmp_path: Path, fifo: int, holder: subprocess.Popen[str]
+    tmp_path: Path, fifo: int, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
     def writer() -> int:
         asked.append(holder.pid)
-        if len(asked) == 3:
+        return holder.pid
+
+    def look(pid: int, path: str) -> bool:
+        seen.append(has_open(pid, path))
+        if len(seen) == 3:
             assert holder.stdin is not None
             holder.stdin.write("\n")
             holder.stdin.flush()
-        return holder.pid
+        return seen[-1]
 
+    seen: list[bool] = []
+    has_open = log_table._has_open
+    monkeypatch.setattr(log_table, "_has_open", look)
+    monkeypatch.setattr(log_table, "_AGAIN", 30.0)
     # Of what others than the service write into its FIFO afterwards, nobody waits.
     os.write(fifo, b"late\n")
     assert until_let_go(tmp_path, writer)
-    assert len(asked) >= 3 and holder.stdout is not None and holder.stdout.readline() == "closed\n"
+    # It is looked at again and again, and its supervisor asked once.
+    assert len(seen) > 3 and len(asked) == 1 and holder.stdout is not None and holder.stdout.readline() == "closed\n"
 
 
-def test_what_a_killed_log_writer_has_not_read_is_waited_for(
-    tmp_path: Path, fifo: int, holder: subprocess.Popen[str]
+def test_what_a_killed_log_writer_has_read_or_not_is_waited_for(
+    tmp_path: Path, fifo: int, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked, spool = [], tmp_path / "spool"
 
     def writer() -> int:
         asked.append(None)
-        if len(asked) == 2:
-            holder.kill()
-            holder.wait()
-        if len(asked) == 5:
+        if len(asked) == 4:
             # The next one has come, and reads it.
             os.read(fifo, 100)
+        if len(asked) == 6:
+            # It has written too what the killed one had read.
+            spool.write_bytes(bytes(100))
         return holder.pid if len(asked) < 2 else 0
 
+    def look(pid: int, path: str) -> bool:
+        killed = threading.Thread(target=lambda: (holder.kill(), holder.wait()))
+        killed.start()
+        monkeypatch.setattr(log_table, "_has_open", has_open)
+        return has_open(pid, path)
+
+    has_open = log_table._has_open
+    monkeypatch.setattr(log_table, "_has_open", look)
+    spool.write_bytes(bytes(8) + b"\2" + bytes(91))
     os.write(fifo, b"left\n")
-    assert until_let_go(tmp_path, writer) and len(asked) == 5
+    assert until_let_go(tmp_path, writer) and len(asked) == 6
 
 
 def test_a_log_writer_that_hangs_is_not_waited_for_for_ever(
@@ -182,7 +201,7 @@ def test_a_log_on_its_way_has_its_fifo_and_nobody_writes_it_yet(tmp_path: Path, 
     folder = tmp_path / "run" / "systemd"
     holding.begin(str(scan))
     for holder, target, expected in (
-        ("embedded", "systemd", (set(), set())),
+        ("embedded", "systemd", (set(), {"a"})),
         ("-", "systemd", (set(), {"a"})),
         ("systemd", "systemd", ({"a"}, {"a"})),
         # Whose it was writes it until it is told not to.
