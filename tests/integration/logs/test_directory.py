@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
 import re
 import shutil
@@ -13,11 +16,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from log_tables import Table
 from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._logwriter.spool import Spool
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._logwriter.table import Settings
 
 ISO = 28
 TAI64N = 26
@@ -321,6 +328,7 @@ def test_a_directory_that_another_logger_holds_is_left_alone(table: Table, logge
         wait_until(lambda: b"theirs" in table.text("a"))
         table.start()
         table.write("a", b"lost\n")
+        # It is given some time to go.
         wait_until(lambda: table.stats("a").get("lost_lines") == 1)
         assert "another logger" in table.stats("a")["error"]
         other.stdin.close()
@@ -331,6 +339,84 @@ def test_a_directory_that_another_logger_holds_is_left_alone(table: Table, logge
         return b"ours\n" in table.text("a")
 
     wait_until(works)
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Be the logger of a directory for a while."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def rests(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a log writer waits for another logger, and for nothing else."""
+    where = Path(f"/proc/{process.pid}/wchan").read_text()
+    return any(word in where for word in ("select", "poll_schedule", "sys_poll"))
+
+
+def test_of_a_directory_that_another_logger_is_about_to_leave_nothing_is_lost(table: Table) -> None:
+    table.add("a")
+    table.add("b")
+    with held(table.log / "a"):
+        process = table.start()
+        table.write("a", b"one\n")
+        # It has looked, and goes on with the others.
+        table.write("b", b"other\n")
+        table.wait_for("b", b"other\n")
+        assert table.waiting("a") == len(b"one\n")
+    table.write("a", b"two\n")
+    table.wait_for("a", b"two\n")
+    assert table.lines("a") == [b"one", b"two"] and not table.stats("a") and process.poll() is None
+
+
+@pytest.mark.parametrize("end", ["taken away", "stopped"])
+def test_a_log_that_ends_while_another_logger_has_the_directory_waits_for_it(table: Table, end: str) -> None:
+    table.add("a")
+    table.add("b")
+    with held(table.log / "a"):
+        process = table.start()
+        table.write("a", b"one\n")
+        table.write("b", b"other\n")
+        table.wait_for("b", b"other\n")
+        if end == "stopped":
+            process.terminate()
+        else:
+            (table.path / "a.json").unlink()
+            table.tell("-a")
+        wait_until(lambda: rests(process))
+    wait_until(lambda: table.lines("a") == [b"one"])
+    assert not table.stats("a")
+
+
+def test_what_a_killed_log_writer_had_read_waits_for_another_logger_to_go(table: Table) -> None:
+    table.add("a")
+    table.start()
+    table.write("a", b"one\n")
+    table.wait_for("a", b"one\n")
+    table.kill()
+    # Killed when it had read and not written.
+    folder = os.open(table.path, os.O_RDONLY)
+    spool = Spool(folder)
+    settings = Settings("a", json.loads((table.path / "a.json").read_text())["log"]).record()
+    status = table.current("a").stat()
+    fifo = os.open(table.fifos / "a", os.O_RDONLY | os.O_NONBLOCK)
+    table.write("a", b"two\n")
+    spool.begin(object(), settings, 4, status.st_size, status.st_dev, status.st_ino, False, b"x" * 28)
+    assert spool.read(fifo) == 4
+    spool.close(remove=False)
+    os.close(fifo)
+    os.close(folder)
+    with held(table.log / "a"):
+        process = table.start()
+        wait_until(lambda: rests(process))
+        assert not table.stats("a")
+    table.wait_for("a", b"two\n")
+    assert table.lines("a") == [b"one", b"two"] and not table.stats("a")
 
 
 def test_nobody_holding_the_fifo_is_no_reason_to_run(table: Table) -> None:

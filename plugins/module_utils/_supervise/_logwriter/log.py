@@ -44,11 +44,18 @@ if TYPE_CHECKING:
             """Tell it to whoever reads our standard error."""
 
 
+def _sleep(time: int) -> None:
+    select.select((), (), (), time / stamps.NANOSECONDS)
+
+
 _REOPEN_INTERVAL = stamps.NANOSECONDS
 _LINE_END = 10
 _REST_OF_LINE_MS = 20
 _RECEIVER_MS = 1000
 _MOST_OF_LINE = 65536
+# How long another logger that has the directory may take to go before there are losses, and between two looks.
+_GOING = 5 * stamps.NANOSECONDS
+_LOOK = stamps.NANOSECONDS // 20
 
 
 class Log:
@@ -58,7 +65,9 @@ class Log:
         "_fifo",
         "_fifo_identity",
         "_fifo_path",
+        "_held_since",
         "_host",
+        "_look_at",
         "_loss",
         "_output",
         "_paused",
@@ -84,6 +93,7 @@ class Log:
         self._paused = False
         self._trouble = False
         self._retry_at = 0
+        self._held_since = self._look_at = 0
         self.name = settings.name
         self._loss: Loss | None = None
         if known(host.table, self.name):
@@ -116,11 +126,31 @@ class Log:
         now = stamps.now()
         try:
             self._output.open(now)
+            self._not_held()
+        except BlockingIOError as error:
+            self._held(error, now)
         except OSError as error:
+            self._not_held()
             self._failed(error, now)
         if self._queue:
             self._push(now)
         self._host.wake_at(self._output.due)
+
+    def _held(self, error: OSError, now: int) -> None:
+        """Another logger has the directory: leave the bytes in the FIFO, since it may be about to go."""
+        self._held_since = self._held_since or now
+        if 0 <= now - self._held_since < _GOING:
+            self._look_at = now + _LOOK
+            self._pause(True)
+            self._host.wake_at(self._look_at)
+        else:
+            self._not_held()
+            self._failed(error, now)
+
+    def _not_held(self) -> None:
+        if self._held_since:
+            self._held_since = self._look_at = 0
+            self._pause(False)
 
     def _open_fifo(self) -> None:
         try:
@@ -151,6 +181,7 @@ class Log:
         if not self.settings.same_place(settings):
             self.drain()
             self._end_line()
+            self._not_held()
             self._close_output()
             self._adopt(settings)
             self._open_output()
@@ -312,11 +343,20 @@ class Log:
         """Write the chunk of a killed predecessor once more, to where it belongs, and leave the output as it was."""
         output = self._output
         now = stamps.now()
-        try:
-            # Nothing of a queue is sent yet: it may have the chunk already.
-            output.open(now)
-        except OSError as error:
-            self._failed(error, now)
+        until = now + _GOING
+        while True:
+            try:
+                # Nothing of a queue is sent yet: it may have the chunk already.
+                output.open(now)
+            except BlockingIOError as error:
+                now = stamps.now()
+                if until - _GOING <= now < until:
+                    _sleep(_LOOK)
+                    continue
+                self._failed(error, now)
+            except OSError as error:
+                self._failed(error, now)
+            break
         stamp = chunk.stamp
         if output.descriptor >= 0 and output.inode == chunk.inode and output.device == chunk.device:
             output.offset = min(chunk.offset, output.offset)
@@ -395,6 +435,8 @@ class Log:
 
     def tick(self, now: int) -> int:
         """Do what is due; when the next is, nanoseconds since 1970, 0 for never."""
+        if self._look_at and self._look_at <= now:
+            self._open_output()
         output = self._output
         if output.due and output.due <= now:
             try:
@@ -406,7 +448,7 @@ class Log:
         loss = self._loss
         if loss and loss.due and loss.due <= now:
             loss.save(now)
-        dues = [due for due in (output.due, loss.due if loss else 0) if due]
+        dues = [due for due in (output.due, self._look_at, loss.due if loss else 0) if due]
         return min(dues) if dues else 0
 
     # Queues
@@ -444,7 +486,15 @@ class Log:
         self._push(stamps.now())
 
     def _wait_for_receiver(self) -> bool:
-        """Give a slow receiver a moment, because this log ends; whether there is room in the queue again."""
+        """Give a slow receiver a moment, because this log ends; whether there is room in the queue again.
+
+        Another logger that has the directory gets the time that it may take.
+        """
+        while self._look_at:
+            _sleep(_LOOK)
+            self._open_output()
+        if self._queue is None:
+            return not self._paused
         poll = select.poll()
         if self._watched_socket >= 0:
             poll.register(self._watched_socket, select.POLLOUT)
