@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .._supervise.interface import Backend, BackendError, Service
@@ -47,14 +48,14 @@ def _converge(request: Request, scan: Scan, backend: Backend) -> dict[str, Any]:
         return _refused(plan.problems, plan.unverified)
     if request.check_mode:
         plan.changes.mark_all()
-        return _result(request, plan, Outcome())
+        return _result(request, plan, Outcome(), backend)
     outcome = Outcome()
     fatal = ""
     try:
         apply(plan, request, scan, backend, outcome)
     except (OSError, BackendError) as error:
         fatal = str(error)
-    result = _result(request, plan, outcome)
+    result = _result(request, plan, outcome, backend)
     if fatal:
         result.update(
             failed=True, msg=f"given up: {fatal}. What was done before is in actions; the next run goes on from there."
@@ -77,10 +78,10 @@ def _refused(problems: list[str], unverified: list[str]) -> dict[str, Any]:
     }
 
 
-def _result(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+def _result(request: Request, plan: Plan, outcome: Outcome, backend: Backend) -> dict[str, Any]:
     services = {name: _record(item, plan, outcome) for name, item in plan.items.items()}
     texts = []
-    _settle_logs(plan, outcome, services)
+    _settle_logs(plan, outcome, services, backend)
     for name, reason in outcome.failures.items():
         item = plan.items[name]
         lines = [request.mask.text(line) for line in tail_of(item.meta)]
@@ -101,14 +102,13 @@ def _result(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     return result
 
 
-def _settle_logs(plan: Plan, outcome: Outcome, services: dict[str, Any]) -> None:
+def _settle_logs(plan: Plan, outcome: Outcome, services: dict[str, Any], backend: Backend) -> None:
     ended = []
     for name in outcome.failures:
         directory, ending = log_directory(plan.items[name].meta), services[name]["exit"]
         if directory and ending:
-            ended.append((directory, float(ending.get("at") or 0.0)))
-    if ended:
-        settle(ended)
+            ended.append((directory, float(ending.get("at") or 0.0), partial(backend.has_written, name)))
+    settle(ended)
 
 
 def _record(item: Item, plan: Plan, outcome: Outcome) -> dict[str, Any]:

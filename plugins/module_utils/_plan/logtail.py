@@ -15,11 +15,20 @@ import stat
 import time
 from typing import Any
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    #: Of a service that has ended: the directory of its log, the time of its end, and what tells whether its logger has
+    #: written all that it has said (None: that can't be told).
+    Log = tuple[str, float, Callable[[], bool | None]]
+
 #: Bytes that are read from the end of the log, and lines that are shown of them.
 TAIL_BYTES = 8192
 TAIL_LINES = 20
-#: Seconds that the log writer gets to write what a service has said at last.
-PATIENCE = 1.0
+#: Seconds that a logger gets to write what a service has said at last: where we know when it has, and where only the time
+#: of the file tells that it has written something.
+PATIENCE, GUESS = 10.0, 1.0
 
 
 def tail(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> list[str]:
@@ -96,14 +105,27 @@ def tail_of(meta: dict[str, Any]) -> list[str]:
     return tail(directory) if directory else []
 
 
-def settle(logs: list[tuple[str, float]], patience: float = PATIENCE) -> None:
-    """Wait until each log (its directory, and the time at which its service ended) has been written since, for a while.
+def settle(logs: Sequence[Log], patience: float = PATIENCE, guess: float = GUESS) -> None:
+    """Wait until each log has what its service has said at last, for a while.
 
-    A service that said nothing at its end makes this wait in vain; it is called for failures only.
+    A service that said nothing at its end makes this wait in vain where its logger does not tell; it is called for
+    failures only.
     """
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and not all(_written(directory, at - 0.05) for directory, at in logs):
+    begin = time.monotonic()
+    while True:
+        waited = time.monotonic() - begin
+        logs = [log for log in logs if not _settled(log, waited, patience, guess)]
+        if not logs:
+            return
         time.sleep(0.01)
+
+
+def _settled(log: Log, waited: float, patience: float, guess: float) -> bool:
+    directory, ended, told = log
+    written = told()
+    if written is not None:
+        return written or waited >= patience
+    return waited >= guess or _written(directory, ended - 0.05)
 
 
 def _written(directory: str, at: float) -> bool:

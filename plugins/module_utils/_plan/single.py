@@ -165,7 +165,8 @@ class _Single:
         if failure:
             directory = log_directory(self._actual.meta)
             if directory and status is not None and status.exit:
-                settle([(directory, float(status.exit.get("at") or 0.0))])
+                ended = float(status.exit.get("at") or 0.0)
+                settle([(directory, ended, lambda: self._backend.has_written(self._name))])
             mask = Mask(secrets_of(self._actual))
             lines = [mask.text(line) for line in tail_of(self._actual.meta)]
             text = "\n".join([f"{self._name}: {mask.text(failure)}", *(f"    {line}" for line in lines)])

@@ -82,11 +82,20 @@ def test_the_directory_of_a_definition() -> None:
     assert logtail.tail_of({}) == []
 
 
-def test_waiting_for_the_last_words(tmp_path: Path) -> None:
-    logtail.settle([], 0)
-    logtail.settle([(str(tmp_path), 1.0)], 0)
+def test_waiting_for_the_last_words_by_the_time_of_the_file(tmp_path: Path) -> None:
+    logtail.settle([])
+    logtail.settle([(str(tmp_path), 1.0, lambda: None)], 30, 0)
     writer = threading.Timer(0.02, lambda: (tmp_path / "current").write_text("late\n"))
     writer.start()
-    logtail.settle([(str(tmp_path), 1.0)], 30)
+    logtail.settle([(str(tmp_path), 1.0, lambda: None)], 0, 30)
     assert logtail.tail(str(tmp_path)) == ["late"]
     writer.join()
+
+
+def test_whose_logger_tells_is_waited_for_as_long_as_it_has_something_to_write(tmp_path: Path) -> None:
+    answers = [False, False, True]
+    # It said nothing: there is no file, and nothing to wait for.
+    logtail.settle([(str(tmp_path), 1.0, lambda: answers.pop(0))], 30, 0)
+    assert answers == []
+    (tmp_path / "current").write_text("of somebody else\n")
+    logtail.settle([(str(tmp_path), 1.0, lambda: False)], 0, 30)
