@@ -56,6 +56,15 @@ set -- "$@" -o Dir::Etc::SourceList="$own/sources.list" -o Dir::Etc::SourceParts
 """
 
 
+# It knows no repository but those in a folder.
+_MICRODNF_REPOSITORY = r"""
+own="$(mktemp -d)" && chmod 755 "$own" || exit 1
+trap 'rm -rf "$own"' EXIT
+printf '%s\n' @LINES@ >"$own/holdfast-bootstrap.repo"
+microdnf @OPTIONS@ --setopt=reposdir="$own" install @NAMES@
+"""
+
+
 class PackageError(Exception):
     """What was asked for can't be; the text says what, and what cures it."""
 
@@ -125,8 +134,12 @@ def install(manager: str, names: t.Sequence[str], repository: str) -> str:
         local = ["--allow-untrusted"] if repository.startswith("/") else []
         return f"apk add --no-cache {_words([*only, *local])} {_words(names)}"
     words = ["--assumeyes", "--setopt=install_weak_deps=0"]
+    address = f"file://{repository}" if repository.startswith("/") else repository
+    if repository and manager == "microdnf":
+        section = ["[holdfast-bootstrap]", "name=holdfast-bootstrap", f"baseurl={address}", "enabled=1"]
+        section += ["gpgcheck=0"] if repository.startswith("/") else []
+        return _fill(_MICRODNF_REPOSITORY, LINES=_words(section), OPTIONS=_words(words), NAMES=_words(names))
     if repository:
-        address = f"file://{repository}" if repository.startswith("/") else repository
         words += ["--disablerepo=*", f"--repofrompath=holdfast-bootstrap,{address}", "--enablerepo=holdfast-bootstrap"]
         if repository.startswith("/"):
             words.append("--setopt=holdfast-bootstrap.gpgcheck=0")

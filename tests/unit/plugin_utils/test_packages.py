@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import packages
 
@@ -151,6 +152,55 @@ def test_dnf_asks_the_given_repository_alone(machine: Machine) -> None:
         "install",
         "python3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("repository", "lines"),
+    [
+        ("/srv/packages", ["baseurl=file:///srv/packages", "enabled=1", "gpgcheck=0"]),
+        ("https://packages.example.org/r", ["baseurl=https://packages.example.org/r", "enabled=1"]),
+    ],
+)
+def test_microdnf_which_takes_no_address_finds_it_in_a_folder(
+    machine: Machine, tmp_path: Path, repository: str, lines: list[str]
+) -> None:
+    seen = tmp_path / "seen"
+    machine.has(
+        "microdnf",
+        f'for word in "$@"; do case "$word" in --setopt=reposdir=*) cat "${{word##*=}}"/* >"{seen}";; esac; done',
+    )
+    machine.run(packages.install("microdnf", ["python3"], repository))
+    first, second, folder, *rest = machine.was_told()
+    assert [first, second, *rest] == ["--assumeyes", "--setopt=install_weak_deps=0", "install", "python3"]
+    assert seen.read_text().splitlines() == ["[holdfast-bootstrap]", "name=holdfast-bootstrap", *lines]
+    assert not Path(folder.partition("reposdir=")[2]).exists()
+
+
+def packages_of_roles() -> dict[str, list[str]]:
+    """What the roles install by themselves, as their defaults and variables name it."""
+    roles = Path(__file__).resolve().parents[3] / "roles"
+    suites = yaml.safe_load((roles / "supervisor" / "vars" / "main.yml").read_text())["__supervisor_packages"]
+    python = yaml.safe_load((roles / "bootstrap" / "defaults" / "main.yml").read_text())["bootstrap_python_packages"]
+    return {"python": python, **{backend: [name] for backend, name in suites.items()}}
+
+
+@pytest.mark.parametrize("what", packages_of_roles())
+@pytest.mark.parametrize(
+    ("manager", "words"),
+    [
+        ("apt-get", ["install", "--yes", "--no-install-recommends", "--no-remove"]),
+        ("dnf", ["--assumeyes", "--setopt=install_weak_deps=0", "install"]),
+        ("microdnf", ["--assumeyes", "--setopt=install_weak_deps=0", "install"]),
+        ("yum", ["--assumeyes", "--setopt=install_weak_deps=0", "install"]),
+        ("apk", ["add", "--no-cache"]),
+    ],
+)
+def test_what_the_roles_install_by_themselves(machine: Machine, manager: str, words: list[str], what: str) -> None:
+    names = packages_of_roles()[what]
+    packages.check(names, "")
+    machine.has(manager)
+    machine.run(packages.install(manager, names, ""))
+    assert machine.was_told()[-len(words) - len(names) :] == [*words, *names]
 
 
 def test_what_comes_over_the_network_is_checked(machine: Machine) -> None:
