@@ -23,7 +23,7 @@ NOISE = re.compile(
     r"|/root/(snapshot|\.ansible|\.cache)$|/home/.*/\.(ansible|cache)$"
     r"|/run/(log|sudo|systemd|trial|udev|user|utmp|\.boot_id)$"
     r"|/etc/(passwd|group|shadow|gshadow)-$|/etc/\.pwd\.lock$|/etc/sub[ug]id-?$"
-    r"|/var/(log/(journal|lastlog|wtmp|btmp|faillog)|lib/(systemd|sudo|dpkg|trial)|cache|tmp)$"
+    r"|/var/(log/(journal|lastlog|wtmp|btmp|faillog|dmesg.*)|lib/(systemd|sudo|dpkg|trial)|cache|tmp)$"
     r"|/srv/trial|.*/__pycache__$"
 )
 
