@@ -31,6 +31,15 @@ def unit(host: SystemdHost, name: str) -> str:
     return host.machine.do("cat", f"/etc/systemd/system/{name}")
 
 
+def below(top: int, pids: list[int]) -> list[int]:
+    """Those that descend from a process: another host of this machine may have such ones too."""
+
+    def descends(pid: int | None) -> bool:
+        return pid == top or (pid is not None and pid > 1 and descends(procs.parent_or_none(pid)))
+
+    return [pid for pid in pids if descends(pid)]
+
+
 def test_process_state_is_said_in_the_unit_and_holds_for_the_process(systemd: SystemdHost) -> None:
     definition = {
         "command": SLEEP,
@@ -243,7 +252,7 @@ def test_the_guard_of_a_leased_service_starts_with_all_privileges(systemd: Syste
     ordinary = systemd.machine.do("id", "-u", "ordinary").strip()
     # Standby counts as ready: the service itself may come a moment later.
     [service] = wait_until(
-        lambda: [pid for pid in systemd.pids("100000") if procs.status(pid)["Uid"].split()[0] == ordinary]
+        lambda: [pid for pid in below(guard, systemd.pids("100000")) if procs.status(pid)["Uid"].split()[0] == ordinary]
     )
     text = unit(systemd, "holdfast-one.service")
     assert "KillMode=mixed" in text and "User=" not in text
