@@ -52,7 +52,14 @@ LEASES = ["lease", "lease_info"]
 #: Characters that a task sends, 170 000 of them Ansible's own. The larger ones must have all backends, or all drivers of
 #: leases, and are run for one service, or once for a host.
 LIMIT = 300_000
-LARGER = {"lease": 420_000, "lease_info": 420_000, "service": 370_000, "service_info": 370_000, "supervisor": 450_000}
+LARGER = {
+    "services_suite": 303_000,
+    "lease": 420_000,
+    "lease_info": 420_000,
+    "service": 370_000,
+    "service_info": 370_000,
+    "supervisor": 450_000,
+}
 #: Shipped by the runtime alone.
 DAEMONS = ("_supervise/_embedded", "_supervise/_logwriter", "_process_state", "_command", "_varlink/server")
 
