@@ -14,7 +14,7 @@ description:
   - Used by the roles of this collection. Not for playbooks, which have P(ansible.builtin.template#lookup).
   - That one copies all variables of the host for each template, which takes seconds where thousands of services are defined.
 author:
-  - the holdfast.supervision authors
+  - The holdfast.supervision authors (@holdfast)
 options:
   _terms:
     description: The templates, found as those of M(ansible.builtin.template) are.
