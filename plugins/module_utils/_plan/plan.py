@@ -243,7 +243,7 @@ def when_changed(status: Service | None, item: Item, wanted: Wanted) -> str:
 
 
 def _needs_another_guard(item: Item, wanted: Wanted) -> bool:
-    """Tell whether the guard of a leased service was started with other settings of its own, or has no service to tell anything."""
+    """Tell whether a lease's guard was started otherwise, or has no service to tell."""
     lease = wanted.meta.get("lease") or {}
     if "guard" not in lease:
         return False
