@@ -21,6 +21,8 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.clie
 
 PAYLOAD = Path("/payload")
 SERVER = Path("/proc/fs/nfsd")
+#: Where the kernel keeps which clients may have something back after a restart.
+RECOVERY = Path("/var/lib/nfs/v4recovery")
 LEASES = "/mnt/leases"
 BEATS = Path("/beats")
 FOREVER = 2**31 - 1
@@ -174,6 +176,17 @@ class Host:
     def guard(self) -> int:
         return int(self.state().get("pid", 0))
 
+    def hand(self) -> int:
+        """The process of its guard that has the lock file open, 0 if there is none."""
+        network = os.readlink(f"/proc/{self.process.pid}/ns/net")
+        for entry in Path("/proc").iterdir():
+            try:
+                if (entry / "comm").read_text() == "holdfast-nfs\n" and os.readlink(entry / "ns" / "net") == network:
+                    return int(entry.name)
+            except OSError:
+                continue
+        return 0
+
     def phase(self) -> str:
         return str(self.state().get("phase", ""))
 
@@ -228,7 +241,7 @@ def serve(names: str, lease_time: int) -> list[Host]:
     run("ip", "link", "set", "lo", "up")
     hosts = [Host(name, number) for number, name in enumerate(names, start=1)]
     run("mount", "-t", "nfsd", "nfsd", str(SERVER))
-    run("mkdir", "-p", "/export", "/var/lib/nfs/v4recovery")
+    run("mkdir", "-p", "/export", str(RECOVERY))
     # Without the older versions the server needs no port mapper.
     write(SERVER / "versions", "-3 +4 +4.1 +4.2\n")
     write(SERVER / "nfsv4leasetime", f"{lease_time}\n")

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from emulating import make_nfs_payload
 from histories import violations
 from role_tasks import Proof, defaults
 from testhosts import emulated
@@ -43,9 +42,9 @@ def proof() -> Proof:
 
 
 @pytest.fixture(scope="module")
-def seen(nfs_payload: Callable[[str], Path], proof: Proof) -> dict[str, Any]:
+def seen(tmp_path_factory: pytest.TempPathFactory, proof: Proof) -> dict[str, Any]:
     """What was seen in the machine, by step."""
-    folder = nfs_payload("nfs_inside.py")
+    folder = make_nfs_payload(tmp_path_factory.mktemp("payload"), "nfs_inside.py")
     (folder / "tasks.json").write_text(json.dumps(proof.tasks))
     mutex = {
         **defaults("lease"),

@@ -57,9 +57,15 @@ def describe_self() -> dict[str, Any]:
     return {**describe(pid, identity.start_time(pid), EXEC), "began": int(ticks) - 1}
 
 
+#: What `boot` has read once.
+_boot: list[str] = []
+
+
 def boot() -> str:
     """Give the number of this boot, as records have it."""
-    return identity.boot_id().hex()
+    if not _boot:
+        _boot.append(identity.boot_id().hex())
+    return _boot[0]
 
 
 def visible(record: dict[str, Any]) -> bool:

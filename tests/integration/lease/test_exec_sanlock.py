@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 
 import procs
@@ -114,6 +115,22 @@ def test_a_dead_daemon_ends_nobody_without_a_watchdog(fragile: Storage, guards: 
     one.kill()
     assert "nobody ends the service" in holes["daemon_death"]
     assert first.poll() is None
+
+
+def test_a_host_that_is_gone_is_followed_after_its_time(fragile: Storage, guards: Guards) -> None:
+    # A minute and more, of which all but a moment is spent waiting: 8 io_timeouts, and the 60 s for a watchdog that is not there.
+    one, other = fragile.hosts
+    first = start(guards, one, "one")
+    token = guards.until("one", "active")["resources"][0]["token"]
+    start(guards, other, "other")
+    guards.until("other", "standby")
+    gone = time.monotonic()
+    one.kill()
+    first.kill()
+    first.wait()
+    wait_until(lambda: guards.report("other")["phase"] == "active", 180)
+    sys.stderr.write(f"mode exec, host failover after {time.monotonic() - gone:.1f} s\n")
+    assert guards.token("other") > token
 
 
 def test_one_in_line_ends_when_it_is_stopped(hosts: Storage, guards: Guards) -> None:

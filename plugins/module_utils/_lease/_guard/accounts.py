@@ -22,12 +22,20 @@ if TYPE_CHECKING:
     from ..interface import Driver, Grant, Hole
 
 
+#: When this process was started, by its pid: a child of it has another one.
+_started: dict[int, int] = {}
+
+
 def write(folder: str, driver: Driver, holes: Sequence[Hole], told: Mapping[str, object]) -> None:
     """Write the state: what every holder tells of itself, and *told*. Raises OSError."""
+    pid = os.getpid()
+    if pid not in _started:
+        _started.clear()
+        _started[pid] = identity.start_time(pid)
     record = {
         **told,
-        "pid": os.getpid(),
-        "started": identity.start_time(os.getpid()),
+        "pid": pid,
+        "started": _started[pid],
         "driver": driver.name,
         "resources": [{"name": one.resource, "mode": one.mode, "token": one.token} for one in driver.held()],
         "holes": [{"name": hole.name, "text": hole.text} for hole in holes],

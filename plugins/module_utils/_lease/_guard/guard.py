@@ -94,7 +94,12 @@ class Guard:
         self._next: tuple[Work, Done] | None = None
         self._taking = False
         self._patience = _PATIENCE[0]
+        #: How many events are being dealt with, one within the other, and whether what is written down is not so any more.
+        self._untold = 0
+        self._stale = False
         self._waiter = 0
+        #: Where the waiter says that it has what it waited for.
+        self._word = -1
         self._in_line = False
         self._timer: Timer | None = None
         self._status = 0
@@ -128,15 +133,28 @@ class Guard:
         phase = self.state.phase
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.state, actions = core.step(self.state, core.Event(kind, sent, reason), now)
-        if self.state.phase != phase:
+        moved = self.state.phase != phase
+        if moved:
             self.since = time.time()
-            self.publish()
+        # Whoever waits for us is not to wait for what only people read: that is written when all is done.
+        self._untold += 1
         for action, value in actions:
             getattr(self, f"_do_{action}")(value)
+        self._untold -= 1
+        if moved:
+            self._stale = True
+        if self._stale and not self._untold:
+            self.publish()
         self._schedule()
 
     def publish(self) -> None:
         """Write down what we are at, for those who ask without asking us. An error is swallowed."""
+        self._stale = self._untold > 0
+        if not self._stale:
+            self.write_down()
+
+    def write_down(self) -> None:
+        """Do so now, before somebody hears of it in another way. An error is swallowed."""
         told = {
             **self.told(),
             "name": self.name,
@@ -322,14 +340,20 @@ class Guard:
             return
         self._in_line = True
         self.publish()
+        self._listen_no_more()
+        self._word = say = -1
         try:
             self.driver.prepare_line()
+            self._word, say = os.pipe2(os.O_CLOEXEC)
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGTERM, signal.SIGCHLD))
             guard = os.getpid()
             self._waiter = os.fork()
         except (OSError, LeaseError) as error:
             self.say(str(error))
             self._waiter = 0
+            for descriptor in (self._word, say) if say >= 0 else ():
+                os.close(descriptor)
+            self._word = -1
             self.loop.later(_AGAIN * 10, self._again)
             return
         if not self._waiter:
@@ -338,18 +362,36 @@ class Guard:
                 kernel.die_with_parent()
                 if os.getppid() == guard:
                     self.driver.line_up()
+                    # Before the end, of which the guard hears only when the kernel has given all of our memory back.
+                    os.write(say, b"!")
                     os._exit(0)
             except LeaseError as error:
                 self.say(str(error))
             finally:
                 os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(say)
+        self.loop.watch(self._word, self._heard)
+
+    def _heard(self, _events: int) -> None:
+        """Go on if the waiter has got what it waited for; if it has only ended, its end says what is to be done."""
+        got = os.read(self._word, 1)
+        self._listen_no_more()
+        if got and self.state.phase == core.STANDBY and not self.state.reason:
+            self._acquire()
+
+    def _listen_no_more(self) -> None:
+        if self._word >= 0:
+            self.loop.forget(self._word)
+            os.close(self._word)
+            self._word = -1
 
     def _again(self) -> None:
         if self.state.phase == core.STANDBY and not self._waiter and not self.state.reason:
             self._acquire()
 
     def _leave_line(self) -> None:
+        self._listen_no_more()
         if self._waiter:
             os.kill(self._waiter, signal.SIGKILL)
             os.waitpid(self._waiter, 0)
@@ -380,6 +422,8 @@ class Guard:
             self.driver.bind(self.tree.pid, self.tree.started)
             if not core.may_start(self.state, time.clock_gettime(time.CLOCK_BOOTTIME)):
                 raise LeaseError("the grant is too old by now")
+            # A service that begins is not to find that it does not run yet.
+            self.write_down()
             self.tree.go()
             if self.driver.ttl is not None:
                 # At once, so that the store's word is listened to from the beginning.
@@ -412,6 +456,8 @@ class Guard:
 
     def _do_release(self, _value: None) -> None:
         self.renewals.unwatch()
+        # Nobody is to find two of whom both say that they are active.
+        self.write_down()
         self.store(self.handovers.release, self._released)
 
     def _released(self, error: LeaseError | None) -> None:

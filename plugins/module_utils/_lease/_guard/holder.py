@@ -139,7 +139,7 @@ class Holder(Guard):
         self.tree = _Nothing(self)  # type: ignore[assignment]
         self._publish_token(self.driver.held())
         self.renewals.watch()
-        self.publish()
+        self.write_down()
         self._report({"granted": self.told()})
 
     def nothing_left(self) -> None:
