@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 
 import procs
 import pytest
@@ -51,6 +52,20 @@ def test_without_waiting_a_held_resource_is_an_exit_code_that_names_the_holder(g
     guards.until("a", "active")
     assert guards.start("b", "--no-wait").wait(20) == 75
     assert "r: held by a (process" in guards.complaints("b")
+
+
+def test_a_guard_without_standard_input_and_output_does_the_same(guards: Guards) -> None:
+    script = 'exec 0<&- 1>&- 2>&-; exec "$0" "$@"'
+
+    def bare(name: str, *words: str) -> int:
+        command = [PYTHON, "-I", "-S", str(guards.runtime), "guard", f"--name={name}", *guards.driver]
+        command += [f"--state={guards.state}", "--resource=r", *words, "--", "/bin/sh", "-c", "exit 7"]
+        return subprocess.run(["/bin/sh", "-c", script, *command], check=False, timeout=60).returncode
+
+    assert bare("a") == 7
+    guards.start("b")
+    guards.until("b", "active")
+    assert bare("c", "--no-wait") == 75
 
 
 def test_a_guard_in_line_ends_when_asked_and_holds_nothing(guards: Guards) -> None:

@@ -86,6 +86,7 @@ class _Wrong(ValueError):
 
 def main(arguments: list[str]) -> int:
     """Guard a service and give its exit code; 2 wrong usage, 75 busy, 111 refused or impossible."""
+    have_standard()
     try:
         options, resources, command = _parse(arguments)
     except (ValueError, OSError) as error:
@@ -102,6 +103,17 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         sys.stderr.write(f"holdfast guard: {options['name']}: {error.filename or ''}: {error.strerror or error}\n")
     return UNUSABLE
+
+
+def have_standard() -> None:
+    """Have standard input, output and errors lead somewhere: what is opened next would be taken for them."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if getattr(sys, "stderr", None) is None:
+        sys.stderr = open(2, "w", closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115  # for good
 
 
 def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:

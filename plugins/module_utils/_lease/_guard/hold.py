@@ -19,7 +19,7 @@ from ..._supervise._embedded import files
 from ..drivers import make
 from ..interface import EXCLUSIVE_MODE, RESOURCE_NAME, SHARED_MODE, DriverRefused, LeaseError
 from ..places import folder_of, holders, store_of
-from .daemon import lock_guard
+from .daemon import have_standard, lock_guard
 from .guard import UNUSABLE
 from .holder import LONGEST, Holder, HolderApi
 
@@ -52,6 +52,7 @@ class _Wrong(ValueError):
 
 def main(verb: str, arguments: list[str]) -> int:
     """Hold, and give an exit code: 0 after an orderly end, 2 wrong usage, 75 held by somebody else, 111 refused."""
+    have_standard()
     reports = -1
     try:
         if arguments == ["--request"]:
