@@ -411,10 +411,14 @@ def test_one_that_is_stopped_is_killed_at_the_end_and_is_in_nobodys_way_for_long
     pid = hand_of(one)
     started = identity.start_time(pid)
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(StoreUnavailable):
-        one.release()
-    one.free()
-    wait_until(lambda: not identity.alive(pid, started), message="the end of the process with the locks")
+    try:
+        with pytest.raises(StoreUnavailable):
+            one.release()
+        one.free()
+        wait_until(lambda: not identity.alive(pid, started), message="the end of the process with the locks")
+    finally:
+        if identity.alive(pid, started):
+            os.kill(pid, signal.SIGKILL)
     two.line_up()
     assert two.acquire()[0].token == 2
 
