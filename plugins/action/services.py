@@ -48,6 +48,25 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        made, problems = self._made(arguments, task_vars)
+        if problems:
+            result.update(failure(problems, str(task_vars.get("inventory_hostname", ""))))
+            return result
+
+        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+        backend = str(arguments.get("backend", AUTO))
+        if backend == AUTO and wrap_async:
+            # What runs in the background can't be followed by another one.
+            nothing = self._converge(backend, {**arguments, "prune": False}, payload.EMPTY, task_vars, False)
+            backend = nothing.get("elsewhere", backend)
+        answer = self._converge(backend, arguments, made, task_vars, wrap_async)
+        if "elsewhere" in answer:
+            answer = self._converge(answer["elsewhere"], arguments, made, task_vars, wrap_async)
+        result.update(answer)
+        return result
+
+    def _made(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> tuple[payload.Payload, list[Problem]]:
+        """Return the payload and all that is wrong. What the module does not take is taken out of *arguments*."""
         problems: list[Problem] = [
             Problem(name, "", "is set by the action plugin", "leave it out")
             for name in INTERNAL
@@ -80,21 +99,7 @@ class ActionModule(ActionBase):
         # What could not be resolved is missing from its definition: that is no second problem.
         known = {problem.path for problem in problems}
         problems += [problem for problem in made.problems if problem.path not in known]
-        if problems:
-            result.update(_failure(problems, str(task_vars.get("inventory_hostname", ""))))
-            return result
-
-        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
-        backend = str(arguments.get("backend", AUTO))
-        if backend == AUTO and wrap_async:
-            # What runs in the background can't be followed by another one.
-            nothing = self._converge(backend, {**arguments, "prune": False}, payload.EMPTY, task_vars, False)
-            backend = nothing.get("elsewhere", backend)
-        answer = self._converge(backend, arguments, made, task_vars, wrap_async)
-        if "elsewhere" in answer:
-            answer = self._converge(answer["elsewhere"], arguments, made, task_vars, wrap_async)
-        result.update(answer)
-        return result
+        return made, problems
 
     def _converge(
         self,
@@ -216,7 +221,7 @@ def _absolute(path: Any) -> str | None:
     return text.rstrip("/") if text.startswith("/") else None
 
 
-def _failure(problems: list[Problem], host: str) -> dict[str, Any]:
+def failure(problems: list[Problem], host: str) -> dict[str, Any]:
     lines = [problem.text(host) for problem in problems]
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     return {

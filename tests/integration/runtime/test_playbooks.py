@@ -119,6 +119,14 @@ def test_from_nothing_to_services_and_back(deployment: Deployment, play: Play) -
     assert (again.code, again.counts["changed"]) == (0, 0), again.output
 
 
+def test_wrong_definitions_are_told_before_anything_is_changed(deployment: Deployment, play: Play) -> None:
+    refused = play("site", services_definitions={**SERVICES, "web": {"command": ["/bin/sleep", "9"], "restrat": "no"}})
+    assert refused.code != 0
+    assert "here: services_definitions.web.restrat: " in refused.output
+    assert refused.counts["changed"] == 0
+    assert not left(deployment)
+
+
 @pytest.mark.skipif(os.path.isdir("/run/systemd/system"), reason="would write units into this machine's systemd")
 @pytest.mark.skipif(os.geteuid() != 0, reason="root has the packages installed")
 @pytest.mark.parametrize("backend", ["embedded", "s6"])

@@ -18,6 +18,7 @@ from ansible.playbook.task import Task
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.holdfast.supervision.plugins.action import services_check
 from ansible_collections.holdfast.supervision.plugins.action.services import ELSEWHERE, ActionModule
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import FEATURES
@@ -57,6 +58,7 @@ class Host:
         self.wrap_async = False
         #: What supervises there.
         self.backend = "embedded"
+        self.action: type[ActionModule] = ActionModule
 
     def run(self, variables: str = "", check: bool = False, background: int = 0, **arguments: Any) -> dict[str, Any]:
         loader = DataLoader()
@@ -68,7 +70,7 @@ class Host:
         task.args = templar.template(arguments)
         task.check_mode = check
         task.async_val = background
-        action = ActionModule(task, Connection(), PlayContext(), loader, templar, None)
+        action = self.action(task, Connection(), PlayContext(), loader, templar, None)
         action._execute_module = self._execute
         return action.run(task_vars=task_vars)
 
@@ -296,3 +298,46 @@ def test_a_relative_log_directory_is_left_to_the_host(host: Host) -> None:
 def test_what_the_module_services_serves_itself_has_all_features() -> None:
     # It says for the other backends alone who else has a feature.
     assert all(BACKENDS[name].capabilities == FEATURES.keys() for name in BACKENDS.keys() - ELSEWHERE.keys())
+
+
+BEFOREHAND = """
+services_defaults: {log: {count: 3}}
+services_definitions:
+  web: {command: [/usr/bin/web, "--address={{ found_later }}"], nonsense: true}
+  app: {command: [/usr/bin/app], needs: [defined_later]}
+  one: {command: [/usr/bin/one], needs: [two]}
+  two: {command: [/usr/bin/two], needs: [one]}
+  late: "{{ found_later }}"
+services_definitions__more:
+  late: {command: [/usr/bin/late]}
+"""
+
+
+def test_what_is_wrong_is_told_without_a_host(host: Host) -> None:
+    host.action = services_check.ActionModule
+    assert host.run(VARIABLES) == {"changed": False}
+    everything = host.run(BEFOREHAND)
+    assert everything["failed"] and not host.sent
+    for part in (
+        "web1: services_definitions.web.nonsense: ",
+        "services_definitions.web.command[1]: ",
+        "services_definitions.app.needs[0]: defined_later",
+    ):
+        assert part in everything["msg"]
+
+
+def test_what_is_not_known_yet_is_passed_over(host: Host) -> None:
+    host.action = services_check.ActionModule
+    circle = host.run(BEFOREHAND, known_only=True)
+    assert circle["failed"]
+    assert circle["msg"].count("web1: ") == 1 and "services_definitions.one.needs: one -> two -> one" in circle["msg"]
+    right = BEFOREHAND.replace("needs: [one]", "")
+    assert host.run(right, known_only=True) == {"changed": False}
+    wrong = host.run(right.replace("needs: [defined_later]", "nonsense: 1"), known_only=True)
+    assert wrong["msg"].count("web1: ") == 1 and "services_definitions.app.nonsense: " in wrong["msg"]
+    twice = host.run(f"{right}  app: {{command: [/usr/bin/other]}}\n", known_only=True)
+    assert "services_definitions__more.app: differs from services_definitions.app in command, needs" in twice["msg"]
+    # Whatever is under every definition may be what is missing in each.
+    unknown = BEFOREHAND.replace("{count: 3}", "{count: '{{ found_later }}'}").replace("needs: [one]", "nonsense: 1")
+    assert host.run(unknown, known_only=True) == {"changed": False}
+    assert not host.sent

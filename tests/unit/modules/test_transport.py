@@ -38,8 +38,12 @@ for name in sys.argv[2:]:
 print(json.dumps(found))
 """
 CHECKOUT = Path(__file__).resolve().parents[3]
-#: Of these two, the action plugins do all the work: nothing is sent.
-SENT = {path.stem for path in (CHECKOUT / "plugins" / "modules").glob("[a-z]*.py")} - {"host_facts", "host_packages"}
+#: Of these, the action plugins do all the work: nothing is sent.
+SENT = {path.stem for path in (CHECKOUT / "plugins" / "modules").glob("[a-z]*.py")} - {
+    "host_facts",
+    "host_packages",
+    "services_check",
+}
 #: The module services and those that stand in for it, each with its backends.
 CONVERGING = {
     "services": {"embedded", "openrc"},
