@@ -44,6 +44,8 @@ class World:
         self.known: dict[str, set[str]] = {}
         self.left = -1
         self.broken: set[tuple[str, str]] = set()
+        #: Backend and service whose logger does not let go, as far as anybody can tell.
+        self.hung: set[tuple[str, str]] = set()
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.scan.iterdir() if not path.name.startswith("."))
@@ -116,6 +118,9 @@ class Fake(Backend):
             self.world.log(self.name, name)
         else:
             enabled.discard(name)
+
+    def let_go(self, name: str) -> bool:
+        return super().let_go(name) and (self.name, name) not in self.world.hung
 
     def control(self, commands: list[tuple[str, str]]) -> dict[str, str]:
         for name, action in commands:
@@ -304,6 +309,17 @@ def test_what_does_not_get_ready_goes_back_and_stops_the_switch(world: World) ->
     assert (world.copies["a"], world.copies["b"]) == ({"two"}, {"one"})
     world.broken.clear()
     assert set(switched(world, "two")["switched"]) == {"b", "off"}
+    settled(world, "two")
+
+
+def test_a_log_that_is_not_let_go_keeps_no_service_down_and_stops_the_switch(world: World) -> None:
+    world.hung.add(("one", "b"))
+    with pytest.raises(switch.Interrupted, match="b: the logger of one has not let go of its log within") as failure:
+        switched(world, "two")
+    assert set(failure.value.switched) == {"a"}
+    assert (world.copies["a"], world.copies["b"]) == ({"two"}, {"two"})
+    world.hung.clear()
+    switched(world, "two")
     settled(world, "two")
 
 
