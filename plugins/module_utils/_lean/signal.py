@@ -14,10 +14,67 @@ import _signal  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from signal import *  # noqa: F403
-    from signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIG_UNBLOCK  # noqa: F401
+    from signal import (  # noqa: F401
+        SIGALRM,
+        SIGCHLD,
+        SIGCONT,
+        SIGHUP,
+        SIGINT,
+        SIGKILL,
+        SIGPIPE,
+        SIGQUIT,
+        SIGRTMIN,
+        SIGSTOP,
+        SIGTERM,
+        SIGUSR1,
+        SIGUSR2,
+        SIGWINCH,
+        SIGXFSZ,
+        SIG_BLOCK,
+        SIG_DFL,
+        SIG_IGN,
+        SIG_SETMASK,
+        SIG_UNBLOCK,
+        alarm,
+        pidfd_send_signal,
+        pthread_sigmask,
+        set_wakeup_fd,
+        signal,
+        sigtimedwait,
+        sigwait,
+        valid_signals,
+    )
 else:
-    from _signal import *  # noqa: F403
+    from _signal import (  # noqa: F401
+        SIGALRM,
+        SIGCHLD,
+        SIGCONT,
+        SIGHUP,
+        SIGINT,
+        SIGKILL,
+        SIGPIPE,
+        SIGQUIT,
+        SIGRTMIN,
+        SIGSTOP,
+        SIGTERM,
+        SIGUSR1,
+        SIGUSR2,
+        SIGWINCH,
+        SIGXFSZ,
+        SIG_BLOCK,
+        SIG_DFL,
+        SIG_IGN,
+        SIG_SETMASK,
+        SIG_UNBLOCK,
+        alarm,
+        pidfd_send_signal,
+        pthread_sigmask,
+        set_wakeup_fd,
+        signal,
+        sigtimedwait,
+        sigwait,
+        valid_signals,
+    )
 
 
 def number_of(name: str) -> int:

@@ -18,10 +18,11 @@ from typing import Any
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Optional
 
     #: Of a service that has ended: the directory of its log, the time of its end, and what tells whether its logger has
     #: written all that it has said (None: that can't be told).
-    Log = tuple[str, float, Callable[[], bool | None]]
+    Log = tuple[str, float, Callable[[], Optional[bool]]]
 
 #: Bytes that are read from the end of the log, and lines that are shown of them.
 TAIL_BYTES = 8192

@@ -89,7 +89,7 @@ class Resident(hosted.Machine):
         script = """mkdir -p "$1" && printf '[Service]\\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\\n' >"$1/place.conf" &&
             systemctl daemon-reload && loginctl enable-linger "$2" """
         self.do("sh", "-c", script, "sh", "/run/systemd/system/user@.service.d", self.user)
-        wait_until(lambda: self.manages(), 30, "the user's systemd does not come up")
+        wait_until(self.manages, 30, "the user's systemd does not come up")
 
     def manages(self) -> bool:
         """Tell whether the user's systemd runs."""
