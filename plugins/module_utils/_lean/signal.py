@@ -14,7 +14,12 @@ import _signal  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from signal import (  # noqa: F401
+    from signal import (
+        SIG_BLOCK,
+        SIG_DFL,
+        SIG_IGN,
+        SIG_SETMASK,
+        SIG_UNBLOCK,
         SIGALRM,
         SIGCHLD,
         SIGCONT,
@@ -30,11 +35,6 @@ if TYPE_CHECKING:
         SIGUSR2,
         SIGWINCH,
         SIGXFSZ,
-        SIG_BLOCK,
-        SIG_DFL,
-        SIG_IGN,
-        SIG_SETMASK,
-        SIG_UNBLOCK,
         alarm,
         pidfd_send_signal,
         pthread_sigmask,
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     )
 else:
     from _signal import (  # noqa: F401
+        SIG_BLOCK,
+        SIG_DFL,
+        SIG_IGN,
+        SIG_SETMASK,
+        SIG_UNBLOCK,
         SIGALRM,
         SIGCHLD,
         SIGCONT,
@@ -61,11 +66,6 @@ else:
         SIGUSR2,
         SIGWINCH,
         SIGXFSZ,
-        SIG_BLOCK,
-        SIG_DFL,
-        SIG_IGN,
-        SIG_SETMASK,
-        SIG_UNBLOCK,
         alarm,
         pidfd_send_signal,
         pthread_sigmask,
