@@ -20,10 +20,11 @@ from ansible.template import Templar, trust_as_template
 
 from ansible_collections.holdfast.supervision.plugins.action import services_check
 from ansible_collections.holdfast.supervision.plugins.action.services import ELSEWHERE, ActionModule
+
+# Loaded now, since Ansible's importer would not find them afterwards, for the other tests of this process too.
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import etcd, file, none, sanlock
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.backends import BACKENDS
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import FEATURES
-
-# Loaded now, since Ansible's importer would not find it afterwards.
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import features
 
 
@@ -42,6 +43,10 @@ class Connection:
 @pytest.fixture(scope="module", autouse=True)
 def plugins() -> None:
     init_plugin_loader([])
+
+
+#: What is imported when it is asked for.
+LATE = (etcd, file, none, sanlock)
 
 
 def unpacked(arguments: dict[str, Any]) -> Any:

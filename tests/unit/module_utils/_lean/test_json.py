@@ -34,7 +34,7 @@ from _lean import json
 try:
     json.reader(words=False)(sys.argv[1].replace("NUL", chr(0)))
 except ValueError:
-    sys.exit(7 + (sys.version_info < (3, 12) and "re" in sys.modules))
+    sys.exit(7 + ((3, 10) <= sys.version_info < (3, 12) and "re" in sys.modules))
 """
     command = [sys.executable, "-I", "-S", "-c", code, text.replace("\0", "NUL")]
     assert subprocess.run(command, check=False).returncode == 7
