@@ -158,6 +158,8 @@ class ActionModule(ActionBase):
         if defaults is None:
             where = DEFAULTS
             defaults = resolve(self._templar, task_vars.get(DEFAULTS), DEFAULTS, problems)
+        else:
+            from_vault(defaults, where, problems)
         if defaults is None:
             return {}, problems
         usable, found = validate.read_defaults(plain(defaults), where)

@@ -11,6 +11,8 @@ from typing import Any
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition import merge, needs, validate
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
 
+from .resolve import Unresolved, lies_within
+
 
 def problems(merged: merge.Merged, defaults: Mapping[str, Any], of_defaults: list[Problem]) -> list[Problem]:
     """Find what is wrong for certain.
@@ -18,19 +20,19 @@ def problems(merged: merge.Merged, defaults: Mapping[str, Any], of_defaults: lis
     A definition in which something cannot be resolved yet is passed over, and so is whatever depends on services that may be
     defined later. of_defaults: what was found wrong with the defaults; if they can't be resolved yet, no definition can.
     """
-    unknown = [problem.path for problem in merged.problems if _unresolved(problem)]
+    unknown = _unknown(merged.problems)
     found = [
         problem
         for problem in certain(merged.problems)
         if not any(_of_one_service(problem.path, path) for path in unknown)
     ]
     found += certain(of_defaults)
-    if any(map(_unresolved, of_defaults)):
+    if _unknown(of_defaults):
         return found
     given = {}
     for name, definition in merged.definitions.items():
         where = f"{merged.origins[name]}.{name}"
-        if not any(_within(path, where) for path in unknown):
+        if not any(lies_within(path, where) for path in unknown):
             given[name], wrong = validate.read(name, merge.under(defaults, definition), where)
             found += wrong
     if not found:
@@ -41,20 +43,15 @@ def problems(merged: merge.Merged, defaults: Mapping[str, Any], of_defaults: lis
 
 def certain(found: list[Problem]) -> list[Problem]:
     """Give those that are not about a variable that can't be resolved yet, nor about what is missing for that."""
-    unknown = {problem.path for problem in found if _unresolved(problem)}
-    return [problem for problem in found if problem.path not in unknown]
+    unknown = _unknown(found)
+    return [problem for problem in found if not any(lies_within(path, problem.path) for path in unknown)]
 
 
-def _unresolved(problem: Problem) -> bool:
-    # What is found by Ansible, and not by us, has neither a value nor an advice.
-    return not problem.value and not problem.advice
-
-
-def _within(path: str, where: str) -> bool:
-    return path == where or path.startswith((f"{where}.", f"{where}["))
+def _unknown(found: list[Problem]) -> list[str]:
+    return [problem.path for problem in found if isinstance(problem, Unresolved)]
 
 
 def _of_one_service(first: str, second: str) -> bool:
     """Tell whether two paths are about one service, maybe in two variables."""
     name = first.partition(".")[2]
-    return bool(name) and _within(second.partition(".")[2], name)
+    return bool(name) and lies_within(second.partition(".")[2], name)

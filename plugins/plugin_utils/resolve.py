@@ -22,6 +22,10 @@ _OMITTED = object()
 _OPEN = re.compile(r"\.(environment\.[^.]*|(command|finish|stop_command|check)\[[0-9]+\])$").search
 
 
+class Unresolved(Problem):
+    """What Ansible said of a template that can't be resolved, or not yet."""
+
+
 def resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -> Any:
     """Return the value of a variable as plain Python, with all templates in it resolved.
 
@@ -35,6 +39,8 @@ def resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) ->
 def _resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -> Any:
     if isinstance(value, str):
         if "{" not in value and not value.startswith("#jinja2:"):
+            # Such as a fact that was set to one of a vault.
+            _check_open(value, path, problems)
             return plain(value)
     elif isinstance(value, Mapping):
         items = {plain(key): _resolve(templar, item, f"{path}.{key}", problems) for key, item in value.items()}
@@ -49,7 +55,7 @@ def _resolve(templar: Templar, value: Any, path: str, problems: list[Problem]) -
     except AnsibleValueOmittedError:
         return _OMITTED
     except AnsibleError as error:
-        problems.append(Problem(path, "", message(error)))
+        problems.append(Unresolved(path, "", message(error)))
         return None
 
 
@@ -76,6 +82,11 @@ def _check_open(value: Any, path: str, problems: list[Problem]) -> None:
                 "use secret_environment",
             )
         )
+
+
+def lies_within(path: str, where: str) -> bool:
+    """Tell whether the variable *path* is *where*, or a part of it."""
+    return path == where or path.startswith((f"{where}.", f"{where}["))
 
 
 def message(error: AnsibleError) -> str:

@@ -101,7 +101,8 @@ def test_the_role_tells_all_that_is_wrong_with_definitions_at_once(player: Playe
 def test_of_a_crowd_the_status_shows_those_that_are_not_well(player: Player, host: Host, crowd: int) -> None:
     lines = ["NAME   STATE    PID  FOR  READY  DEATHS  REASON"]
     lines += [f"s{number:04}  ready    {number}  3s  yes  0" for number in range(crowd)]
-    lines += ["job  scheduled  -  3s  yes  0  next run in 5 s", "bad  backoff  -  3s  no  9  exit code 3"]
+    lines += ["job  scheduled  -  3s  yes  0  next run in 5 s"]
+    lines += ["bad  backoff  -  3s  no  9  exit code 3", "held  ready (paused)  8  3s  yes  0"]
     lines += ["/etc/holdfast/services: supervisor 7, up 3s"]
     command = host.base / "holdfast"
     command.write_text("#!/bin/sh\ncat <<END\n" + "\n".join(lines) + "\nEND\n")
@@ -110,7 +111,7 @@ def test_of_a_crowd_the_status_shows_those_that_are_not_well(player: Player, hos
         {"ansible.builtin.import_role": {"name": "holdfast.supervision.supervisor", "tasks_from": "status"}},
         vars={"supervisor_command": str(command)},
     )
-    few = [lines[0], lines[-2], lines[-1], "and 301 services that are ready or scheduled"]
+    few = [lines[0], *lines[-3:], "and 301 services that are ready or scheduled"]
     assert results[-1]["msg"] == (lines if crowd == 3 else few)
 
 
@@ -135,10 +136,15 @@ good: {command: [/bin/sleep, "100000"], secret_environment: {A: "{{ pw }}"}}
 """
     )
     task = "holdfast.supervision.services"
-    of_the_inventory, of_the_task, good = player.play(
+    plain = {"a": {"command": ["/bin/true"]}}
+    fact = {"f": {"command": ["/bin/true"], "environment": {"F": "{{ pw }}"}}}
+    of_the_inventory, of_the_task, of_its_defaults, good, _set, of_a_fact = player.play(
         {task: {}},
         {task: {"services": {"a": {"command": ["/bin/true"], "environment": {"D": "{{ pw }}"}}}}},
+        {task: {"services": plain, "defaults": {"environment": {"E": "{{ pw }}"}}}},
         {task: {"services": {"a": "{{ good }}"}}},
+        {"ansible.builtin.set_fact": {"services_definitions__fact": fact}},
+        {task: {}},
         options=("-e", f"@{host.base / 'vars.yml'}", "--vault-password-file", str(key), "--diff"),
     )
     paths = [line.split(": ")[1] for line in of_the_inventory["problems"]]
@@ -146,8 +152,10 @@ good: {command: [/bin/sleep, "100000"], secret_environment: {A: "{{ pw }}"}}
         f"services_definitions{path}" for path in (".a.command[2]", ".a.environment.A", "__b.b.environment.C")
     ]
     assert [line.split(": ")[1] for line in of_the_task["problems"]] == ["services.a.environment.D"]
+    assert [line.split(": ")[1] for line in of_its_defaults["problems"]] == ["defaults.environment.E"]
+    assert f"{paths[-1]}: " in of_a_fact["msg"] and "services_definitions__fact.f.environment.F: " in of_a_fact["msg"]
     assert not good.get("failed") and (host.scan / "a" / "env" / "A").read_text() == secret
-    assert secret not in json.dumps([of_the_inventory, of_the_task, good])
+    assert secret not in json.dumps([of_the_inventory, of_the_task, of_its_defaults, good, of_a_fact])
 
 
 @pytest.mark.parametrize("tag", ["services", "supervisor_configure"])

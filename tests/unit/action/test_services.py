@@ -345,4 +345,16 @@ def test_what_is_not_known_yet_is_passed_over(host: Host) -> None:
     # Whatever is under every definition may be what is missing in each.
     unknown = BEFOREHAND.replace("{count: 3}", "{count: '{{ found_later }}'}").replace("needs: [one]", "nonsense: 1")
     assert host.run(unknown, known_only=True) == {"changed": False}
+    # Nor is what a part of it leaves without a value.
+    for variable in (
+        "services_defaults: {limits: {nofile: [1024, '{{ found_later }}']}}",
+        "leases_parameters: {endpoints: ['https://{{ found_later }}:2379']}",
+    ):
+        assert host.run(variable, known_only=True) == {"changed": False}, variable
     assert not host.sent
+
+
+def test_what_is_wrong_with_the_defaults_is_told_beforehand(host: Host) -> None:
+    host.action = services_check.ActionModule
+    told = host.run("services_defaults: {environment: {1ST: x}}", known_only=True)
+    assert told["failed"] and "web1: services_defaults.environment.1ST: " in told["msg"]
