@@ -78,6 +78,9 @@ class SystemdRoot(Root):
 
     def stop(self) -> None:
         """Stop the units; systemd keeps their order."""
+        if not self._is_there():
+            # That of an ordinary user has ended with his last session, and all that it ran.
+            return
         units = [name for name in self._units() if name != LOG_WRITER]
         if units:
             self._systemctl("stop", *units)
@@ -101,7 +104,7 @@ class SystemdRoot(Root):
         # As systemctl does: without a link in it such a folder is nothing. That of the units is a user's own.
         for folder in folders[:-1] if os.geteuid() == 0 else folders:
             _remove_empty(os.path.join(self._unit_folder(), folder))
-        if os.path.isdir(RUNNING):
+        if self._is_there():
             # Without units too: who removed them may have been interrupted before he could tell systemd.
             self._systemctl("daemon-reload")
             if units:
@@ -109,6 +112,14 @@ class SystemdRoot(Root):
         for folder in (os.path.join(self.wanted.run_directory, LOGS), self.folder):
             if os.path.isdir(folder) and not os.path.islink(folder):
                 shutil.rmtree(folder)
+
+    def _is_there(self) -> bool:
+        """Tell whether there is a systemd that could be told anything."""
+        try:
+            Manager(os.geteuid() != 0).require()
+        except NotRunning:
+            return False
+        return True
 
     def boot(self) -> str:
         """Say what starts the services."""

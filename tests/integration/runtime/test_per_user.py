@@ -320,6 +320,17 @@ def test_a_user_has_units_of_his_own_systemd(resident: PersonalHost) -> None:
     assert left == ""
 
 
+def test_what_was_a_users_is_removed_without_his_systemd(resident: PersonalHost) -> None:
+    machine = resident.machine
+    resident.to("systemd")
+    resident.good({"one": {"command": SLEEP}}, defaults=QUICK)
+    assert resident.until("one", "ready").pid
+    machine.do("loginctl", "disable-linger", machine.user)
+    wait_until(lambda: not machine.manages(), 60, "the user's systemd does not end")
+    assert resident.to("systemd", "absent")["changed"]
+    assert machine.do("sh", "-c", "find /home/ordinary/.config; ps -eo args | grep '[s]leep 100000' || true") == ""
+
+
 def test_who_has_no_systemd_of_his_own_is_told_what_is_missing(resident: PersonalHost) -> None:
     machine = resident.machine
     machine.do("loginctl", "disable-linger", machine.user)
