@@ -217,7 +217,8 @@ class Calls:
         return {"state": entry["state"], "operation": entry["operation"], "result": result, "error": error}
 
     def _join(self, client: Client, call: Call, patience: float | None) -> None:
-        """Have a client wait for the end of a call."""
+        """Have a client wait for the end of a call, which somebody wants from now on, whoever had left it."""
+        call.first.dropped = False
         call.clients.append(client)
         client.wait(lambda late: self._left(client, call, late), patience)
 

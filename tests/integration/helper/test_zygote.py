@@ -422,6 +422,27 @@ def test_a_call_whose_caller_goes_while_there_is_no_process_for_it_is_not_done(h
     assert not marks.exists()
 
 
+def test_who_comes_back_for_a_call_before_there_is_a_process_for_it_has_it_done(helper: HelperProcess) -> None:
+    marks = helper.work / "marks"
+    helper.start(
+        mark=program("/bin/sh", "-c", f"echo x >>{marks}", idempotency="once", on_disconnect="cancel"),
+        pid=function(helper, "pid"),
+    )
+    helper.call("pid")
+    stop(zygote(helper))
+    before = len(procs.descriptors(helper.process.pid))
+    process = helper.caller(CALLER, "call", "--id", "one", "mark")
+    # Its connection, and what leads to a process that is not there yet.
+    wait_until(lambda: len(procs.descriptors(helper.process.pid)) >= before + 4)
+    there = len(procs.descriptors(helper.process.pid))
+    process.kill()
+    process.wait()
+    wait_until(lambda: len(procs.descriptors(helper.process.pid)) < there)
+    again = helper.caller(CALLER, "call", "--id", "one", "mark")
+    assert again.communicate(timeout=60)[1] == "" and again.returncode == 0
+    assert marks.read_text() == "x\n" and len(lost(helper)) == 1
+
+
 def test_one_that_can_not_begin_says_why(helper: HelperProcess) -> None:
     runtime = helper.base / "runtime"
     shutil.copytree(helper.runtime, runtime)
