@@ -70,7 +70,7 @@ class Peer:
         self._mine.settimeout(0.05)
         try:
             return not self._heard and not self._mine.recv(65536)
-        except (socket.timeout, BlockingIOError):  # noqa: UP041 (before Python 3.10 it is no TimeoutError)
+        except (socket.timeout, BlockingIOError):
             return True
         finally:
             self._mine.settimeout(20)
