@@ -81,9 +81,10 @@ class Switched(SystemdHost):
         """A service that complains, in a file, when another copy of it runs."""
         folder = self.base / name
         folder.mkdir(exist_ok=True)
-        # Ready when it has come so far, so that nothing ends it before it can clean up.
+        # Ready when it has come so far, so that nothing ends it before it can clean up. Nor while it does: systemd signals
+        # whoever comes into the group meanwhile.
         script = f"""
-            trap 'rmdir {folder}/lock; exit 0' TERM
+            trap 'trap "" TERM; rmdir {folder}/lock; exit 0' TERM
             mkdir {folder}/lock
             [ $? -ne 1 ] || echo twice >>{folder}/twice
             sleep 100000 & wait"""
