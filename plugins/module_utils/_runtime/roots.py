@@ -99,6 +99,10 @@ class Root(ABC):
         """Tell whether there is anything that keeps another backend from having the services to itself."""
         return bool(self.traces())
 
+    def at_work(self) -> bool:
+        """Tell whether there is anything to be stopped. Raises Failed."""
+        return self.running() is not None
+
     def keeps(self) -> list[str]:
         """Say what is in the way of leaving this backend, one text for each problem."""
         return []
@@ -111,6 +115,9 @@ class Root(ABC):
     @abstractmethod
     def boot(self) -> str:
         """Say in one line what starts the services when the host boots."""
+
+
+_STOPPED: dict[str, Any] = {"state": "stopped", "pid": None, "version": None, "since": None}
 
 
 def process_one(name: str) -> str:
@@ -173,13 +180,14 @@ def stopped(root: Root, check_mode: bool) -> dict[str, Any]:
     running = root.running()
     if running is not None and root.is_process_one():
         raise Failed(process_one(root.name))
-    result = _result(root, ["stop all services"] if running is not None else [])
-    result["diff"] = [_diff("services", "supervised\n" if running else "", "")]
-    if check_mode or running is None:
-        result["state"] = "stopped"
-        return result
-    root.stop()
-    return {**result, **_state(root)}
+    at_work = root.at_work()
+    result = _result(root, ["stop all services"] if at_work else [])
+    result["diff"] = [_diff("services", "supervised\n" if at_work else "", "")]
+    if at_work and check_mode:
+        return {**result, "state": "stopped"}
+    if at_work:
+        root.stop()
+    return {**result, **(_state(root) if root.at_work() else _STOPPED)}
 
 
 def absent(root: Root, check_mode: bool) -> dict[str, Any]:
@@ -215,7 +223,7 @@ def _result(root: Root, actions: list[str]) -> dict[str, Any]:
 def _state(root: Root) -> dict[str, Any]:
     found = root.running()
     if found is None:
-        return {"state": "stopped", "pid": None, "version": None, "since": None}
+        return _STOPPED
     return {"state": "running", **found}
 
 

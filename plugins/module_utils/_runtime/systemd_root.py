@@ -16,7 +16,7 @@ from typing import Any
 from .._supervise._systemd.files import FOLDER, SETTINGS
 from .._supervise._systemd.manager import Manager
 from .._supervise._systemd.unit import LOG_WRITER, LOGS, heading
-from .._supervise.interface import NotRunning
+from .._supervise.interface import BackendError, NotRunning
 from .files import read_text, write_text
 from .host import Failed
 from .interpreter import Runner
@@ -75,6 +75,17 @@ class SystemdRoot(Root):
     def is_process_one(self) -> bool:
         """It is, and goes on without our services."""
         return False
+
+    def at_work(self) -> bool:
+        """Tell whether systemd, which goes on, has any unit of ours at work."""
+        units = self._units()
+        if not units or not self._is_there():
+            return False
+        try:
+            shown = Manager(os.geteuid() != 0).show(units)
+        except BackendError as error:
+            raise Failed(str(error)) from None
+        return any(one.get("ActiveState") not in ("inactive", "failed") for one in shown.values())
 
     def stop(self) -> None:
         """Stop the units; systemd keeps their order."""

@@ -320,6 +320,18 @@ def test_a_user_has_units_of_his_own_systemd(resident: PersonalHost) -> None:
     assert left == ""
 
 
+def test_what_is_stopped_is_not_stopped_again(resident: PersonalHost) -> None:
+    resident.to("systemd")
+    definitions = {"one": {"command": SLEEP}}
+    for _time in range(2):
+        assert resident.good(definitions, defaults=QUICK)["changed"]
+        assert resident.until("one", "ready").pid
+        for changed in (True, False):
+            assert resident.to("systemd", "stopped", check=True)["changed"] is changed
+            result = resident.to("systemd", "stopped")
+            assert (result["changed"], result["state"], result["pid"]) == (changed, "stopped", None)
+
+
 def test_what_was_a_users_is_removed_without_his_systemd(resident: PersonalHost) -> None:
     machine = resident.machine
     resident.to("systemd")
