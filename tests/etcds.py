@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import procs
 from waiting import wait_until
 
 ETCD = shutil.which("etcd")
@@ -75,7 +76,10 @@ class Member:
             )
 
     def signal(self, number: int) -> None:
-        if self.process is not None:
+        """Send it a signal; what is stopped does nothing more when this returns."""
+        if self.process is not None and number == signal.SIGSTOP:
+            procs.stop(self.process.pid)
+        elif self.process is not None:
             self.process.send_signal(number)
 
     def kill(self) -> None:

@@ -122,6 +122,17 @@ def until_dead(pid: int) -> None:
     wait_until(lambda: not alive(pid), 30)
 
 
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it stands still: until then each of its threads that is at work goes on."""
+
+    def stands() -> bool:
+        threads = [Path(f"/proc/{pid}/task/{one}/stat").read_bytes() for one in os.listdir(f"/proc/{pid}/task")]
+        return all(text[text.rfind(b")") + 2 :].split()[0] == b"T" for text in threads)
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: not alive(pid) or stands())
+
+
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     try:
         os.kill(pid, number)

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import procs
 from faultyfs import Way
 from waiting import wait_until
 
@@ -125,7 +126,10 @@ class Host:
         )
 
     def signal(self, number: int) -> None:
-        if self.process is not None:
+        """Send it a signal; what is stopped does nothing more when this returns."""
+        if self.process is not None and number == signal.SIGSTOP:
+            procs.stop(self.process.pid)
+        elif self.process is not None:
             self.process.send_signal(number)
 
     def kill(self) -> None:
