@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import procs
@@ -365,30 +366,45 @@ def lost(helper: HelperProcess) -> list[dict[str, Any]]:
     return [line for line in helper.audit() if line["audit"] == "zygote"]
 
 
-def stop(pid: int) -> None:
-    procs.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: procs.state(pid) == "T")
+def stop_zygote(helper: HelperProcess) -> None:
+    """Stop it when it has done what it was asked for, and has said so."""
+    pid = zygote(helper)
+    wait_until(lambda: procs.state(pid) == "S")
+    procs.stop(pid)
+
+
+def pipes(helper: HelperProcess) -> int:
+    """How many pipes the helper has: its own, and two to each process that is not of the pool, there or asked for."""
+    return sum(name.startswith("pipe:") for name in procs.descriptors(helper.process.pid).values())
+
+
+def connections(helper: HelperProcess) -> int:
+    """How many callers the helper has: their sockets have the address of the one that they came by, which pairs have not."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    connected = {f"socket:[{line[6]}]" for line in lines if line[5] == "03" and line[7:]}
+    return len(connected.intersection(procs.descriptors(helper.process.pid).values()))
 
 
 def test_one_that_does_not_answer_holds_up_who_needs_it_and_nobody_else(helper: HelperProcess) -> None:
     """Whoever runs as root can stop it. That is to be no way to stop the helper."""
     helper.start(fresh=function(helper, "pid", isolation="fresh"), pid=function(helper, "pid"))
+    own = pipes(helper)
     helper.call("pid")
     for number in (1, 2):
         helper.call("fresh")
         # The one of the pool, and two that wait for calls of another kind.
         wait_until(lambda: len(helper.workers()) == 3)
-        stop(zygote(helper))
+        stop_zygote(helper)
         pooled = helper.call("pid")["result"]
+        wait_until(lambda: not connections(helper))
         for one in helper.workers():
             if one != pooled:
                 procs.kill(one)
-                procs.until_dead(one)
-        wait_until(lambda: helper.workers() == [pooled])  # noqa: B023
-        before = len(procs.descriptors(helper.process.pid))
+                # Until the helper knows: it is to give nobody a dead one.
+                wait_until(lambda: not procs.state(one))  # noqa: B023
         caller = Caller(helper, "fresh")
-        # Its connection, and what leads to a process that is not there yet.
-        wait_until(lambda: len(procs.descriptors(helper.process.pid)) >= before + 4)  # noqa: B023
+        # What leads to a process that is not there yet. The helper may have asked for that one before the call.
+        wait_until(lambda: connections(helper) and pipes(helper) >= own + 2)
         for _number in range(20):
             helper.call("pid")
         caller.join()
@@ -409,11 +425,11 @@ def test_a_call_whose_caller_goes_while_there_is_no_process_for_it_is_not_done(h
         pid=function(helper, "pid"),
     )
     helper.call("pid")
-    stop(zygote(helper))
-    before = len(procs.descriptors(helper.process.pid))
+    stop_zygote(helper)
+    own = pipes(helper)
     process = helper.caller(CALLER, "call", "mark")
-    # Its connection, and what leads to a process that is not there yet.
-    wait_until(lambda: len(procs.descriptors(helper.process.pid)) >= before + 4)
+    # What leads to a process that is not there yet.
+    wait_until(lambda: pipes(helper) >= own + 2)
     process.kill()
     process.wait()
     wait_until(lambda: lost(helper))
@@ -429,15 +445,14 @@ def test_who_comes_back_for_a_call_before_there_is_a_process_for_it_has_it_done(
         pid=function(helper, "pid"),
     )
     helper.call("pid")
-    stop(zygote(helper))
-    before = len(procs.descriptors(helper.process.pid))
+    stop_zygote(helper)
+    own = pipes(helper)
     process = helper.caller(CALLER, "call", "--id", "one", "mark")
-    # Its connection, and what leads to a process that is not there yet.
-    wait_until(lambda: len(procs.descriptors(helper.process.pid)) >= before + 4)
-    there = len(procs.descriptors(helper.process.pid))
+    # What leads to a process that is not there yet.
+    wait_until(lambda: pipes(helper) >= own + 2)
     process.kill()
     process.wait()
-    wait_until(lambda: len(procs.descriptors(helper.process.pid)) < there)
+    wait_until(lambda: not connections(helper))
     again = helper.caller(CALLER, "call", "--id", "one", "mark")
     assert again.communicate(timeout=60)[1] == "" and again.returncode == 0
     assert marks.read_text() == "x\n" and len(lost(helper)) == 1
