@@ -72,8 +72,8 @@ def test_it_reaps_orphans(scan: Scan) -> None:
     pid = scan.until("a", "ready")["pid"]
     assert pid > 1
     wait_until((scan.path / "a" / "orphan").exists)
-    wait_until(lambda: len(procs.children(contained.pid)) == 1)
-    assert [procs.state(child) for child in procs.children(contained.pid)] == ["S"]
+    # The service alone is left, and no zombie.
+    wait_until(lambda: [procs.state(child) for child in procs.children(contained.pid)] == ["S"])
 
 
 @container
