@@ -254,7 +254,8 @@ class Guard:
             self._denied(error, self._probe)
 
     def _acquire(self) -> None:
-        if self.state.phase == core.STANDBY:
+        # The waiter's end is told twice, by itself and by the kernel, and the store may not have answered by then.
+        if self.state.phase == core.STANDBY and not self._asking:
             self._ask(self.driver.acquire, self._acquired)
 
     def _ask(self, work: Work, done: Done) -> None:
@@ -342,13 +343,14 @@ class Guard:
         self.publish()
         self._listen_no_more()
         self._word = say = -1
+        guard = os.getpid()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGTERM, signal.SIGCHLD))
         try:
             self.driver.prepare_line()
             self._word, say = os.pipe2(os.O_CLOEXEC)
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGTERM, signal.SIGCHLD))
-            guard = os.getpid()
             self._waiter = os.fork()
         except (OSError, LeaseError) as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self.say(str(error))
             self._waiter = 0
             for descriptor in (self._word, say) if say >= 0 else ():
