@@ -238,7 +238,7 @@ class Nfs(Driver):
         """Have the directory looked at again and again, as NFS tells nobody."""
         if self._hand is None:
             raise StoreUnavailable(f"{self.directory}: cannot be looked at")
-        self._hand.ask("line", 0, wanted=self._missing())
+        self._hand.line(self._missing())
 
     def leave_line(self) -> None:
         """One in line has nothing; only the looking is stopped."""

@@ -83,35 +83,54 @@ class Hand:
         return self._socket.fileno()
 
     def ask(self, verb: str, seconds: float, **arguments: Any) -> dict[str, Any]:
-        """Have something done, and give the answer. seconds: how long that may take, 0 for ever.
+        """Have something done, and give the answer. seconds: how long that may take.
 
         Raises what went wrong there; StoreUnavailable if no answer came in time: it may still be done; RunningOut if the
         process is gone.
         """
-        # What is in line asks by the same socket, from another process; numbers in turn would be taken twice.
         number = os.urandom(8).hex()
         self.tell(verb, id=number, **arguments)
-        answer = self._receive(number, time.monotonic() + seconds if seconds else None)
+        answer = self._receive(number, time.monotonic() + seconds)
         if "error" in answer:
             raise _error(answer)
         return answer
 
+    def line(self, wanted: list[tuple[str, str]]) -> None:
+        """Wait until all of *wanted* is likely to be had, for ever, in a process beside the guard, which may go on asking.
+
+        Raises what went wrong there; RunningOut if nobody looks any more.
+        """
+        # The answer comes on a socket of its own: of two who wait at one, each could take what is for the other.
+        ours, theirs = sockets.pair()
+        try:
+            self._tell({"verb": "line", "wanted": wanted}, theirs.fileno())
+        finally:
+            theirs.close()
+        begun: list[bytes] = []
+        answer = None
+        while answer is None:
+            answer = _joined(begun, _piece(ours))
+        if "error" in answer:
+            raise _error(answer)
+
     def tell(self, verb: str, **arguments: Any) -> None:
         """Have something done, without an answer. Raises RunningOut, StoreUnavailable."""
+        self._tell({"verb": verb, **arguments})
+
+    def _tell(self, message: dict[str, Any], descriptor: int = -1) -> None:
         try:
-            _send(self._socket, {"verb": verb, **arguments}, 0.0)
+            _send(self._socket, message, 0.0, descriptor)
         except BlockingIOError:
             raise StoreUnavailable("the NFS server does not answer") from None
         except OSError:
             raise _gone() from None
 
-    def _receive(self, number: str, deadline: float | None) -> dict[str, Any]:
+    def _receive(self, number: str, deadline: float) -> dict[str, Any]:
         """Wait for an answer; those to earlier questions, which nobody waits for any more, are passed over."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while True:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0) * 1000
-            if not poll.poll(left):
+            if not poll.poll(max(deadline - time.monotonic(), 0.0) * 1000):
                 raise StoreUnavailable("the NFS server does not answer")
             answer = self._read()
             if answer is not None and answer.get("id") == number:
@@ -119,15 +138,7 @@ class Hand:
 
     def _read(self, flags: int = 0) -> dict[str, Any] | None:
         """Take a piece in; give the message if it was the last one. Raises RunningOut, BlockingIOError."""
-        try:
-            data = self._socket.recv(_PIECE + 1, flags)
-        except BlockingIOError:
-            raise
-        except OSError:
-            data = b""
-        if not data:
-            raise _gone()
-        return _joined(self._begun, data)
+        return _joined(self._begun, _piece(self._socket, flags))
 
     def look(self) -> None:
         """See whether the process is still there, without waiting. Raises RunningOut."""
@@ -165,20 +176,34 @@ class Hand:
             pass
 
 
-def _send(end: sockets.Socket, message: dict[str, Any], patience: float) -> None:
-    """Send a message in as many pieces as it needs, each within *patience* seconds. Raises OSError."""
+def _send(end: sockets.Socket, message: dict[str, Any], patience: float, descriptor: int = -1) -> None:
+    """Send a message in as many pieces as it needs, each within *patience* seconds, the last with *descriptor*. Raises OSError."""
     data = json.dumps(message).encode()
     flags = sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL
     for at in range(0, len(data), _PIECE):
-        kind = (_FIRST if at == 0 else 0) | (_LAST if at + _PIECE >= len(data) else 0)
-        piece = bytes((kind,)) + data[at : at + _PIECE]
+        last = at + _PIECE >= len(data)
+        piece = bytes(((_FIRST if at == 0 else 0) | (_LAST if last else 0),)) + data[at : at + _PIECE]
+        passed = [descriptor] if last and descriptor >= 0 else []
         try:
-            end.send(piece, flags)
+            sockets.send(end, piece, passed, flags)
         except BlockingIOError:
             poll = select.poll()
             poll.register(end, select.POLLOUT)
             poll.poll(patience * 1000)
-            end.send(piece, flags)
+            sockets.send(end, piece, passed, flags)
+
+
+def _piece(end: sockets.Socket, flags: int = 0) -> bytes:
+    """Take a piece in. Raises RunningOut, BlockingIOError."""
+    try:
+        data = end.recv(_PIECE + 1, flags)
+    except BlockingIOError:
+        raise
+    except OSError:
+        data = b""
+    if not data:
+        raise _gone()
+    return data
 
 
 def _joined(begun: list[bytes], piece: bytes) -> dict[str, Any] | None:
@@ -247,8 +272,9 @@ class _Served:
         self._begun: list[bytes] = []
         self._poll = select.poll()
         self._poll.register(pair, select.POLLIN)
-        #: The question of one in line, and what he wants.
-        self._line: dict[str, Any] | None = None
+        #: Where one in line hears that it is his turn, and what he wants.
+        self._line: sockets.Socket | None = None
+        self._wanted: list[tuple[str, str]] = []
         self._next = 0.0
 
     def turn(self) -> bool:
@@ -260,21 +286,33 @@ class _Served:
             self._look()
             return True
         try:
-            data = self._socket.recv(_PIECE + 1)
+            data, descriptors, _more = sockets.receive(self._socket, _PIECE + 1, 1)
         except OSError:
-            data = b""
+            data, descriptors = b"", []
         if not data:
             return False
         request = _joined(self._begun, data)
         if request is None:
             return True
-        # Whoever asks for something else stands in line no more.
-        self._line = None
-        if request["verb"] == "line":
-            self._line, self._next = request, 0.0
-        elif request["verb"] != "rest":
+        verb = request["verb"]
+        if verb in ("line", "rest", "acquire"):
+            # Whoever asks for what he has stood in line for, or for another place, has left it.
+            self._leave()
+        if verb == "line":
+            # Without one there was no room for it here, and the one in line hears that nobody looks.
+            self._line = sockets.Socket(fileno=descriptors[0]) if descriptors else None
+            self._wanted, self._next = request["wanted"], 0.0
+        elif verb != "rest":
             self._do(request)
         return True
+
+    def _leave(self, **answer: Any) -> None:
+        """Let one in line go, with *answer* if there is one."""
+        line, self._line = self._line, None
+        if line is not None:
+            if answer:
+                _answer(line, answer)
+            line.close()
 
     def _do(self, request: dict[str, Any]) -> None:
         verb, number = request.pop("verb"), request.pop("id", None)
@@ -288,27 +326,28 @@ class _Served:
             self.answer({**answer, "id": number})
 
     def _look(self) -> None:
-        line = self._line
-        if line is None or self._next > time.monotonic():
+        if self._line is None or self._next > time.monotonic():
             return
         try:
-            free, pause = self.store.may_have(line["wanted"]), self._pause
+            free, pause = self.store.may_have(self._wanted), self._pause
         except DriverRefused as error:
             # That does not change by waiting.
-            self._line = None
-            self.answer({**_told(error, self.store), "id": line["id"]})
+            self._leave(**_told(error, self.store))
             return
         except (LeaseError, OSError):
             free, pause = False, max(self._pause, _AGAIN)
         if free:
-            self._line = None
-            self.answer({"id": line["id"]})
+            self._leave(free=True)
         # Not all at the same time.
         self._next = time.monotonic() + pause * (0.9 + 0.2 * os.urandom(1)[0] / 255)
 
     def answer(self, answer: dict[str, Any]) -> None:
         """Say it; if nobody listens any more, the next turn finds that out."""
-        try:
-            _send(self._socket, answer, _ROOM)
-        except OSError:
-            pass
+        _answer(self._socket, answer)
+
+
+def _answer(end: sockets.Socket, answer: dict[str, Any]) -> None:
+    try:
+        _send(end, answer, _ROOM)
+    except OSError:
+        pass

@@ -551,6 +551,36 @@ def test_one_in_line_hears_that_another_host_has_its_name(
         two.line_up()
 
 
+def test_one_in_line_goes_on_waiting_while_its_guard_asks_for_other_things(make: Make) -> None:
+    one, two = make("one", "db", host="a"), make("two", "db", host="b")
+    one.acquire()
+    two.prepare_line()
+    waiter = os.fork()
+    if not waiter:
+        try:
+            two.line_up()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    # Many, so that whoever waits beside would get some of the answers.
+    assert [two.cancel("h") for _unused in range(200)] == ["unknown"] * 200
+    one.release()
+    ended: list[tuple[int, int]] = []
+
+    def has_ended() -> bool:
+        ended.append(os.waitpid(waiter, os.WNOHANG))
+        return ended[-1][0] == waiter
+
+    try:
+        wait_until(has_ended, message="the end of the one in line")
+    finally:
+        if ended[-1][0] != waiter:
+            os.kill(waiter, signal.SIGKILL)
+            os.waitpid(waiter, 0)
+    assert os.waitstatus_to_exitcode(ended[-1][1]) == 0
+    assert two.acquire()[0].token == 2
+
+
 def test_what_a_dead_guard_held_is_given_back_after_the_end_of_its_tree(make: Make, tmp_path: Path) -> None:
     two = make("two", "db", host="b")
     guard = subprocess.Popen(
