@@ -34,7 +34,8 @@ class _Rules:
     """What the reader makes of numbers and names, as `json.JSONDecoder` has it."""
 
     strict = True
-    object_hook = object_pairs_hook = None
+    #: The last one from Python 3.15 on.
+    object_hook = object_pairs_hook = array_hook = None
     parse_float = float
 
     def __init__(self, parse_int: Callable[[str], object], parse_constant: Callable[[str], object]) -> None:

@@ -11,5 +11,9 @@ import os
 
 def resources(directory: str) -> list[str]:
     """Give their names; none where nobody has ever made the directory. Raises OSError."""
-    there = os.listdir(directory) if os.path.isdir(directory) else []
+    try:
+        there = os.listdir(directory)
+    except FileNotFoundError:
+        # Anything else is not known to be nothing: an error of the network, too.
+        there = []
     return sorted(name[: -len(".lock")] for name in there if name.endswith(".lock"))

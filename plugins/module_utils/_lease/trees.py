@@ -176,6 +176,8 @@ def _wait(record: dict[str, Any], pid: int, left: float | None, kill: bool) -> N
     try:
         # The pidfd is of the process that has the pid now: only if that is the one that is meant it may be killed.
         if not (_runs(pid, record["started"]) if first else _has(_traces(record), pid)):
+            # It may be dead and not collected, and others of its group not seen on a host that starts something all the time.
+            time.sleep(_PAUSE)
             return
         try:
             if kill:

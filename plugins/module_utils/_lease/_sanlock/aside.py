@@ -37,6 +37,9 @@ def aside(work: Callable[[], bytes], patience: float) -> bytes:
         reads, writes = os.pipe2(os.O_CLOEXEC)
         try:
             pid = forked(lambda: _do(work, writes, patience))
+        except OSError:
+            os.close(reads)
+            raise
         finally:
             os.close(writes)
     except OSError as error:

@@ -67,29 +67,36 @@ def _place(one: Resource, space: Space) -> int:
     return one.offset + space.unit - BLOCK
 
 
-# -- in a process of their own: O_DIRECT, as the daemon does it, so that all hosts see the same
+# -- in a process of their own: O_DIRECT, as the daemon does it, so that all hosts see the same. To close a file on NFS may take
+# as long as anything else: it is closed before the answer, after which the end of the process is waited for without a limit.
 
 
 def _read(path: str, places: Sequence[int]) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
     found = b""
-    with mmap.mmap(-1, BLOCK) as memory:
-        for place in places:
-            for _unused in range(_TRIES):
-                got = os.preadv(descriptor, [memory], place)
-                block = memory[:got].ljust(BLOCK, b"\0")
-                if block == EMPTY or decode(block) is not None:
-                    break
-                time.sleep(_PAUSE)
-            found += block
+    try:
+        with mmap.mmap(-1, BLOCK) as memory:
+            for place in places:
+                for _unused in range(_TRIES):
+                    got = os.preadv(descriptor, [memory], place)
+                    block = memory[:got].ljust(BLOCK, b"\0")
+                    if block == EMPTY or decode(block) is not None:
+                        break
+                    time.sleep(_PAUSE)
+                found += block
+    finally:
+        os.close(descriptor)
     return found
 
 
 def _write(path: str, blocks: Sequence[tuple[int, bytes]]) -> bytes:
     descriptor = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_SYNC)
-    with mmap.mmap(-1, BLOCK) as memory:
-        for place, block in blocks:
-            memory[:] = block
-            if os.pwritev(descriptor, [memory], place) != BLOCK:
-                raise OSError(5, os.strerror(5))
+    try:
+        with mmap.mmap(-1, BLOCK) as memory:
+            for place, block in blocks:
+                memory[:] = block
+                if os.pwritev(descriptor, [memory], place) != BLOCK:
+                    raise OSError(5, os.strerror(5))
+    finally:
+        os.close(descriptor)
     return b""

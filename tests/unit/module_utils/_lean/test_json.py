@@ -78,3 +78,14 @@ def test_no_number_may_be_refused() -> None:
 def test_a_value_that_is_too_deep_is_an_error_of_its_own() -> None:
     with pytest.raises(RecursionError):
         json.reader(words=False)("[" * 1000000)
+
+
+def test_a_python_that_asks_for_one_hook_more_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_scanner = json.make_scanner
+
+    def of_3_15(rules: Any) -> Any:
+        assert rules.array_hook is None
+        return make_scanner(rules)
+
+    monkeypatch.setattr(json, "make_scanner", of_3_15)
+    assert json.reader()("[1]") == [1]

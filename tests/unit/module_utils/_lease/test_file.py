@@ -330,3 +330,12 @@ def test_a_holder_that_locks_the_counter_too_keeps_nobody_waiting_for_ever(lease
     # What is given back does not hang by it either.
     assert ofd.lock(descriptor, counting.COUNTER)
     other.release()
+
+
+def test_a_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
+    assert resources(str(tmp_path / "missing")) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        resources(str(tmp_path / "file"))
+    with pytest.raises(interface.LeaseError, match="Not a directory"):
+        File("a", {"directory": str(tmp_path / "file")}).all_owners()

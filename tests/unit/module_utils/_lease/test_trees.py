@@ -70,3 +70,19 @@ def test_a_tree_whose_only_process_is_another_one_each_time_is_not_gone(
         return trees.gone(record)
 
     wait_until(gone)
+
+
+def test_one_that_is_dead_and_not_collected_is_not_looked_for_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a host that starts something all the time no look counts, and the group has a member as long as it has a zombie.
+    forks, looks = iter(range(1_000_000)), []
+    monkeypatch.setattr(trees, "_forks", lambda: next(forks))
+    remaining = trees.remaining
+    monkeypatch.setattr(trees, "remaining", lambda record: looks.append(1) or remaining(record))
+    monkeypatch.setattr(trees, "_all", lambda: iter([os.getpid()]))
+    leader = subprocess.Popen(["true"], start_new_session=True)
+    record = trees.describe(leader.pid, identity.start_time(leader.pid), trees.GROUP)
+    os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+    assert not trees.outlast(record, 0.2)
+    assert len(looks) <= 0.2 / trees._PAUSE + 2
+    leader.wait()
+    assert trees.outlast(record, 0.2)

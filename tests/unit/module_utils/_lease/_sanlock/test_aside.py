@@ -15,7 +15,7 @@ import pytest
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock.aside import aside
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import StoreUnavailable
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import LeaseError, StoreUnavailable
 
 
 def test_it_gives_what_the_work_gives_however_much_that_is() -> None:
@@ -59,3 +59,14 @@ def test_one_that_dies_has_said_nothing() -> None:
 
     with pytest.raises(StoreUnavailable):
         aside(dies, 30)
+
+
+def test_where_there_can_be_no_child_nothing_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> int:
+        raise OSError(errno.EAGAIN, "full")
+
+    monkeypatch.setattr(os, "fork", full)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(LeaseError, match="no process for a look at the storage"):
+        aside(lambda: b"", 30)
+    assert os.listdir("/proc/self/fd") == before
