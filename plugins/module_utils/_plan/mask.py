@@ -32,10 +32,14 @@ class Mask:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values = set(values)
+        self._pattern: re.Pattern[str] | None = None
+
+    def _made(self) -> re.Pattern[str]:
         # The longest first, since one may be a part of another.
         known = sorted({form for value in self._values for form in _forms(value)}, key=len, reverse=True)
         words = [re.escape(value) if len(value) >= LONG else rf"(?<!\w){re.escape(value)}(?!\w)" for value in known]
-        self._pattern = re.compile("|".join(words)) if words else None
+        # Without any it matches nothing.
+        return re.compile("|".join(words) or "(?!)")
 
     def also(self, values: Iterable[str]) -> Mask:
         """Give one that covers these values too."""
@@ -44,4 +48,7 @@ class Mask:
 
     def text(self, text: str) -> str:
         """Give *text* without the values."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        if self._pattern is None:
+            # Only now: with many long secrets this takes seconds, and most runs have nothing to show.
+            self._pattern = self._made()
+        return self._pattern.sub(MASK, text)

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from ansible_collections.holdfast.supervision.plugins.module_utils._plan.mask import MASK, Mask
 
 
@@ -20,6 +24,17 @@ def test_short_values_are_covered_where_they_stand_alone() -> None:
 
 def test_the_longer_of_two_is_covered_first() -> None:
     assert Mask(["secret", "secret-longer"]).text("secret-longer secret") == f"{MASK} {MASK}"
+
+
+def test_a_run_that_shows_nothing_has_nothing_to_do_with_many_long_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    compiled = re.compile
+    with monkeypatch.context() as patch:
+        patch.setattr(re, "compile", lambda text: made.append(text) or compiled(text))
+        mask = Mask(["secret"]).also(["another"])
+        assert made == []
+        assert [mask.text("secret another") for _time in range(2)] == [f"{MASK} {MASK}"] * 2
+    assert len(made) == 1
 
 
 def test_nothing_to_cover() -> None:
