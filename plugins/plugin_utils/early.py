@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition import merge, needs, validate
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
 
-from .resolve import Unresolved, lies_within
+from .resolve import Unresolved
 
 
 def problems(merged: merge.Merged, defaults: Mapping[str, Any], of_defaults: list[Problem]) -> list[Problem]:
@@ -20,19 +21,21 @@ def problems(merged: merge.Merged, defaults: Mapping[str, Any], of_defaults: lis
     A definition in which something cannot be resolved yet is passed over, and so is whatever depends on services that may be
     defined later. of_defaults: what was found wrong with the defaults; if they can't be resolved yet, no definition can.
     """
-    unknown = _unknown(merged.problems)
+    unknown = _Unknown(merged.problems)
+    # Of one service, maybe in two variables: that it is defined twice.
+    services = _Paths(_behind_the_variable(path) for path in unknown.paths)
     found = [
         problem
         for problem in certain(merged.problems)
-        if not any(_of_one_service(problem.path, path) for path in unknown)
+        if not (_behind_the_variable(problem.path) and services.within(_behind_the_variable(problem.path)))
     ]
     found += certain(of_defaults)
-    if _unknown(of_defaults):
+    if _Unknown(of_defaults).paths:
         return found
     given = {}
     for name, definition in merged.definitions.items():
         where = f"{merged.origins[name]}.{name}"
-        if not any(lies_within(path, where) for path in unknown):
+        if not unknown.within(where):
             given[name], wrong = validate.read(name, merge.under(defaults, definition), where)
             found += wrong
     if not found:
@@ -43,15 +46,32 @@ def problems(merged: merge.Merged, defaults: Mapping[str, Any], of_defaults: lis
 
 def certain(found: list[Problem]) -> list[Problem]:
     """Give those that are not about a variable that can't be resolved yet, nor about what is missing for that."""
-    unknown = _unknown(found)
-    return [problem for problem in found if not any(lies_within(path, problem.path) for path in unknown)]
+    unknown = _Unknown(found)
+    return [problem for problem in found if not unknown.within(problem.path)]
 
 
-def _unknown(found: list[Problem]) -> list[str]:
-    return [problem.path for problem in found if isinstance(problem, Unresolved)]
+class _Paths:
+    """Paths of variables, of which there may be many thousands."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.paths = sorted(paths)
+
+    def within(self, where: str) -> bool:
+        """Tell whether one of them is *where*, or a part of it."""
+        return any(self._begins(f"{where}{sign}") for sign in ".[") or self._begins(where, whole=True)
+
+    def _begins(self, start: str, *, whole: bool = False) -> bool:
+        at = bisect_left(self.paths, start)
+        first = self.paths[at] if at < len(self.paths) else ""
+        return first == start if whole else first.startswith(start)
 
 
-def _of_one_service(first: str, second: str) -> bool:
-    """Tell whether two paths are about one service, maybe in two variables."""
-    name = first.partition(".")[2]
-    return bool(name) and lies_within(second.partition(".")[2], name)
+class _Unknown(_Paths):
+    """Those that could not be resolved."""
+
+    def __init__(self, found: list[Problem]) -> None:
+        super().__init__(problem.path for problem in found if isinstance(problem, Unresolved))
+
+
+def _behind_the_variable(path: str) -> str:
+    return path.partition(".")[2]

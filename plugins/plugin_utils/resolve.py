@@ -84,11 +84,6 @@ def _check_open(value: Any, path: str, problems: list[Problem]) -> None:
         )
 
 
-def lies_within(path: str, where: str) -> bool:
-    """Tell whether the variable *path* is *where*, or a part of it."""
-    return path == where or path.startswith((f"{where}.", f"{where}["))
-
-
 def message(error: AnsibleError) -> str:
     """Return what an error of Ansible says, as one line."""
     text = " ".join(str(error).split())
