@@ -141,10 +141,10 @@ def test_a_service_is_not_down_before_a_former_copy_is(host: Supervised) -> None
 
     def waits() -> bool:
         service = host.snapshot().services.get("one")
-        return service is not None and service.pid not in (None, before) and service.state == "starting"
+        started = service is not None and service.pid not in (None, before) and service.state == "starting"
+        return started and f"process {before} " in service.reason
 
     wait_until(waits)
-    assert f"process {before} " in host.service("one").reason
     host.control(("one", "stop"))
 
     def is_left() -> bool:

@@ -272,7 +272,7 @@ def test_a_program_that_others_may_change_is_not_run(helper: HelperProcess) -> N
 def test_a_call_that_takes_too_long_is_killed_with_its_group(helper: HelperProcess) -> None:
     pids = helper.work / "pids"
     script = f"sleep 1000 & echo $! $$ >{pids}; wait"
-    helper.start(hangs={"argv": ["/bin/sh", "-c", script], "timeout": 0.5, "capabilities": ["dac_override"]})
+    helper.start(hangs={"argv": ["/bin/sh", "-c", script], "timeout": 2, "capabilities": ["dac_override"]})
     with pytest.raises(HelperError) as caught:
         helper.call("hangs")
     assert caught.value.name == "Timeout"

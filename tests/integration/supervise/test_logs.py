@@ -211,7 +211,7 @@ def test_a_log_writer_of_which_no_record_tells_is_found(scan: Scan, options: tup
     (scan.path / ".holdfast" / "logwriter.record").unlink()
     scan.start(*options)
     until_other_writer(scan, writer)
-    assert not procs.alive(writer)
+    wait_until(lambda: not procs.alive(writer))
     until_complete(scan, directory, "a")
     assert scan.stop_supervisor() == 0
     assert scan.processes() == []
