@@ -10,71 +10,40 @@ process keeps for life. Numbers are plain ones here.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from signal import (
-        SIG_BLOCK,
-        SIG_DFL,
-        SIG_IGN,
-        SIG_SETMASK,
-        SIG_UNBLOCK,
-        SIGALRM,
-        SIGCHLD,
-        SIGCONT,
-        SIGHUP,
-        SIGINT,
-        SIGKILL,
-        SIGPIPE,
-        SIGQUIT,
-        SIGRTMIN,
-        SIGSTOP,
-        SIGTERM,
-        SIGUSR1,
-        SIGUSR2,
-        SIGWINCH,
-        SIGXFSZ,
-        alarm,
-        pidfd_send_signal,
-        pthread_sigmask,
-        set_wakeup_fd,
-        signal,
-        sigtimedwait,
-        sigwait,
-        valid_signals,
-    )
+    import signal as _signal
 else:
-    from _signal import (  # noqa: F401
-        SIG_BLOCK,
-        SIG_DFL,
-        SIG_IGN,
-        SIG_SETMASK,
-        SIG_UNBLOCK,
-        SIGALRM,
-        SIGCHLD,
-        SIGCONT,
-        SIGHUP,
-        SIGINT,
-        SIGKILL,
-        SIGPIPE,
-        SIGQUIT,
-        SIGRTMIN,
-        SIGSTOP,
-        SIGTERM,
-        SIGUSR1,
-        SIGUSR2,
-        SIGWINCH,
-        SIGXFSZ,
-        alarm,
-        pidfd_send_signal,
-        pthread_sigmask,
-        set_wakeup_fd,
-        signal,
-        sigtimedwait,
-        sigwait,
-        valid_signals,
-    )
+    import _signal
+
+SIG_BLOCK = _signal.SIG_BLOCK
+SIG_DFL = _signal.SIG_DFL
+SIG_IGN = _signal.SIG_IGN
+SIG_SETMASK = _signal.SIG_SETMASK
+SIG_UNBLOCK = _signal.SIG_UNBLOCK
+SIGALRM = _signal.SIGALRM
+SIGCHLD = _signal.SIGCHLD
+SIGCONT = _signal.SIGCONT
+SIGHUP = _signal.SIGHUP
+SIGINT = _signal.SIGINT
+SIGKILL = _signal.SIGKILL
+SIGPIPE = _signal.SIGPIPE
+SIGQUIT = _signal.SIGQUIT
+SIGRTMIN = _signal.SIGRTMIN
+SIGSTOP = _signal.SIGSTOP
+SIGTERM = _signal.SIGTERM
+SIGUSR1 = _signal.SIGUSR1
+SIGUSR2 = _signal.SIGUSR2
+SIGWINCH = _signal.SIGWINCH
+SIGXFSZ = _signal.SIGXFSZ
+alarm = _signal.alarm
+pidfd_send_signal = _signal.pidfd_send_signal
+pthread_sigmask = _signal.pthread_sigmask
+set_wakeup_fd = _signal.set_wakeup_fd
+signal = _signal.signal
+sigtimedwait = _signal.sigtimedwait
+sigwait = _signal.sigwait
+valid_signals = _signal.valid_signals
 
 
 def number_of(name: str) -> int:
