@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -274,3 +275,29 @@ def certificates(folder: Path) -> None:
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
         (folder / f"{name}.key").chmod(0o600)
+
+
+def secured_cluster(folder: Path, prefix: str) -> Cluster:
+    """An etcd that wants certificates and passwords, with a user who may touch what begins with *prefix*/ only.
+
+    What he needs is in *folder*, as certificates makes it, with his password.
+    """
+    certificates(folder)
+    pki = {"cert-file": "server.pem", "key-file": "server.key", "trusted-ca-file": "ca.pem"}
+    options = {name: str(folder / file) for name, file in pki.items()}
+    cluster = Cluster(options={**options, "client-cert-auth": "true", "bcrypt-cost": "4"}, scheme="https")
+    cluster.context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    cluster.context.load_cert_chain(str(folder / "client.pem"), str(folder / "client.key"))
+    cluster.start()
+    for user, role in (("root", "root"), ("guard", "leases")):
+        cluster.post("/v3/auth/user/add", {"name": user, "password": f"{user}-geheim"})
+        cluster.post("/v3/auth/role/add", {"name": role})
+        cluster.post("/v3/auth/user/grant", {"user": user, "role": role})
+    # All that begins with a name and "/" ends before that name and "0".
+    limits = {"key": f"{prefix}/", "range_end": f"{prefix}0"}
+    ours = {name: base64.b64encode(key.encode()).decode() for name, key in limits.items()}
+    cluster.post("/v3/auth/role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **ours}})
+    cluster.post("/v3/auth/enable", {})
+    (folder / "password").write_text("guard-geheim\n")
+    (folder / "password").chmod(0o600)
+    return cluster

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from etcds import ETCD, Cluster
+from etcds import ETCD, Cluster, Proxy
 from guarded import Guards
 from sanlocks import SANLOCK, Storage, storage
 
@@ -34,6 +34,14 @@ def etcd() -> Iterator[Cluster]:
     if not ETCD:
         pytest.skip("there is no etcd")
     made = Cluster().start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def proxy(etcd: Cluster) -> Iterator[Proxy]:
+    """A way to that etcd that may be cut."""
+    made = Proxy(etcd.members[0].url)
     yield made
     made.close()
 

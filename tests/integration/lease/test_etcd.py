@@ -15,7 +15,7 @@ from pathlib import Path
 
 import procs
 import pytest
-from etcds import ETCD, Cluster, Proxy, certificates
+from etcds import ETCD, Cluster, Proxy, certificates, secured_cluster
 from guarded import PYTHON, STUBBORN, Guards, overlaps
 from waiting import wait_until
 
@@ -48,13 +48,6 @@ def last_beat(guards: Guards) -> float:
 
 def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@pytest.fixture
-def proxy(etcd: Cluster) -> Iterator[Proxy]:
-    made = Proxy(etcd.members[0].url)
-    yield made
-    made.close()
 
 
 # -- the guard
@@ -375,27 +368,8 @@ def test_who_vanished_under_a_store_that_ends_leases_early_is_waited_for_once_mo
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Path]]:
     """An etcd that wants certificates and passwords, with a user who may touch /ours only."""
-    import ssl
-
     folder = tmp_path_factory.mktemp("pki")
-    certificates(folder)
-    pki = {"cert-file": "server.pem", "key-file": "server.key", "trusted-ca-file": "ca.pem"}
-    options = {name: str(folder / file) for name, file in pki.items()}
-    cluster = Cluster(options={**options, "client-cert-auth": "true", "bcrypt-cost": "4"}, scheme="https")
-    cluster.context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    cluster.context.load_cert_chain(str(folder / "client.pem"), str(folder / "client.key"))
-    cluster.start()
-    for user, role in (("root", "root"), ("guard", "leases")):
-        cluster.post("/v3/auth/user/add", {"name": user, "password": f"{user}-geheim"})
-        cluster.post("/v3/auth/role/add", {"name": role})
-        cluster.post("/v3/auth/user/grant", {"user": user, "role": role})
-    cluster.post(
-        "/v3/auth/role/grant",
-        {"name": "leases", "perm": {"permType": "READWRITE", "key": "L291cnMv", "range_end": "L291cnMw"}},
-    )
-    cluster.post("/v3/auth/enable", {})
-    (folder / "password").write_text("guard-geheim\n")
-    (folder / "password").chmod(0o600)
+    cluster = secured_cluster(folder, "/ours")
     yield cluster, folder
     cluster.close()
 

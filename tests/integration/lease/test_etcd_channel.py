@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from etcds import ETCD, Cluster, Proxy, certificates
+from etcds import ETCD, Cluster, Proxy, secured_cluster
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd import messages, renewing
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.etcd import Etcd
@@ -54,13 +54,6 @@ def make(prefix: str) -> Iterator[Callable[..., Etcd]]:
     yield one
     for driver in made:
         driver.free()
-
-
-@pytest.fixture
-def proxy(etcd: Cluster) -> Iterator[Proxy]:
-    made = Proxy(etcd.members[0].url)
-    yield made
-    made.close()
 
 
 def held(driver: Etcd) -> Etcd:
@@ -335,22 +328,7 @@ def test_a_peer_that_goes_dumb_when_it_hears_of_http_2_costs_no_renewal(
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, dict[str, str]]]:
     """An etcd that wants certificates and passwords, with a user who may touch /channel only."""
     folder = tmp_path_factory.mktemp("pki")
-    certificates(folder)
-    pki = {"cert-file": "server.pem", "key-file": "server.key", "trusted-ca-file": "ca.pem"}
-    options = {name: str(folder / file) for name, file in pki.items()}
-    cluster = Cluster(options={**options, "client-cert-auth": "true", "bcrypt-cost": "4"}, scheme="https")
-    cluster.context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    cluster.context.load_cert_chain(str(folder / "client.pem"), str(folder / "client.key"))
-    cluster.start()
-    for user, role in (("root", "root"), ("guard", "leases")):
-        cluster.post("/v3/auth/user/add", {"name": user, "password": f"{user}-geheim"})
-        cluster.post("/v3/auth/role/add", {"name": role})
-        cluster.post("/v3/auth/user/grant", {"user": user, "role": role})
-    ours = {"key": base64.b64encode(b"/channel/").decode(), "range_end": base64.b64encode(b"/channel0").decode()}
-    cluster.post("/v3/auth/role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **ours}})
-    cluster.post("/v3/auth/enable", {})
-    (folder / "password").write_text("guard-geheim\n")
-    (folder / "password").chmod(0o600)
+    cluster = secured_cluster(folder, "/channel")
     files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key", "password_file": "password"}
     yield cluster, {"user": "guard", **{name: str(Path(folder) / file) for name, file in files.items()}}
     cluster.close()

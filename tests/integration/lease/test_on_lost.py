@@ -36,13 +36,6 @@ def cluster() -> Iterator[Cluster]:
     made.close()
 
 
-@pytest.fixture
-def proxy(etcd: Cluster) -> Iterator[Proxy]:
-    made = Proxy(etcd.members[0].url)
-    yield made
-    made.close()
-
-
 def beating(guards: Guards, name: str, *words: str) -> subprocess.Popen[str]:
     """Start a guard whose service beats from a grandchild that has left its session."""
     history = guards.base / "history"
