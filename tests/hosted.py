@@ -246,6 +246,35 @@ class Remote(Backend):
         return self._machine.call(verb, self._kind, self.scan, *arguments)
 
 
+def play(
+    folder: Path, inventory: str, variables: dict[str, Any], playbook: str, *options: str, timeout: float = 300
+) -> str:
+    """Run a playbook of the collection on the hosts of *inventory*, which must succeed; what it said."""
+    (folder / "hosts.yml").write_text(inventory)
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            f"--inventory={folder / 'hosts.yml'}",
+            f"--extra-vars={json.dumps(variables)}",
+            *options,
+            f"holdfast.supervision.{playbook}",
+        ],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT),
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def task(machine: Machine, parameters: dict[str, Any], check: bool, diff: bool) -> dict[str, Any]:
     """Run the task `services` inside a machine."""
     result: dict[str, Any] = machine.call("task", parameters, check, diff)

@@ -12,14 +12,12 @@ import json
 import os
 import random
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nfs_world import LEASES, PAYLOAD, RECOVERY, SERVICE, Host, end_grace, log, serve, start_server, stop_server, until
+from nfs_world import LEASES, PAYLOAD, RECOVERY, Host, end_grace, serve, start_server, stop_server, until, whole
 
 GIVEN = json.loads((PAYLOAD / "chaos.json").read_text())
 #: Seconds: T.
@@ -199,24 +197,17 @@ def beats(hosts: list[Host]) -> list[Event]:
 
 
 def main() -> None:
-    try:
-        world = World()
+    world = World()
+    world.until_beating()
+    end = time.monotonic() + GIVEN["seconds"]
+    while time.monotonic() < end:
+        world.fault()
         world.until_beating()
-        end = time.monotonic() + GIVEN["seconds"]
-        while time.monotonic() < end:
-            world.fault()
-            world.until_beating()
-        for host in world.hosts:
-            Path(f"/run/{host.name}/down").touch()
-        for event in sorted(world.events + beats(world.hosts), key=lambda event: int(event["at"])):
-            print(json.dumps(event), flush=True)
-    except Exception:
-        print(f"failed:\n{traceback.format_exc()}\n{log()}", flush=True)
-        return
-    print("main is over", flush=True)
+    for host in world.hosts:
+        Path(f"/run/{host.name}/down").touch()
+    for event in sorted(world.events + beats(world.hosts), key=lambda event: int(event["at"])):
+        print(json.dumps(event), flush=True)
 
 
 if __name__ == "__main__":
-    (PAYLOAD / "service.py").write_text(SERVICE)
-    main()
-    sys.stdout.flush()
+    whole(main)

@@ -12,9 +12,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from nfs_world import (
     LOCKABLE,
     PAYLOAD,
     PROBE,
-    SERVICE,
     Host,
     end_grace,
     hands,
@@ -34,6 +31,7 @@ from nfs_world import (
     start_server,
     stop_server,
     until,
+    whole,
 )
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import moving
@@ -212,33 +210,26 @@ def beats_of(host: Host) -> list[list[int]]:
 
 
 def main() -> None:
-    try:
-        began = Run()
-        for step in (
-            began.looked_at,
-            began.proved,
-            began.mutexed,
-            began.contended,
-            began.stopped,
-            began.guard_killed,
-            began.partitioned,
-            began.healed,
-            began.server_restarted,
-            began.forgotten,
-            began.handed_over,
-            began.ended,
-        ):
-            start = time.monotonic()
-            seen = step()
-            seconds = round(time.monotonic() - start, 1)
-            print(json.dumps({"step": step.__name__, "seconds": seconds, **seen}), flush=True)
-    except Exception:
-        print(f"failed:\n{traceback.format_exc()}\n{log()}", flush=True)
-        return
-    print("main is over", flush=True)
+    began = Run()
+    for step in (
+        began.looked_at,
+        began.proved,
+        began.mutexed,
+        began.contended,
+        began.stopped,
+        began.guard_killed,
+        began.partitioned,
+        began.healed,
+        began.server_restarted,
+        began.forgotten,
+        began.handed_over,
+        began.ended,
+    ):
+        start = time.monotonic()
+        seen = step()
+        seconds = round(time.monotonic() - start, 1)
+        print(json.dumps({"step": step.__name__, "seconds": seconds, **seen}), flush=True)
 
 
 if __name__ == "__main__":
-    (PAYLOAD / "service.py").write_text(SERVICE)
-    main()
-    sys.stdout.flush()
+    whole(main)

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,14 @@ def renewals(host: Host) -> int:
     except ConnectionLost:
         return 0
     return int(told["count"]) - int(told["failed"])
+
+
+def whole(work: Callable[[], None]) -> None:
+    """Do all that the machine was booted for; the last that is printed says how that ended."""
+    (PAYLOAD / "service.py").write_text(SERVICE)
+    try:
+        work()
+    except Exception:
+        print(f"failed:\n{traceback.format_exc()}\n{log()}", flush=True)
+    else:
+        print("main is over", flush=True)

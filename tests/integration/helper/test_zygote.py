@@ -418,7 +418,8 @@ def test_one_that_does_not_answer_holds_up_who_needs_it_and_nobody_else(helper: 
     assert all(line["message"] == "it does not answer" for line in lost(helper))
 
 
-def test_a_call_whose_caller_goes_while_there_is_no_process_for_it_is_not_done(helper: HelperProcess) -> None:
+def leave_before_it_begins(helper: HelperProcess, *options: str) -> Path:
+    """Go as the caller of *mark* while there is no process for it, as the zygote is stopped; gives where marks would be."""
     marks = helper.work / "marks"
     helper.start(
         mark=program("/bin/sh", "-c", f"echo x >>{marks}", idempotency="once", on_disconnect="cancel"),
@@ -427,11 +428,16 @@ def test_a_call_whose_caller_goes_while_there_is_no_process_for_it_is_not_done(h
     helper.call("pid")
     stop_zygote(helper)
     own = pipes(helper)
-    process = helper.caller(CALLER, "call", "mark")
+    process = helper.caller(CALLER, "call", *options, "mark")
     # What leads to a process that is not there yet.
     wait_until(lambda: pipes(helper) >= own + 2)
     process.kill()
     process.wait()
+    return marks
+
+
+def test_a_call_whose_caller_goes_while_there_is_no_process_for_it_is_not_done(helper: HelperProcess) -> None:
+    marks = leave_before_it_begins(helper)
     wait_until(lambda: lost(helper))
     assert helper.call("pid")["result"] > 1
     wait_until(lambda: len(helper.calls()) == 3)
@@ -439,19 +445,7 @@ def test_a_call_whose_caller_goes_while_there_is_no_process_for_it_is_not_done(h
 
 
 def test_who_comes_back_for_a_call_before_there_is_a_process_for_it_has_it_done(helper: HelperProcess) -> None:
-    marks = helper.work / "marks"
-    helper.start(
-        mark=program("/bin/sh", "-c", f"echo x >>{marks}", idempotency="once", on_disconnect="cancel"),
-        pid=function(helper, "pid"),
-    )
-    helper.call("pid")
-    stop_zygote(helper)
-    own = pipes(helper)
-    process = helper.caller(CALLER, "call", "--id", "one", "mark")
-    # What leads to a process that is not there yet.
-    wait_until(lambda: pipes(helper) >= own + 2)
-    process.kill()
-    process.wait()
+    marks = leave_before_it_begins(helper, "--id", "one")
     wait_until(lambda: not connections(helper))
     again = helper.caller(CALLER, "call", "--id", "one", "mark")
     assert again.communicate(timeout=60)[1] == "" and again.returncode == 0

@@ -7,9 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,33 +37,11 @@ def machine() -> Iterator[hosted.Machine]:
 
 def play(machine: hosted.Machine, folder: Path, playbook: str, backend: str) -> str:
     """Run a playbook of the collection on the host, which must succeed; what it said."""
-    inventory = folder / "hosts.yml"
-    inventory.write_text(machine.tool("inventory"))
     variables = {"services_definitions": SERVICES, "supervisor_backend": backend}
     if backend == "s6":
         # The hosts have it, and no way to a package manager's servers.
         variables["supervisor_prefix"] = "/usr/bin"
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            f"--inventory={inventory}",
-            f"--extra-vars={json.dumps(variables)}",
-            f"holdfast.supervision.{playbook}",
-        ],
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(hosted.CHECKOUT),
-            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
-            "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
-            "ANSIBLE_NOCOLOR": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return hosted.play(folder, machine.tool("inventory"), variables, playbook)
 
 
 def states(machine: hosted.Machine) -> dict[str, str]:

@@ -7,9 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,29 +35,8 @@ def machine() -> Iterator[hosted.Machine]:
 
 def play(machine: hosted.Machine, folder: Path, playbook: str, backend: str = "embedded") -> str:
     """Run a playbook of the collection on the host, which must succeed; its recap."""
-    inventory = folder / "hosts.yml"
-    inventory.write_text(machine.tool("inventory"))
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            f"--inventory={inventory}",
-            f"--extra-vars={json.dumps({'services_definitions': SERVICES, 'supervisor_backend': backend})}",
-            f"holdfast.supervision.{playbook}",
-        ],
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(hosted.CHECKOUT),
-            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
-            "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
-            "ANSIBLE_NOCOLOR": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.rpartition("PLAY RECAP")[2]
+    variables = {"services_definitions": SERVICES, "supervisor_backend": backend}
+    return hosted.play(folder, machine.tool("inventory"), variables, playbook).rpartition("PLAY RECAP")[2]
 
 
 def pids(machine: hosted.Machine) -> dict[str, int]:

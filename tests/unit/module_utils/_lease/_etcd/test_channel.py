@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,13 +26,6 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd.
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import Lost, StoreUnavailable
 
 _WHOLE = frames.END_HEADERS | frames.END_STREAM
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    made = Peer()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 from http2_peer import HEAD, SETTINGS, WELL, Peer, soon
@@ -16,13 +15,6 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd.frames import Violation, frame
 
 _WHOLE = frames.END_HEADERS | frames.END_STREAM
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    made = Peer()
-    yield made
-    made.close()
 
 
 @pytest.fixture
