@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-
-class ModuleDocFragment:
-    """The attributes of every module, and those that only some have."""
-
-    DOCUMENTATION = r"""
+#: Begins what follows it: the attributes that every module has to tell of.
+_COMMON = r"""
 options: {}
 attributes:
   check_mode:
@@ -20,7 +17,15 @@ attributes:
   platform:
     description: Target OS/families that can be operated against.
     support: full
-    platforms: linux
+    platforms: linux"""
+
+
+class ModuleDocFragment:
+    """The attributes of every module, and those that only some have."""
+
+    DOCUMENTATION = (
+        _COMMON
+        + r"""
   idempotent:
     description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
   action_group:
@@ -32,6 +37,7 @@ requirements:
   - Python 3.9 or later on the host
   - Linux 5.4 or later on the host
 """
+    )
 
     # Modules that only read.
     INFO = r"""
@@ -50,6 +56,16 @@ attributes:
     details:
       - This module does not modify state.
 """
+
+    # Modules that are nothing but a plugin on the controller.
+    CONTROLLER = (
+        _COMMON
+        + r"""
+  action:
+    description: Is nothing but a plugin on the controller.
+    support: full
+"""
+    )
 
     # Which scan directory is meant, and what supervises it.
     SUPERVISOR = r"""

@@ -16,23 +16,16 @@ description:
     sentence says what was found and what cures it.
   - The facts are those of M(ansible.builtin.setup), a few of them, in a fraction of the time.
   - Needed are Linux 5.4 and CPython 3.9.
+extends_documentation_fragment:
+  - holdfast.supervision.attributes.controller
 attributes:
   check_mode:
     support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: N/A
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS that can be operated against.
   facts:
     support: full
     description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
-  action:
-    support: full
-    description: Is nothing but a plugin on the controller.
 options:
   python:
     description:

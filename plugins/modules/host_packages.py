@@ -15,20 +15,13 @@ description:
   - Asks the shell of the host which packages are missing, and has the host's own package manager install them. No Python is needed there.
   - Knows C(apt-get), C(dnf), C(microdnf), C(yum) and C(apk).
   - Installs and does nothing else. Nothing is upgraded for its own sake, and nothing is removed.
+extends_documentation_fragment:
+  - holdfast.supervision.attributes.controller
 attributes:
   check_mode:
     support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS that can be operated against.
-  action:
-    support: full
-    description: Is nothing but a plugin on the controller.
 options:
   names:
     description: The packages, by the names that the distribution gives them.

@@ -16,20 +16,13 @@ description:
     as M(holdfast.supervision.services) does.
   - The host is not asked for anything, and need not be there. What only it can tell, such as whether a user or a command exists, is looked at by
     M(holdfast.supervision.services).
+extends_documentation_fragment:
+  - holdfast.supervision.attributes.controller
 attributes:
   check_mode:
     support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: none
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  platform:
-    support: full
-    platforms: linux
-    description: Target OS that can be operated against.
-  action:
-    support: full
-    description: Is nothing but a plugin on the controller.
 options:
   known_only:
     description:
