@@ -75,7 +75,8 @@ class Bench:
         self.base = base
         self.rounds = rounds
         self.runtime = collection.make_runtime(base / "runtime")
-        (base / "leases").mkdir(0o700)
+        # In memory, as the directory of the driver file is if nobody chooses another: on a disk it is the disk that is measured.
+        self.memory = tempfile.mkdtemp(prefix="hf-bench-leases-", dir="/dev/shm")
         self.cluster = Cluster().start()
         self.secured = Secured(base / "tls")
         # Only here: what it imports of the collection can be imported by now.
@@ -92,7 +93,7 @@ class Bench:
     def guard(self, driver: str, resource: str, name: str, *words: str, **parameters: Any) -> list[str]:
         """The command line of a guard, up to the command that it is to run."""
         if driver == "file":
-            parameters["directory"] = f"{self.base}/leases"
+            parameters["directory"] = self.memory
         elif driver == "etcd":
             parameters = {"endpoints": self.cluster.endpoints, "ttl": TTL, **parameters}
         kept = [f"--parameter={key}={value}" for key, value in parameters.items()]
@@ -167,6 +168,7 @@ class Bench:
         self.secured.cluster.close()
         if self.storage is not None:
             self.storage.close()
+        shutil.rmtree(self.memory)
 
 
 def kill_service(_holder: int, service: int) -> None:
@@ -190,7 +192,7 @@ def drivers(bench: Bench) -> dict[str, Any]:
     found: dict[str, Any] = {
         "etcd": Etcd("bench", {"endpoints": bench.cluster.endpoints, "ttl": 10}),
         "TLS": Etcd("bench", {**bench.secured.parameters, "ttl": 10}),
-        "file": File("bench", {"directory": f"{bench.base}/leases"}),
+        "file": File("bench", {"directory": bench.memory}),
     }
     if bench.storage is not None:
         found["sanlock"] = Sanlock("bench", bench.storage.hosts[0].parameters())
@@ -243,7 +245,7 @@ def _lock(bench: Bench) -> float:
     """Microseconds that opening, locking, and looking whether the file is still the same one take, 99 of 100."""
     from ansible_collections.holdfast.supervision.plugins.module_utils._lease import ofd
 
-    path = bench.base / "alone"
+    path = Path(bench.memory, "alone")
     path.touch()
     taken = []
     for _unused in range(bench.rounds * 100):
@@ -267,6 +269,15 @@ def _acquire(one: Any, count: int, rounds: int) -> list[float]:
         taken.append((time.perf_counter() - before) * 1000)
         one.release()
     return taken
+
+
+def _spoken(command: list[str]) -> float:
+    """Milliseconds until the first word of what *command* says."""
+    before = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as one:
+        assert one.stdout is not None
+        assert one.stdout.read(1), "it said nothing"
+        return (time.perf_counter() - before) * 1000
 
 
 def _timed(command: list[str], rounds: int, pause: float = 0.0) -> list[float]:
@@ -309,36 +320,51 @@ def starting(bench: Bench) -> None:
     }
     values["nothing"] = nothing = statistics.median(_timed(["/bin/true"], bench.rounds))
     bench.add("start, run true, end", "ms", "", **values)
+    begun = {
+        who: statistics.median(_spoken([*way(f"b-{who}", f"b-{who}"), "/bin/echo"]) for _unused in range(bench.rounds))
+        for who, way in bench.ways().items()
+        if who != "etcdctl"
+    }
+    bench.add("start, its program has spoken", "ms", "<= 35", **begun)
     beyond = {who: value - nothing for who, value in values.items() if who in ("exec", "flock", "setlock", "chpst")}
     bench.add("acquire and exec, beyond a plain fork and exec", "ms", "", **beyond)
     bench.add("the same, without the start of Python", "ms", "<= 1", exec=_taking_with_it(bench))
 
 
 def _taking_with_it(bench: Bench) -> float:
-    """Milliseconds by which a forked child that takes a lease with it into its exec is later than one that does not."""
+    """Milliseconds that a child needs to take a lease that goes with it into its exec.
+
+    Of a child that has taken another one before: what is imported for it, and the pages that a forked Python copies when it
+    touches them, are in a guard part of its start.
+    """
     from ansible_collections.holdfast.supervision.plugins.module_utils._lease.file import File
 
-    def child(at: int, leased: bool, directory: str) -> float:
-        before = time.perf_counter()
+    def take(resource: str) -> None:
+        one = File("bench", {"directory": bench.memory})
+        one.register(resource, "exclusive")
+        one.acquire()
+        for descriptor in one.become():
+            os.set_inheritable(descriptor, True)
+
+    def child(at: int) -> float:
+        told, tell = os.pipe()
         pid = os.fork()
         if not pid:
             try:
-                if leased:
-                    one = File("bench", {"directory": directory})
-                    one.register(f"taken{at}", "exclusive")
-                    one.acquire()
-                    for descriptor in one.become():
-                        os.set_inheritable(descriptor, True)
+                take(f"first{at}")
+                before = time.perf_counter()
+                take(f"taken{at}")
+                os.write(tell, str((time.perf_counter() - before) * 1000).encode())
                 os.execv("/bin/true", ["true"])
             finally:
                 os._exit(1)
-        os.waitpid(pid, 0)
-        return (time.perf_counter() - before) * 1000
+        os.close(tell)
+        with open(told, encoding="ascii") as pipe:
+            taken = float(pipe.read())
+        assert os.waitpid(pid, 0)[1] == 0
+        return taken
 
-    # In memory, as the directory of the driver is if nobody chooses another: on a disk it is the disk that is measured.
-    with tempfile.TemporaryDirectory(prefix="hf-bench-", dir="/dev/shm") as folder:
-        taken = {leased: [child(at, leased, folder) for at in range(bench.rounds * 5)] for leased in (True, False)}
-    return statistics.median(taken[True]) - statistics.median(taken[False])
+    return statistics.median(child(at) for at in range(bench.rounds * 5))
 
 
 def taking_over(bench: Bench) -> None:

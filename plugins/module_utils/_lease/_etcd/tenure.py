@@ -10,7 +10,7 @@ import math
 import os
 import time
 
-from ..._supervise._embedded import identity
+from .. import trees
 from ..handover import permit
 from ..interface import (
     EXCLUSIVE_MODE,
@@ -195,7 +195,7 @@ class Tenure:
             "preference": self._parameters.preference,
             "tenant": self.tenant,
             "host": os.uname().nodename,
-            "boot": identity.boot_id().hex(),
+            "boot": trees.boot(),
             "pid": os.getpid(),
             "since": round(time.time(), 3),
         }
