@@ -15,10 +15,10 @@ from typing import Any
 
 from waiting import wait_until
 
-MODULE_UTILS = Path(__file__).resolve().parent.parent / "plugins" / "module_utils"
+PLUGINS = Path(__file__).resolve().parent.parent / "plugins"
 PROGRAM = (
-    f"import sys; sys.path.insert(0, {str(MODULE_UTILS)!r}); "
-    "from _supervise._logwriter.daemon import main; sys.exit(main(sys.argv[1:]))"
+    f"import sys; sys.path.insert(0, {str(PLUGINS)!r}); "
+    "from module_utils._supervise._logwriter.daemon import main; sys.exit(main(sys.argv[1:]))"
 )
 
 

@@ -27,7 +27,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._l
 STRIDE = int(os.environ.get("HOLDFAST_CHAOS_STRIDE", "151"))
 STAMP = 28
 SIZE = 1500
-HERE = "_logwriter"
+HERE = ("/_logwriter/", "/_lean/")
 
 
 def killed_at(instruction: int) -> Callable[[FrameType, str, Any], Any]:
@@ -36,7 +36,7 @@ def killed_at(instruction: int) -> Callable[[FrameType, str, Any], Any]:
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal left
-        if HERE not in frame.f_code.co_filename:
+        if not any(folder in frame.f_code.co_filename for folder in HERE):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":

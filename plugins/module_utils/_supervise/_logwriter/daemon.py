@@ -11,18 +11,13 @@ import os
 import resource
 import select
 
+from ..._lean import signal
 from .loop import Loop
 from .spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal
     from types import FrameType
-else:
-    try:
-        import _signal as signal  # The names without the enums, which cost most of a megabyte.
-    except ImportError:
-        import signal
 
 DONE, BUSY, FAILED = 0, 100, 111
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import plain_json
+from ..._lean import json
 from .stamps import NANOSECONDS
 
 STATS = "stats"
@@ -50,7 +50,7 @@ class Loss:
         except OSError:
             return
         try:
-            saved = plain_json.load(os.read(descriptor, 4096).decode("ascii"))
+            saved = json.loads(os.read(descriptor, 4096).decode("ascii"))
             self.total_lines, self.total_bytes = int(saved["lost_lines"]), int(saved["lost_bytes"])
             self.lines, self.bytes = int(saved["untold_lines"]), int(saved["untold_bytes"])
             self.error = saved["error"]
@@ -98,7 +98,7 @@ class Loss:
         """Write ``stats/NAME``; a failure is tried again a second later."""
         self._written = now
         self.due = 0
-        text = plain_json.dump(
+        text = json.dumps(
             {
                 "lost_lines": self.total_lines,
                 "lost_bytes": self.total_bytes,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import plain_json
+from ..._lean import json
 from .stamps import FORMATS
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ class Settings:
     def record(self) -> bytes:
         """The settings as JSON that ``from_record`` reads: kept in the spool, so that a chunk needs no table."""
         values: dict[str, str | int | float | None] = {key: getattr(self, key) for key in self.__slots__}
-        return plain_json.dump(values).encode("ascii")
+        return json.dumps(values).encode("ascii")
 
     def same_place(self, other: Settings) -> bool:
         """Whether both write to the same destination, so that a change needs no new output."""
@@ -75,7 +75,7 @@ def _number(log: dict[str, Any], key: str, default: float | None) -> float | Non
 
 def from_record(record: bytes) -> Settings:
     """The settings that ``Settings.record`` wrote; ValueError if they are damaged."""
-    values = plain_json.load(record.decode("ascii"))
+    values = json.loads(record.decode("ascii"))
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
         raise ValueError("damaged record")
     return Settings(values["name"], values)
@@ -104,7 +104,7 @@ def read(directory: int, name: str) -> tuple[str, Settings]:
             parts.append(part)
     finally:
         os.close(descriptor)
-    entry = plain_json.load(b"".join(parts).decode("utf-8"))
+    entry = json.loads(b"".join(parts).decode("utf-8"))
     if not isinstance(entry, dict) or not isinstance(entry.get("log"), dict):
         raise ValueError("log: a mapping is missing")
     fifo = entry.get("fifo")

@@ -22,6 +22,35 @@ BROKEN = [
 ]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        0,
+        -1.5,
+        1e300,
+        "",
+        '\u00e9\U0001f600\u2028\\"\n\x00',
+        [],
+        {},
+        {"a": [1, {"b": None}], "\u00e9": 1.5},
+        {"x" * 100: ["y"] * 50},
+    ],
+)
+def test_it_reads_and_writes_what_json_does(value: Any) -> None:
+    whole = full_json.dumps(value)
+    for text in (whole, full_json.dumps(value, ensure_ascii=False, indent=1), f" {whole}\n"):
+        assert json.loads(text) == value
+    assert json.dumps(value) == whole
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=repr)
+def test_what_is_no_json_is_an_error_that_says_why(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        json.loads(text)
+
+
 @pytest.mark.parametrize("text", BROKEN, ids=repr)
 def test_what_is_no_json_is_an_error_and_loads_nothing(text: str) -> None:
     """The reader itself has no words of its own for that, and some Pythons load all of `json` for them."""
