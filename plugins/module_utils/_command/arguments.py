@@ -43,7 +43,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         sys.stderr.write(parser.format_help())
         raise CommandError(USAGE)
     if arguments[0] == "help":
-        # `help VERB` is `VERB --help`.
+        # `help VERB` is `VERB --help`; programs that stay read their own command line.
+        usage = _usage(arguments[1]) if arguments[1:] else ""
+        if usage:
+            sys.stdout.write(usage)
+            raise CommandError(0)
         arguments = [*arguments[1:2], "--help"]
     options = parser.parse_args(arguments)
     if options.verb is None:
@@ -55,6 +59,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if getattr(options, "all", False) and options.names:
         parser.error("either names or --all")
     return options
+
+
+def _usage(verb: str) -> str:
+    """Give the usage of a verb that reads its own command line, "" for the others."""
+    if verb == "guard":
+        from .._lease._guard.daemon import USAGE as usage
+    elif verb in ("hold", "register"):
+        from .._lease._guard.hold import USAGE as usage
+    elif verb == "helper":
+        from .._helper.daemon import USAGE as usage
+    elif verb == "supervise":
+        from .._supervise._embedded.daemon import USAGE as usage
+    else:
+        return ""
+    return usage
 
 
 def _check_stop(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -163,15 +182,21 @@ def _parser() -> _Parser:
         one.add_argument("--json", action="store_true", help="for programs")
         one.add_argument("--socket", default=HELPER, metavar="PATH", help=f"where the helper listens ({HELPER})")
         one.add_argument("--wait", type=_seconds, default=5.0, metavar="SECONDS", help="for its first launch (5)")
-    verbs.add_parser("helper", help="Run the privileged helper, in the foreground.", add_help=False)
-    verbs.add_parser("operate", help="Do a ready operation (the privileged helper does that).", add_help=False)
-    verbs.add_parser("supervise", help="Run the supervisor of a scan directory, in the foreground.", add_help=False)
-    verbs.add_parser("logwriter", help="Run the log writer (the supervisor does that itself).", add_help=False)
-    verbs.add_parser("step", help="Do a step beside a service that another init runs.", add_help=False)
-    verbs.add_parser("guard", help="Run a command while it holds leases, in the foreground.", add_help=False)
-    verbs.add_parser("hold", help="Hold a lease for an owner, in the foreground.", add_help=False)
-    verbs.add_parser("register", help="Hold the lease of this host, in the foreground.", add_help=False)
-    verbs.add_parser("help", help="Explain a verb.", add_help=False)
+    for name, summary in (
+        ("helper", "Run the privileged helper, in the foreground."),
+        ("supervise", "Run the supervisor of a scan directory, in the foreground."),
+        ("guard", "Run a command while it holds leases, in the foreground."),
+        ("hold", "Hold a lease for an owner, in the foreground."),
+        ("register", "Hold the lease of this host, in the foreground."),
+        ("help", "Explain a verb."),
+    ):
+        verbs.add_parser(name, help=summary, add_help=False)
+    for name, words, summary in (
+        ("operate", "OPERATION ARGUMENT...", "Do a ready operation (the privileged helper does that)."),
+        ("logwriter", "TABLE", "Run the log writer (the supervisor does that itself)."),
+        ("step", "STEP SERVICE STATE", "Do a step beside a service that another init runs."),
+    ):
+        verbs.add_parser(name, help=summary, description=summary, usage=f"holdfast {name} {words}")
     return parser
 
 

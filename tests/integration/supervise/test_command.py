@@ -512,6 +512,27 @@ def test_version_and_help(scan: Scan) -> None:
 
 
 @pytest.mark.parametrize(
+    ("verb", "word"),
+    [
+        ("start", "--no-wait"),
+        ("guard", "--containment"),
+        ("hold", "--owner"),
+        ("register", "--note"),
+        ("helper", "--check"),
+        ("supervise", "--exit-with"),
+        ("logwriter", "TABLE"),
+        ("operate", "OPERATION"),
+        ("step", "STEP"),
+    ],
+)
+def test_every_verb_is_explained(scan: Scan, verb: str, word: str) -> None:
+    for words in (("help", verb), (verb, "--help"), (verb, "-h")):
+        answer = scan.run(*words)
+        assert (answer.returncode, answer.stderr) == (0, ""), words
+        assert word in answer.stdout, words
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [], ["explode"], ["start"], ["stop"], ["stop", "--all", "a"], ["stop", "--all", "--orphans"], ["logs"],
