@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: leases
 short_description: Hosts that are alive, and who holds which lease
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:
@@ -83,7 +83,6 @@ options:
     type: str
     choices: [host, hosts]
     default: host
-    version_added: 0.2.0
     env:
       - name: HOLDFAST_LEASES_SCOPE
   group:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: etcd_members
 short_description: Wait for an etcd, and change who is a member of it
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: etcd_users
 short_description: Let an etcd know who may use it for leases
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:

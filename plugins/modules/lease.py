@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: lease
 short_description: Hold a lease around a play, or change what a running service holds
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:

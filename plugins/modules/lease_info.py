@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: lease_info
 short_description: Tell who holds what under which lease
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The holdfast.supervision authors (@holdfast)
 description:

@@ -64,7 +64,6 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.2.0
   version:
     description: Set by the action plugin.
     type: str
