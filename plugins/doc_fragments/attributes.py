@@ -114,3 +114,41 @@ options:
     type: dict
     default: {}
 """
+
+    # Which etcd is meant.
+    ETCD = r"""
+options:
+  endpoints:
+    description:
+      - Addresses of members, such as V(https://etcd1.example.com:2379). Any that answers will do.
+    type: list
+    elements: str
+    required: true
+  ca_file:
+    description:
+      - Who has signed the members' certificates. The host's own list if omitted.
+    type: path
+  cert_file:
+    description:
+      - The certificate that is shown to the members.
+    type: path
+  key_file:
+    description:
+      - Its key. Only root may read it.
+    type: path
+"""
+
+    # Which helper is meant.
+    HELPER = r"""
+options:
+  socket:
+    description:
+      - Where the helper listens.
+    type: path
+    default: /run/holdfast-helper/socket
+  wait:
+    description:
+      - Seconds in which a helper that was never there may come up.
+    type: float
+    default: 30
+"""

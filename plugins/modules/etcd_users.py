@@ -20,6 +20,7 @@ description:
   - The role P(holdfast.supervision.leases#role) uses it. Needs nothing but Python on the host that it runs on.
 extends_documentation_fragment:
   - holdfast.supervision.attributes
+  - holdfast.supervision.attributes.etcd
 attributes:
   check_mode:
     support: full
@@ -28,24 +29,6 @@ attributes:
   idempotent:
     support: full
 options:
-  endpoints:
-    description:
-      - Addresses of members, such as V(https://etcd1.example.com:2379). Any that answers will do.
-    type: list
-    elements: str
-    required: true
-  ca_file:
-    description:
-      - Who has signed the members' certificates. The host's own list if omitted.
-    type: path
-  cert_file:
-    description:
-      - The certificate that is shown to the members.
-    type: path
-  key_file:
-    description:
-      - Its key. Only root may read it.
-    type: path
   prefix:
     description:
       - What the keys of leases begin with, as in the parameters of the driver.

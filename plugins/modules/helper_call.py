@@ -16,6 +16,7 @@ description:
   - Fails when the operation is refused, and when its program ends with another exit code than 0.
 extends_documentation_fragment:
   - holdfast.supervision.attributes
+  - holdfast.supervision.attributes.helper
 attributes:
   check_mode:
     support: partial
@@ -51,16 +52,6 @@ options:
       - An operation that always is a job is waited for unless this is true; it then survives a restart of the helper meanwhile.
     type: bool
     default: false
-  socket:
-    description:
-      - Where the helper listens.
-    type: path
-    default: /run/holdfast-helper/socket
-  wait:
-    description:
-      - Seconds in which a helper that was never there may come up.
-    type: float
-    default: 30
 seealso:
   - module: holdfast.supervision.job_info
   - module: holdfast.supervision.services

@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - holdfast.supervision.attributes
   - holdfast.supervision.attributes.info
+  - holdfast.supervision.attributes.helper
 options:
   id:
     description:
@@ -36,16 +37,6 @@ options:
       - Seconds after which the task fails when the job has not ended. The job goes on.
     type: float
     default: 300
-  socket:
-    description:
-      - Where the helper listens.
-    type: path
-    default: /run/holdfast-helper/socket
-  wait:
-    description:
-      - Seconds in which a helper that was never there may come up.
-    type: float
-    default: 30
 seealso:
   - module: holdfast.supervision.helper_call
 """

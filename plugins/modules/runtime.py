@@ -17,18 +17,15 @@ description:
   - A new version is unpacked beside the others, byte-compiled and tested with the interpreter that will run it, and taken into
     use by one symbolic link. The previous version stays. Older ones are removed, unless a process still runs from them.
   - Running daemons go on with the version that they were started from, see M(holdfast.supervision.supervisor).
-  - Hosts need Linux 5.4 and Python 3.9, and nothing else.
+extends_documentation_fragment:
+  - holdfast.supervision.attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  platform:
+  idempotent:
     support: full
-    platforms: linux
-    description: Target OS that can be operated against.
   action:
     support: full
     description: Packs the runtime on the controller.

@@ -22,20 +22,17 @@ description:
     O(scan_directory) itself, as in a container, it is never stopped nor exchanged for another backend.
   - Where neither systemd nor OpenRC, nor an init of System V, nor such a supervisor is there, or an ordinary user deploys, the supervisor is
     started detached; the result RV(boot) then says that nothing will start it at boot.
-  - Hosts need Linux 5.4 and Python 3.9, and nothing else.
+extends_documentation_fragment:
+  - holdfast.supervision.attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
     details:
       - Services that a dead supervisor has left running are not predicted by O(state=stopped) and O(state=absent).
   diff_mode:
     support: full
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-  platform:
+  idempotent:
     support: full
-    platforms: linux
-    description: Target OS that can be operated against.
 options:
   state:
     description:
