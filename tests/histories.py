@@ -251,15 +251,21 @@ def report(store: str, events: list[Event], found: list[str], **known: Any) -> N
 
     known: what only the run itself knows, beside figures and the number of faults of each kind.
     """
+    kinds = collections.Counter(event["what"] for event in events if event["event"] == "fault")
+    file = write_report(store, kinds, found, **known, **figures(events))
+    if file is not None:
+        file.with_suffix(".jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+
+
+def write_report(store: str, kinds: collections.Counter[str], found: list[str], **known: Any) -> Path | None:
+    """Write figures where HOLDFAST_CHAOS_REPORT says so, and give the file. kinds: how often which fault was made."""
     path = os.environ.get("HOLDFAST_CHAOS_REPORT")
     if not path:
-        return
-    faults = [event["what"] for event in events if event["event"] == "fault"]
-    kinds = dict(sorted(collections.Counter(faults).items()))
-    told = {**known, "faults": len(faults), **figures(events), "kinds": kinds, "violations": found}
+        return None
+    told = {**known, "faults": sum(kinds.values()), "kinds": dict(sorted(kinds.items())), "violations": found}
     file = Path(path).with_suffix(f".{store}.json")
     file.write_text(json.dumps(told, indent=2) + "\n")
-    file.with_suffix(".jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return file
 
 
 def figures(events: list[Event]) -> dict[str, Any]:

@@ -4,8 +4,8 @@
 """Leases under random faults, for an hour unless HOLDFAST_CHAOS_SECONDS says otherwise.
 
 HOLDFAST_CHAOS_STORE names what it is about, and those share the time: `etcd`, guards of this machine and a network that loses
-answers; `hosts`, three hosts with a supervisor and a member of etcd each; `sanlock`; `exec`, services without a guard; `nfs`,
-three hosts with a directory on NFS, in an emulated machine. All of them if it says nothing. What was found goes to
+answers; `hosts`, three hosts with a supervisor and a member of etcd each; `sanlock`; `exec`, services without a guard; `tenures`, very
+many of them in a row; `nfs`, three hosts with a directory on NFS, in an emulated machine. All of them if it says nothing. What was found goes to
 tests/output/chaos.STORE.json, the histories beside them, and a line for each to standard output.
 """
 
@@ -25,10 +25,11 @@ HERE = Path(__file__).resolve().parent
 def main() -> int:
     output = HERE.parent / "output"
     output.mkdir(exist_ok=True)
-    stores = os.environ.get("HOLDFAST_CHAOS_STORE", "etcd hosts sanlock exec nfs").split()
+    stores = os.environ.get("HOLDFAST_CHAOS_STORE", "etcd hosts sanlock exec tenures nfs").split()
     seconds = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "3600"))
     os.environ["HOLDFAST_CHAOS_SECONDS"] = str(seconds / len(stores))
     os.environ.setdefault("HOLDFAST_CHAOS_MEMBERS", "3")
+    os.environ.setdefault("HOLDFAST_CHAOS_PAIRS", "40")
     os.environ.setdefault("HOLDFAST_CHAOS_REPORT", str(output / "chaos.json"))
     os.chdir(HERE.parent.parent)
     files = [str(HERE / f"test_leases_{store}.py") for store in stores]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Renewals over gRPC with real etcds: that they are made that way, what they say, and what is done where they can't be."""
+"""Grants and renewals over gRPC with real etcds: that they go that way, what they say, and what is done where they can't."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from etcds import ETCD, Cluster, Proxy, secured_cluster
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd import messages, renewing
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd import channels, messages, store
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd.client import text64
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.etcd import Etcd
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
     EXCLUSIVE_MODE,
@@ -33,6 +34,8 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interf
 pytestmark = pytest.mark.skipif(not ETCD, reason="there is no etcd")
 
 _NUMBERS = itertools.count()
+#: What is read of a pair of key and value.
+_NAMES = ("key", "value", "create_revision", "mod_revision", "lease")
 
 
 @pytest.fixture
@@ -59,13 +62,14 @@ def make(prefix: str) -> Iterator[Callable[..., Etcd]]:
 def held(driver: Etcd) -> Etcd:
     """One that has what it wants, and a channel."""
     driver.acquire()
+    assert over_grpc(driver)
     driver.renew()
     return driver
 
 
 def over_grpc(driver: Etcd) -> bool:
-    """Whether the last renewal went that way."""
-    made = driver._tenure._renewing
+    """Whether the last thing that was said went that way."""
+    made = driver._tenure._channels
     return made is not None and made._channel is not None and made._channel.used
 
 
@@ -90,7 +94,6 @@ def revision(etcd: Cluster) -> int:
 
 def test_what_is_held_is_renewed_over_grpc_and_nothing_grows_by_it(make: Callable[..., Etcd], etcd: Cluster) -> None:
     driver = held(make(etcd.endpoints))
-    assert not over_grpc(driver)
     before = revision(etcd)
     for _unused in range(5):
         assert renews_over_grpc(driver)
@@ -132,6 +135,32 @@ def test_what_is_added_and_given_back_counts_from_the_next_renewal_on(
         driver.renew()
 
 
+def test_one_in_line_has_no_channel_and_opens_one_when_it_is_granted_what_it_waits_for(
+    make: Callable[..., Etcd], proxy: Proxy, etcd: Cluster
+) -> None:
+    holder = held(make(etcd.endpoints))
+    other = make(proxy.url)
+    other.probe()
+    with pytest.raises(Busy):
+        other.acquire()
+    assert not over_grpc(other)
+    holder.release()
+    other.acquire()
+    assert renews_over_grpc(other)
+
+
+def test_what_is_given_back_is_given_back_over_grpc(make: Callable[..., Etcd], proxy: Proxy, etcd: Cluster) -> None:
+    driver = make(proxy.url)
+    driver.probe()
+    driver.acquire()
+    lease = driver._tenure.lease
+    before = list(proxy.began)
+    driver.release()
+    assert proxy.began == before
+    assert int(etcd.post("/v3/lease/timetolive", {"ID": lease})["TTL"]) == -1
+    make(etcd.endpoints).acquire()
+
+
 def test_a_wish_is_heard_of(make: Callable[..., Etcd], etcd: Cluster) -> None:
     holder = held(make(etcd.endpoints, preference=2))
     assert renews_over_grpc(holder)
@@ -144,26 +173,51 @@ def test_a_wish_is_heard_of(make: Callable[..., Etcd], etcd: Cluster) -> None:
     assert holder.preferred() == other.identity
 
 
+def whole(keys: store.Keys) -> list[dict[str, Any]]:
+    """Read everything of a resource."""
+    return [{"request_range": {"key": text64(keys.base), "range_end": text64(keys.end)}}]
+
+
 def test_numbers_of_fields_are_those_of_the_real_server(make: Callable[..., Etcd], etcd: Cluster) -> None:
     """The same questions by the gateway, which has names for them, get the same answers."""
     driver = held(make(etcd.endpoints))
-    channel = driver._tenure._renewing._channel  # type: ignore[union-attr]
+    channel = driver._tenure._channels._channel  # type: ignore[union-attr]
     assert channel is not None
     until = time.clock_gettime(time.CLOCK_BOOTTIME) + 20
     lease = int(driver._tenure.lease)
-    kept = messages.kept(channel.tell(messages.KEEPALIVE, "", messages.keepalive(lease), until))
+    kept = messages.lease_and_ttl(channel.tell(messages.KEEPALIVE, "", messages.keepalive(lease), until))
     named = etcd.post("/v3/lease/keepalive", {"ID": str(lease)})["result"]
     assert kept == (int(named["ID"]), int(named["TTL"])) == (lease, 20)
-    for revision_of_key in (driver._tenure.held()[0].revision, 1):
-        key = driver._tenure.key(driver._tenure.held()[0])
-        asked = messages.guarded([(key.encode(), revision_of_key)], b"/never", [key.encode()])
-        succeeded, found, values = messages.confirmed(channel.ask(messages.TXN, "", asked, until))
-        assert succeeded is (revision_of_key != 1)
-        assert found == revision(etcd)
-        named = etcd.post("/v3/kv/range", {"key": base64.b64encode(key.encode()).decode()})["kvs"][0]
-        assert values == ([base64.b64decode(named["value"])] if succeeded else [])
+    one = driver._tenure.held()[0]
+    key, end = driver._tenure.key(one), one.keys.holders_end
+    number = driver._tenure.lease
+    for compares, so in (
+        ([store.created(key, one.revision), store.owned(key, number), store.nobody(one.keys.wish)], True),
+        ([store.created(key, 1)], False),
+        ([store.owned(key, "7")], False),
+        ([store.unchanged(one.keys.epoch, one.epoch), store.nobody(one.keys.wish, one.keys.end)], True),
+        ([store.unchanged(one.keys.epoch, one.epoch - 1)], False),
+        ([store.nobody(one.keys.holders, end)], False),
+    ):
+        asked = {"compare": compares, "success": [store.get(key), store.delete(one.keys.wish), *whole(one.keys)]}
+        ours = messages.transacted(channel.ask(messages.TXN, "", messages.transaction(asked), until))
+        theirs = etcd.post("/v3/kv/txn", asked)
+        assert ours["succeeded"] is so
+        assert bool(theirs.get("succeeded")) is so
+        assert store.revision_of(ours) == store.revision_of(theirs)
+        assert store.records(ours) == store.records(theirs)
+        assert len(store.records(ours)) == (3 if so else 0)
+        # Where the gateway leaves a 0 out, it is left out here too.
+        found = [
+            [answer.get("response_range", {}).get("kvs") for answer in one.get("responses", ())]
+            for one in (ours, theirs)
+        ]
+        for mine, named in zip(*found, strict=True):
+            assert [{name: pair.get(name) for name in _NAMES} for pair in mine or ()] == [
+                {name: pair.get(name) for name in _NAMES} for pair in named or ()
+            ]
     # A lease that never was.
-    assert messages.kept(channel.tell(messages.KEEPALIVE, "", messages.keepalive(-5), until)) == (-5, 0)
+    assert messages.lease_and_ttl(channel.tell(messages.KEEPALIVE, "", messages.keepalive(-5), until)) == (-5, 0)
 
 
 # -- what befalls it
@@ -257,6 +311,25 @@ def test_another_endpoint_is_asked_within_the_same_renewal(
         assert renews_over_grpc(driver)
 
 
+@pytest.mark.parametrize("mode", ["hang", "mute", "cut"])
+def test_a_grant_whose_answer_is_lost_is_found_by_way_of_another_endpoint(
+    make: Callable[..., Etcd], etcd: Cluster, proxy: Proxy, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = make(f"{proxy.url},{etcd.endpoints}", ttl=12)
+    taking = driver._tenure._take
+
+    def take(*words: Any) -> bool:
+        assert over_grpc(driver)
+        proxy.mode = mode
+        return taking(*words)
+
+    monkeypatch.setattr(driver._tenure, "_take", take)
+    driver.acquire()
+    assert driver._tenure.client.current == 1
+    (one,) = driver.owners("r0")
+    assert one.token == driver.held()[0].token == 1
+
+
 def test_an_answer_that_is_lost_is_no_renewal(make: Callable[..., Etcd], proxy: Proxy) -> None:
     driver = held(make(proxy.url, ttl=4))
     assert renews_over_grpc(driver)
@@ -285,15 +358,17 @@ def test_a_proxy_that_speaks_http_1_alone_is_asked_once_and_then_left_alone(
     assert proxy.began.count(b"PRI ") == 1
     # After a while it may have learnt.
     proxy.old = False
-    driver._tenure._renewing._without.clear()  # type: ignore[union-attr]
+    driver._tenure._channels._without.clear()  # type: ignore[union-attr]
     driver.renew()
     assert renews_over_grpc(driver)
 
 
 def test_a_store_that_takes_its_time_is_not_asked_for_a_channel(make: Callable[..., Etcd], proxy: Proxy) -> None:
     driver = make(proxy.url, ttl=4)
+    # An answer: more than a sixteenth of T. Two: more than a third of the second that a renewal may take.
+    proxy.delay = 0.3
     driver.acquire()
-    # Two answers: more than a third of the second that a renewal may take.
+    assert b"PRI " not in proxy.began
     proxy.delay = 0.2
     driver.renew()
     assert b"PRI " not in proxy.began
@@ -302,19 +377,19 @@ def test_a_store_that_takes_its_time_is_not_asked_for_a_channel(make: Callable[.
     assert renews_over_grpc(driver)
 
 
-def test_a_peer_that_goes_dumb_when_it_hears_of_http_2_costs_no_renewal(
+def test_a_peer_that_goes_dumb_when_it_hears_of_http_2_costs_neither_a_grant_nor_a_renewal(
     make: Callable[..., Etcd], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = make(proxy.url, ttl=4)
-    driver.acquire()
-    opening = renewing.Renewing._open
+    opening = channels.Channels.open
 
-    def mute(self: renewing.Renewing, *words: Any) -> None:
+    def mute(self: channels.Channels, *words: Any) -> None:
         proxy.mode = "mute"
         opening(self, *words)
         proxy.mode = "pass"
 
-    monkeypatch.setattr(renewing.Renewing, "_open", mute)
+    monkeypatch.setattr(channels.Channels, "open", mute)
+    driver.acquire()
     for _unused in range(3):
         driver.renew()
     assert not over_grpc(driver)
@@ -371,7 +446,7 @@ def test_who_may_not_write_there_is_told_and_renews_nothing(
     driver = held(make(cluster.endpoints, **parameters))
     assert renews_over_grpc(driver)
     before = driver.good_from
-    driver._tenure._renewing._wanted.transaction = messages.guarded([], b"/theirs", [])  # type: ignore[union-attr]
+    driver._tenure._renewing._wanted.transaction = messages.transaction({"success": [store.delete("/theirs")]})  # type: ignore[union-attr]
     with pytest.raises(StoreUnavailable, match="permission denied"):
         driver.renew()
     assert driver.good_from == before

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ..._varlink.sockets import Socket
+    from .channels import Channels
     from .parameters import Endpoint, Parameters
 
     Answer = TypeVar("Answer")
@@ -53,13 +54,14 @@ class Client:
     """Calls one cluster.
 
     current: the number of the endpoint that is asked first. sent: when the request that was answered last was sent
-    (CLOCK_BOOTTIME). token: of our user, "" if there is none.
+    (CLOCK_BOOTTIME). token: of our user, "" if there is none. channels: by which `call` says what it can, if there are any.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self._context: ssl.SSLContext | None = None
         self.current = 0
+        self.channels: Channels | None = None
         self._connection: http.Connection | None = None
         self._addresses: dict[int, list[tuple[int, tuple[str, int]]]] = {}
         self.token = ""
@@ -82,6 +84,9 @@ class Client:
 
         Raises EtcdError: nothing was done; StoreUnavailable: nobody knows whether it was.
         """
+        if self.channels is not None:
+            say = self.channels.say
+            return self.ask(lambda until: say(self, path, request, until), deadline)
         body = json.dumps(request).encode()
         return self.ask(lambda until: self.once(path, body, until), deadline)
 

@@ -4,10 +4,6 @@
 
 """Renewing: a keepalive, and then the guarded transaction, at one and the same member. PRIVATE to the collection.
 
-Through etcd's JSON gateway a renewal costs etcd twice and us three times of what it costs in etcd's own protocol, gRPC. So
-a channel of that is opened *after* a renewal that went through the gateway, if there is time, and used from the next one
-on. Where it can't be had, or has ended, the gateway does it: a renewal never depends on a channel's being opened.
-
 The transaction is sent when the answer to the keepalive is there, and not with it: it proves that the keepalive was
 answered for a lease that was alive, and so has to be carried out after it.
 """
@@ -15,24 +11,18 @@ answered for a lease that was alive, and so has to be carried out after it.
 from __future__ import annotations
 
 from ..._lean import json
-from ..interface import LeaseError, Lost
+from ..interface import Lost
 from . import http, messages, store
-from .channel import Channel
-from .client import EtcdError
 from .frames import Violation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from typing import Any
 
+    from .channel import Channel
+    from .channels import Channels
     from .client import Client
-    from .parameters import Parameters
 
-#: Seconds for which an endpoint where there is no channel to be had is left alone.
-_WHILE = 60.0
-#: The part of the time that is left which opening a channel may take.
-_OPENING = 1 / 2
 #: The part of the time that a renewal may have taken after which a channel is opened.
 _QUICK = 1 / 3
 
@@ -40,21 +30,23 @@ _QUICK = 1 / 3
 class Wanted:
     """What is to be renewed: the lease, and on which condition.
 
-    same: our keys and when they were made. never: the key that is deleted. wishes: keys that are read along. keepalive,
-    transaction: what the channel says; it is mostly the same, time after time.
+    same: our keys and when they were made. request: if they are those, delete a key that is not there, and read wishes.
+    keepalive, transaction: what the channel says; it is mostly the same, time after time.
     """
 
-    __slots__ = ("keepalive", "lease", "never", "number", "same", "transaction", "wishes")
+    __slots__ = ("keepalive", "lease", "number", "request", "same", "transaction", "wishes")
 
     def __init__(self, lease: str, same: list[tuple[str, int]], never: str, wishes: list[str]) -> None:
         self.lease = lease
         self.number = int(lease)
         self.same = same
-        self.never = never
         self.wishes = wishes
+        self.request: dict[str, Any] = {
+            "compare": [store.created(key, revision) for key, revision in same],
+            "success": [store.delete(never), *map(store.get, wishes)],
+        }
         self.keepalive = messages.keepalive(self.number)
-        keys = [(key.encode(), revision) for key, revision in same]
-        self.transaction = messages.guarded(keys, never.encode(), [key.encode() for key in wishes])
+        self.transaction = messages.transaction(self.request)
 
 
 class Renewed:
@@ -71,21 +63,12 @@ class Renewed:
 
 
 class Renewing:
-    """Renews one lease, with whichever member answers."""
+    """Renews one lease, with whichever member answers. never: the key that is deleted."""
 
-    def __init__(self, parameters: Parameters) -> None:
-        self._parameters = parameters
-        self._channel: Channel | None = None
-        self._context: ssl.SSLContext | None = None
-        # number of an endpoint -> until when no channel is tried there.
-        self._without: dict[int, float] = {}
+    def __init__(self, channels: Channels, never: str) -> None:
+        self._channels = channels
+        self._never = never
         self._wanted: Wanted | None = None
-
-    def close(self) -> None:
-        """Close the channel; there may be another one later."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
 
     def renew(
         self, client: Client, lease: str, same: list[tuple[str, int]], wishes: list[str], deadline: float
@@ -96,79 +79,40 @@ class Renewing:
         """
         wanted = self._wanted
         if wanted is None or (wanted.lease, wanted.same, wanted.wishes) != (lease, same, wishes):
-            wanted = self._wanted = Wanted(lease, same, f"{self._parameters.prefix}never", wishes)
+            wanted = self._wanted = Wanted(lease, same, self._never, wishes)
         began = http.now()
-        done = client.ask(lambda until: self._attempt(client, wanted, until), deadline)
-        if self._channel is None:
-            now = http.now()
-            # A member that has so much to do that it takes its time is not given more to do.
-            if now >= self._without.get(client.current, 0.0) and now - done.sent < (deadline - began) * _QUICK:
-                self._open(client, client.current, deadline)
+        done = client.ask(
+            lambda until: self._channels.either(
+                client,
+                lambda channel: _by_channel(channel, client.token, wanted, until),
+                lambda: _by_gateway(client, wanted, until),
+            ),
+            deadline,
+        )
+        # Counted from the keepalive on.
+        self._channels.open(client, (deadline - began) * _QUICK - (client.sent - done.sent), deadline)
         return done
 
-    def _attempt(self, client: Client, wanted: Wanted, until: float) -> Renewed:
-        """Renew at the endpoint that is asked now. Raises Lost, EtcdError, OSError, ValueError."""
-        if self._channel is not None and self._channel.number == client.current:
-            try:
-                done = self._by_channel(self._channel, client, wanted, until)
-            except (EtcdError, http.Timeout):
-                self.close()
-                raise
-            except OSError as error:
-                # It has ended meanwhile, or never was one. There is time to say the same in the other way.
-                if isinstance(error, Violation) or not self._channel.used:
-                    self._without[self._channel.number] = http.now() + _WHILE
-                self.close()
-            else:
-                # It would only lie idle.
-                client.close()
-                return done
-        else:
-            self.close()
-        return self._by_gateway(client, wanted, until)
 
-    def _by_channel(self, channel: Channel, client: Client, wanted: Wanted, until: float) -> Renewed:
-        channel.look()
-        sent = http.now()
-        lease, ttl = messages.kept(channel.tell(messages.KEEPALIVE, client.token, wanted.keepalive, until))
-        if lease != wanted.number:
-            raise Violation("an answer about another lease")
-        _check(wanted, ttl)
-        answer = channel.ask(messages.TXN, client.token, wanted.transaction, until)
-        succeeded, revision, found = messages.confirmed(answer)
-        client.heard(sent)
-        return Renewed(sent, ttl, succeeded, revision, list(map(store.record, found)))
+def _by_channel(channel: Channel, token: str, wanted: Wanted, until: float) -> Renewed:
+    sent = http.now()
+    lease, ttl = messages.lease_and_ttl(channel.tell(messages.KEEPALIVE, token, wanted.keepalive, until))
+    if lease != wanted.number:
+        raise Violation("an answer about another lease")
+    _check(wanted, ttl)
+    return _renewed(sent, ttl, messages.transacted(channel.ask(messages.TXN, token, wanted.transaction, until)))
 
-    def _by_gateway(self, client: Client, wanted: Wanted, until: float) -> Renewed:
-        reply = client.once("/v3/lease/keepalive", json.dumps({"ID": wanted.lease}).encode(), until)
-        sent = client.sent
-        ttl = int((reply.get("result") or {}).get("TTL") or 0)
-        _check(wanted, ttl)
-        same = [store.created(key, revision) for key, revision in wanted.same]
-        changes = [store.delete(wanted.never), *map(store.get, wanted.wishes)]
-        reply = client.once("/v3/kv/txn", json.dumps({"compare": same, "success": changes}).encode(), until)
-        return Renewed(sent, ttl, bool(reply.get("succeeded")), store.revision_of(reply), store.records(reply))
 
-    def _open(self, client: Client, number: int, deadline: float) -> None:
-        """Open a channel to an endpoint for the next renewal; if that fails, it is not tried again for a while."""
-        now = http.now()
-        until = now + (deadline - now) * _OPENING
-        tls = self._parameters.endpoints[number].tls
-        channel = None
-        try:
-            if tls and self._context is None:
-                self._context = self._parameters.context("h2")
-            connected = client.connect(number, self._context if tls else None, until)
-            channel = Channel(connected, "https" if tls else "http", client.name(number), number)
-            if tls and connected.selected_alpn_protocol() != "h2":  # type: ignore[attr-defined]
-                raise Violation("no HTTP/2")
-            channel.begin(until)
-        except (OSError, LeaseError):
-            self._without[number] = http.now() + _WHILE
-            if channel is not None:
-                channel.close()
-        else:
-            self._channel = channel
+def _by_gateway(client: Client, wanted: Wanted, until: float) -> Renewed:
+    reply = client.once("/v3/lease/keepalive", json.dumps({"ID": wanted.lease}).encode(), until)
+    sent = client.sent
+    ttl = int((reply.get("result") or {}).get("TTL") or 0)
+    _check(wanted, ttl)
+    return _renewed(sent, ttl, client.once("/v3/kv/txn", json.dumps(wanted.request).encode(), until))
+
+
+def _renewed(sent: float, ttl: int, reply: dict[str, Any]) -> Renewed:
+    return Renewed(sent, ttl, bool(reply.get("succeeded")), store.revision_of(reply), store.records(reply))
 
 
 def _check(wanted: Wanted, ttl: int) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..handover import Handover
+    from .channels import Channels
     from .parameters import Parameters
     from .renewing import Renewing
 
@@ -39,6 +40,8 @@ _CALL = 1 / 4
 #: The same for the first acquire, which is three calls: nothing is held that would have to be renewed meanwhile, and what is
 #: got too late to be of use is given back.
 _FIRST = 1 / 2
+#: The part of T within which a member has to have answered that is asked for a channel before anything is held.
+_QUICK = 1 / 16
 #: Seconds for which a wish is good.
 _WISH = 5
 #: Times that a transaction is tried when others were quicker.
@@ -68,6 +71,7 @@ class Tenure:
         self._vanished: dict[tuple[str, int], float] = {}
         self._doubtful: list[str] = []
         self._renewing: Renewing | None = None
+        self._channels: Channels | None = None
 
     def deadline(self) -> float:
         """Give the time at which a call that begins now has to have ended."""
@@ -90,17 +94,20 @@ class Tenure:
     def acquire(self, handover: Handover | None = None) -> None:
         """Get everything that is missing in one transaction. Raises Busy, Overtaken, Lost, LeaseError."""
         # What is imported is imported before anything is held, and not in the time that etcd has.
-        self._renewer()
+        channels, _renewing = self._tools()
         wanted = self.wanted()
         more = bool(self.held())
+        quick = self._parameters.ttl * _QUICK
         deadline = http.now() + self._parameters.ttl * (_CALL if more else _FIRST)
         try:
             for _unused in range(_TRIES if wanted else 0):
+                channels.open(self.client, quick, deadline)
                 views = store.read(self.client, [one.keys for one in wanted], deadline)
                 if self._found_ours(wanted, views):
                     return
                 for one, view in zip(wanted, views):
                     self._judge(one, view, handover)
+                channels.open(self.client, quick, deadline)
                 if not self.lease:
                     self._get_lease(deadline)
                 if self._take(wanted, views, deadline):
@@ -208,8 +215,9 @@ class Tenure:
             if isinstance(error, StoreUnavailable):
                 self._doubtful.extend(map(self.key, wanted))
         else:
-            # Somebody was quicker, or nobody knows: one in line has no lease.
+            # Somebody was quicker, or nobody knows: one in line has no lease, and no channel.
             self.revoke()
+            self._close_channel()
         if isinstance(error, EtcdError):
             if error.code == NOT_FOUND:
                 return StoreUnavailable(f"etcd: the new lease has ended before it was used: {error}")
@@ -225,12 +233,12 @@ class Tenure:
         lease, self.lease = self.lease, ""
         if not lease:
             return
-        if self._renewing is not None:
-            self._renewing.close()
         try:
             self.client.call("/v3/lease/revoke", {"ID": lease}, self.deadline())
         except (EtcdError, LeaseError):
             pass
+        # Its conversation is about this lease.
+        self._close_channel()
 
     # -- keeping
 
@@ -242,7 +250,8 @@ class Tenure:
             same = [(self.key(one), one.revision) for one in held]
             # Nobody comes before who comes first.
             wishes = [one.keys.wish for one in held] if self._parameters.preference else []
-            done = self._renewer().renew(self.client, self.lease, same, wishes, deadline)
+            _channels, renewing = self._tools()
+            done = renewing.renew(self.client, self.lease, same, wishes, deadline)
         except EtcdError as error:
             if error.code == NOT_FOUND:
                 raise Lost(f"etcd: {error}") from None
@@ -255,19 +264,24 @@ class Tenure:
         self._tidy(deadline)
         return done.revision
 
-    def _renewer(self) -> Renewing:
-        if self._renewing is None:
-            # Only who holds something imports it.
+    def _tools(self) -> tuple[Channels, Renewing]:
+        if self._renewing is None or self._channels is None:
+            # Only who wants to hold something imports them.
+            from .channels import Channels
             from .renewing import Renewing
 
-            self._renewing = Renewing(self._parameters)
-        return self._renewing
+            self._channels = self.client.channels = Channels(self._parameters)
+            self._renewing = Renewing(self._channels, f"{self._parameters.prefix}never")
+        return self._channels, self._renewing
 
     def close(self) -> None:
         """Close the connections; the next call makes others."""
         self.client.close()
-        if self._renewing is not None:
-            self._renewing.close()
+        self._close_channel()
+
+    def _close_channel(self) -> None:
+        if self._channels is not None:
+            self._channels.close()
 
     def _first_of(self, wished: list[dict[str, Any]]) -> str:
         """Name one who wishes for what is held and comes before us."""

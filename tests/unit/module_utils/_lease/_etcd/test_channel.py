@@ -13,6 +13,7 @@ from http2_peer import HEAD, SETTINGS, WELL, Peer, answer, began, part, soon
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd import (
     channel,
+    channels,
     frames,
     hpack,
     http,
@@ -155,8 +156,9 @@ class Alone:
         # Port 9 of this host: nobody listens there.
         parameters = Parameters({"endpoints": "http://127.0.0.1:9"})
         self.client = Client(parameters)
-        self.renewing = renewing.Renewing(parameters)
-        self.renewing._channel = calls
+        self.channels = channels.Channels(parameters)
+        self.channels._channel = calls
+        self.renewing = renewing.Renewing(self.channels, "/p/never")
 
     def renew(self, seconds: float = 20.0) -> renewing.Renewed:
         same = [("/p/r/holder/exclusive", 42)]

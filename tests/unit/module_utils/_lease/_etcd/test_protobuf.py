@@ -27,7 +27,7 @@ def test_the_examples_of_the_description() -> None:
 def test_numbers_survive(value: int) -> None:
     ((field, found),) = protobuf.fields(protobuf.number(200, value))
     assert (field, protobuf.signed(found)) == (200, value)
-    assert messages.kept(protobuf.number(2, value) + protobuf.number(3, 10)) == (value, 10)
+    assert messages.lease_and_ttl(protobuf.number(2, value) + protobuf.number(3, 10)) == (value, 10)
     assert messages.keepalive(value) == protobuf.number(1, value)
 
 
@@ -67,19 +67,21 @@ def test_what_is_no_message_is_refused(data: str, why: str) -> None:
 )
 def test_an_answer_of_another_form_is_refused(answer: bytes) -> None:
     with pytest.raises(Violation):
-        messages.confirmed(answer)
+        messages.transacted(answer)
 
 
 def test_noise_is_an_answer_or_refused() -> None:
     chance = random.Random(1)
     good = (
-        protobuf.part(1, protobuf.number(3, 5)) + protobuf.number(2, 1) + protobuf.part(3, protobuf.part(1, b"\x12\0"))
+        protobuf.part(1, protobuf.number(3, 5))
+        + protobuf.number(2, 1)
+        + protobuf.part(3, protobuf.part(1, protobuf.part(2, protobuf.part(1, b"k") + protobuf.part(5, b"v"))))
     )
     for _unused in range(3000):
         noise = bytearray(good)
         for _at in range(chance.randrange(1, 4)):
             noise[chance.randrange(len(noise))] = chance.randrange(256)
-        for read in (messages.confirmed, messages.kept):
+        for read in (messages.transacted, messages.lease_and_ttl, messages.CALLS["/v3/lease/grant"][2]):
             try:
                 read(bytes(noise))
             except Violation:
