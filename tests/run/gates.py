@@ -139,6 +139,14 @@ def existing(place: Place, *names: str) -> list[str]:
     return [name for name in names if (place.tree / name).exists()]
 
 
+@gate("tests with real processes: tests/integration, tests/conformance, tests/chaos", 2400, ("processes",))
+def integration(place: Place) -> None:
+    folders = existing(place, "tests/integration", "tests/conformance", "tests/chaos")
+    if not folders:
+        raise Skip("there is no tests/integration")
+    pytest_twice(place, "--numprocesses=4", "--dist=worksteal", *folders)
+
+
 @gate("whole hosts with systemd, over ssh: create, check, converge, idempotence, verify, destroy", 1800, ("hosts",))
 def molecule(place: Place) -> None:
     if not existing(place, "molecule"):
@@ -158,6 +166,14 @@ def molecule(place: Place) -> None:
         print(f"{NOTE}FAILED ONCE: scenario {failed[0]}; alone: passed")
     if "no hosts matched" in output:
         raise Failure("a play had no hosts")
+
+
+@gate("tests in emulated machines with kernels of their own: tests/machine", 1200)
+def emulation(place: Place) -> None:
+    folders = existing(place, "tests/machine")
+    if not folders:
+        raise Skip("there is no tests/machine")
+    pytest_twice(place, *folders)
 
 
 @gate("ansible-test sanity on every Python of this machine", 1800)
@@ -204,22 +220,6 @@ def bootstrap_pip(place: Place, folder: Path) -> None:
         run(place, "pip", "download", "--quiet", "--no-deps", "--dest", folder, f"pip=={version[1]}")
     script = (Path(__file__).parent / "get_pip.py").read_text().replace("WHEEL", wheel)
     (folder / f"get_pip_{version[1].replace('.', '_')}.py").write_text(script)
-
-
-@gate("tests with real processes: tests/integration, tests/conformance, tests/chaos", 2400, ("processes",))
-def integration(place: Place) -> None:
-    folders = existing(place, "tests/integration", "tests/conformance", "tests/chaos")
-    if not folders:
-        raise Skip("there is no tests/integration")
-    pytest_twice(place, "--numprocesses=4", "--dist=worksteal", *folders)
-
-
-@gate("tests in emulated machines with kernels of their own: tests/machine", 1200)
-def emulation(place: Place) -> None:
-    folders = existing(place, "tests/machine")
-    if not folders:
-        raise Skip("there is no tests/machine")
-    pytest_twice(place, *folders)
 
 
 @gate("ansible-test integration: the modules, on the oldest and the newest Python of this machine as a host's", 900)
