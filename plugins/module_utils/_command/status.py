@@ -11,7 +11,7 @@ import time
 
 from .exits import NO_SERVICE, NO_SUPERVISOR, OK, CommandError
 from .places import scan_directory, service_names
-from .supervisor import Supervisor
+from .supervisor import Supervisor, elsewhere
 from .terminal import LOOKS, coloured, complain, duration, ending, harmless, paint, table, write
 
 TYPE_CHECKING = False
@@ -23,14 +23,17 @@ HEAD = ["NAME", "STATE", "PID", "FOR", "READY", "DEATHS", "REASON"]
 
 
 def status(options: Namespace) -> int:
-    """Show the services as a table, or as JSON. Without a supervisor: what its records say, and exit code 3."""
+    """Show the services as a table, or as JSON. Without a supervisor: what its records say, and exit code 3.
+
+    Below a supervisor of another kind there are no records, and nothing is shown.
+    """
     scan = scan_directory(options.scan)
     try:
         with Supervisor(scan) as supervisor:
             answer = supervisor.status(options.names)
         problem = None
     except CommandError as error:
-        if error.code != NO_SUPERVISOR:
+        if error.code != NO_SUPERVISOR or elsewhere(scan):
             raise
         problem = error
         answer = {"supervisor": None, "services": _recorded(scan, options.names)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from .._supervise.presence import which
 from .._varlink.client import Connection, ConnectionLost, VarlinkError
 from .exits import FAILED, NO_SERVICE, NO_SUPERVISOR, CommandError
 from .places import own
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 INTERFACE = "io.holdfast.Supervisor"
 #: Seconds for an answer that the supervisor gives at once.
 PROMPT = 15.0
+
+
+def elsewhere(scan: str) -> str:
+    """Give the backend that has the services of *scan* if it is none that this command can talk to, else ""."""
+    backend = which(scan)
+    return "" if backend in ("embedded", "openrc") else backend
 
 
 class Supervisor:
@@ -33,6 +40,11 @@ class Supervisor:
             if os.path.exists(path) and not os.access(path, os.W_OK):
                 raise CommandError(
                     FAILED, f"{scan}: only root and the supervisor's own user may talk to it (try sudo)"
+                ) from None
+            other = elsewhere(scan)
+            if other:
+                raise CommandError(
+                    NO_SUPERVISOR, f"{scan}: supervised by {other}, which has programs of its own for this"
                 ) from None
             raise CommandError(NO_SUPERVISOR, f"{scan}: no supervisor runs ({_detail(error, path)})") from None
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,6 +88,31 @@ def play(deployment: Deployment, checkout: Path, collections_path: Path) -> Play
 
 def left(deployment: Deployment) -> list[str]:
     return sorted(path.name for path in deployment.base.iterdir() if path.name not in ("ansible", "hosts.yml"))
+
+
+@pytest.mark.skipif(os.path.isdir("/run/systemd/system"), reason="would write units into this machine's systemd")
+@pytest.mark.parametrize(("backend", "program"), [("s6", "s6-svscan"), ("supervisord", "supervisord")])
+def test_the_status_tells_what_another_supervisor_runs(
+    deployment: Deployment, play: Play, backend: str, program: str
+) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"there is no {program}")
+    services = {**SERVICES, "idle": {"command": ["/bin/sleep", "100000"], "state": "stopped"}}
+    try:
+        for playbook in ("site", "status"):
+            shown = play(playbook, supervisor_backend=backend, services_definitions=services)
+            assert shown.code == 0, shown.output
+            for row in (r"web +ready +\d+ +yes", r"job +scheduled +\S+ +yes", "idle +down +- +no"):
+                assert re.search(f"^ *- '?{row} ", shown.output, re.MULTILINE), (row, shown.output)
+            assert f"supervised by {backend}" in shown.output
+        # Its own records say nothing of them.
+        asked = subprocess.run([deployment.command, "status"], capture_output=True, text=True, check=False)
+        assert (asked.returncode, asked.stdout) == (3, "")
+        assert asked.stderr.startswith(f"holdfast: {deployment.scan}: supervised by {backend}, ")
+    finally:
+        gone = play("remove", supervisor_backend=backend)
+    assert gone.code == 0, gone.output
+    assert not left(deployment)
 
 
 @pytest.mark.skipif(os.path.isdir("/run/systemd/system"), reason="would write units into this machine's systemd")
