@@ -13,7 +13,8 @@ from __future__ import annotations
 def main(arguments: list[str]) -> int:
     """Do what the command line says and give the exit code. *arguments* comes without the program's name."""
     verb = arguments[0] if arguments else ""
-    if arguments[1:] in (["--help"], ["-h"]):
+    if arguments[1:] in (["--help"], ["-h"]) and verb not in ("operate", "step"):
+        # Those two have no options at all: what they are given may be a caller's.
         verb, arguments = "help", ["help", verb]
     if verb == "supervise":
         from .._supervise._embedded import daemon as supervisor
