@@ -13,8 +13,12 @@ import tempfile
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from supervised import Scan
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 #: Those are run by ansible-test.
@@ -79,3 +83,15 @@ def runtime() -> Iterator[Path]:
     compileall.compile_dir(str(tree), quiet=1)
     yield tree
     shutil.rmtree(tree)
+
+
+@pytest.fixture
+def scan(runtime: Path) -> Iterator[Scan]:
+    """An empty scan directory; everything that runs on it is ended afterwards."""
+    from supervised import Scan, make_base
+
+    base = make_base()
+    made = Scan(runtime, base)
+    yield made
+    made.close()
+    shutil.rmtree(base)

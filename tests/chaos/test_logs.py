@@ -12,17 +12,14 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import procs
-import pytest
-from supervised import Scan, make_base
+from supervised import Scan
 from waiting import wait_until
 
 ROUNDS = int(os.environ.get("HOLDFAST_CHAOS_KILLS", "60")) // 2
@@ -46,15 +43,6 @@ while not os.path.exists("enough"):
 os.write(1, rest + b"end %d\\n" % number)
 time.sleep(100000)
 """
-
-
-@pytest.fixture
-def scan(runtime: Path) -> Iterator[Scan]:
-    base = make_base()
-    made = Scan(runtime, base)
-    yield made
-    made.close()
-    shutil.rmtree(base)
 
 
 class Daemons:

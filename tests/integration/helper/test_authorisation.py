@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helping import CALLER, INTERFACE, PYTHON, STRANGER, HelperProcess
-from supervised import Scan, make_base
+from supervised import Scan
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import HelperError
@@ -29,16 +27,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away w
 
 pidfds = pytest.mark.skipif(not has_pidfds(), reason="this kernel does not tell who made a connection")
 GENERATED = "io.holdfast.Operations"
-
-
-@pytest.fixture
-def scan(runtime: Path) -> Iterator[Scan]:
-    """An empty scan directory; everything that runs on it is ended afterwards."""
-    base = make_base()
-    made = Scan(runtime, base)
-    yield made
-    made.close()
-    shutil.rmtree(base)
 
 
 class Service:

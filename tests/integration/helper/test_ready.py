@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from helping import CALLER, STRANGER, HelperProcess
-from supervised import Scan, make_base
+from supervised import Scan
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._helper.client import HelperError
 from ansible_collections.holdfast.supervision.plugins.plugin_utils.ready import expand
@@ -348,15 +347,6 @@ def test_a_tree_that_is_exchanged_all_the_time_leads_nowhere_else(ready: HelperP
 
 
 # -- services, devices, fencing
-
-
-@pytest.fixture
-def scan(runtime: Path) -> Iterator[Scan]:
-    base = make_base()
-    made = Scan(runtime, base)
-    yield made
-    made.close()
-    shutil.rmtree(base)
 
 
 def test_listed_services_are_controlled(ready: HelperProcess, scan: Scan) -> None:
