@@ -340,19 +340,7 @@ def _templates(reader: Reader, operation: dict[str, Any], parameters: dict[str, 
         key = word[1:-1]
         if placeholder(word) and isinstance(parameters.get(key), dict) and parameters[key].get("no_log"):
             reader.wrong(f"{path}.argv[{number}]", "all users see arguments: pass a secret in the environment", word)
-    environment = operation.get("environment", {})
-    if not isinstance(environment, dict):
-        reader.wrong(f"{path}.environment", "is to be a dictionary, NAME to text", environment)
-        environment = {}
-    for key, value in environment.items():
-        below = f"{path}.environment.{key}"
-        if not (isinstance(key, str) and _variable(key)):
-            reader.wrong(below, "no name of a variable")
-        if is_integer(value):
-            continue
-        if not is_text(value):
-            reader.wrong(below, "text or a whole number; quote anything else", value)
-            continue
+    for below, value in _environment(reader, operation, path):
         used |= _placeholder(reader, value, parameters, below)
         one = parameters.get(value[1:-1]) if placeholder(value) else None
         if isinstance(one, dict) and (one.get("type") == "path" or "flag" in one):
@@ -385,18 +373,27 @@ def _function(reader: Reader, operation: dict[str, Any], parameters: dict[str, A
             reader.wrong(f"{path}.parameters.{key}.form", "is for programs; a function is given the number")
         if keyword.iskeyword(key):
             reader.wrong(f"{path}.parameters.{key}", "is a word of Python, and so no name of a function's parameter")
+    for below, value in _environment(reader, operation, path):
+        if _any_placeholder(value):
+            reader.wrong(below, "a function is given its parameters as such, not in the environment", value)
+
+
+def _environment(reader: Reader, operation: dict[str, Any], path: str) -> list[tuple[str, str]]:
+    """Judge the environment; gives the texts in it, each with its path."""
     environment = operation.get("environment", {})
     if not isinstance(environment, dict):
         reader.wrong(f"{path}.environment", "is to be a dictionary, NAME to text", environment)
         environment = {}
+    texts = []
     for key, value in environment.items():
         below = f"{path}.environment.{key}"
         if not (isinstance(key, str) and _variable(key)):
             reader.wrong(below, "no name of a variable")
-        if not is_integer(value) and not is_text(value):
+        if is_text(value):
+            texts.append((below, value))
+        elif not is_integer(value):
             reader.wrong(below, "text or a whole number; quote anything else", value)
-        elif isinstance(value, str) and _any_placeholder(value):
-            reader.wrong(below, "a function is given its parameters as such, not in the environment", value)
+    return texts
 
 
 def _placeholder(reader: Reader, word: str, parameters: dict[str, Any], path: str) -> set[str]:

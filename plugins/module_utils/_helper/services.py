@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 EMBEDDED, SYSTEMD = "embedded", "systemd"
 MANAGERS = (EMBEDDED, SYSTEMD)
 AUTO, PIDFD, USER = "auto", "pidfd", "user"
-IDENTITIES = (AUTO, PIDFD, USER)
 #: Generations between a service and its caller.
 _DEEPEST = 64
 

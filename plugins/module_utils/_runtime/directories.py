@@ -10,7 +10,6 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import errno
-import grp
 import os
 import pwd
 import stat
@@ -126,15 +125,6 @@ def uid_of(user: str | None) -> int | None:
         return pwd.getpwnam(user).pw_uid
     except KeyError:
         return None
-
-
-def group_exists(group: str) -> bool:
-    """Tell whether there is a group of this name."""
-    try:
-        grp.getgrnam(group)
-    except KeyError:
-        return False
-    return True
 
 
 def _name_of(uid: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..interface import BackendError, NotRunning, Unanswered
 
-BAD_NAME, ALREADY_ADDED, STILL_RUNNING = 10, 90, 91
+BAD_NAME, ALREADY_ADDED = 10, 90
 #: Nothing could be started, or what was had ended, and not well, before the answer: it is tried again as its configuration says.
 SPAWN_ERROR = 50
 ALREADY_STARTED, NOT_RUNNING = 60, 70
