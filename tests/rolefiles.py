@@ -21,14 +21,16 @@ SCANNERS = {"s6": "/usr/bin/s6-svscan", "runit": "/usr/bin/runsvdir -P", "daemon
 SUPERVISORD = "supervisord -n -c"
 
 
-def render(template: str, backend: str, below: Path) -> str:
+def render(template: str, backend: str, below: Path, root: bool = True) -> str:
     """Render one of the role's templates for a scan directory *below*/services."""
     environment = jinja2.Environment(autoescape=False, keep_trailing_newline=True, trim_blocks=True)
     environment.filters["quote"] = shlex.quote
+    environment.filters["ternary"] = lambda value, yes, no: yes if value else no
     environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
     values: dict[str, Any] = {
         "__supervisor_backend": backend,
         "__supervisor_path": PATH,
+        "__supervisor_root": root,
         "__supervisor_scanned": f"{below}/services/.{backend}{'/supervisord.conf' if backend == 'supervisord' else ''}",
         "__supervisor_scanner": SCANNERS.get(backend, SUPERVISORD),
         "__supervisor_suite": f"{below}/services/.{backend}",
@@ -58,11 +60,11 @@ def scripts(backend: str, below: Path) -> dict[str, str]:
     return {}
 
 
-def units(backend: str, below: Path) -> dict[str, str]:
-    """What the module's option units gets."""
+def units(backend: str, below: Path, root: bool = True) -> dict[str, str]:
+    """What the module's option units gets, from root or from an ordinary user."""
     if backend == "embedded":
         names = ("holdfast-groups.service", "holdfast.service", "holdfast-services.service")
-        return {name: render(f"{name}.j2", backend, below) for name in names}
+        return {name: render(f"{name}.j2", backend, below, root) for name in names}
     if backend in SCANNERS:
-        return {f"holdfast.{backend}.service": render("holdfast-suite.service.j2", backend, below)}
+        return {f"holdfast.{backend}.service": render("holdfast-suite.service.j2", backend, below, root)}
     return {}

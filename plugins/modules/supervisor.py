@@ -20,8 +20,9 @@ description:
     M(holdfast.supervision.services) makes units.
   - Where process 1 is a supervisor of the daemontools family, the one that is asked for becomes a service of it. Where process 1 supervises
     O(scan_directory) itself, as in a container, it is never stopped nor exchanged for another backend.
-  - Where neither systemd nor OpenRC, nor an init of System V, nor such a supervisor is there, or an ordinary user deploys, the supervisor is
-    started detached; the result RV(boot) then says that nothing will start it at boot.
+  - Where an ordinary user deploys whose own systemd lingers (C(loginctl enable-linger)), units of that start it.
+  - Where neither systemd nor OpenRC, nor an init of System V, nor such a supervisor is there, or another ordinary user deploys, the supervisor
+    is started detached; the result RV(boot) then says that nothing will start it at boot.
 extends_documentation_fragment:
   - holdfast.supervision.attributes
 attributes:
@@ -94,7 +95,8 @@ options:
     type: str
   units:
     description:
-      - The systemd units, name to content. They are written, enabled and started where systemd is the init, in this order.
+      - The systemd units, name to content. They are written, enabled and started where systemd is the init, in this order. Those of an
+        ordinary user are in C(~/.config/systemd/user), and used where the user's own systemd lingers, or as long as they are there.
       - The one that runs the supervisor is C(holdfast.service). If its content changes, it is restarted; services go on.
     type: dict
     default: {}

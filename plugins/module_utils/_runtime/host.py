@@ -20,6 +20,7 @@ from .initscripts import NAME, OpenRc, SysV
 from .interpreter import Runner
 from .systemd import Systemd
 from .talk import Running, Supervisor
+from .users_systemd import UsersSystemd, nobody_starts
 
 #: The unit whose main process is the supervisor.
 UNIT = "holdfast.service"
@@ -121,11 +122,19 @@ class Host:
         self.run = run
         self.layout = install.Layout(wanted.runtime_directory)
         self.supervisor = Supervisor(wanted.scan_directory)
-        units = systemd or Systemd(wanted.units, run)
-        self.systemd = units if wanted.units and units.is_init() else self._scripts()
+        self.systemd = self._units(systemd, run) or self._scripts()
         version = wanted.version or self.layout.active()
         #: The program that `python` is in the end, None while that is not known.
         self.program = install.program_of(self.layout, version) if version else None
+
+    def _units(self, systemd: Systemd | None, run: Runner) -> Systemd | None:
+        """Give the systemd that has our units, None where there is none."""
+        wanted = self.wanted
+        if os.geteuid() != 0 and systemd is None:
+            users = UsersSystemd(wanted.units, run, wanted.scan_directory)
+            return users if wanted.units and users.is_used() else None
+        units = systemd or Systemd(wanted.units, run)
+        return units if wanted.units and units.is_init() else None
 
     def _scripts(self) -> Systemd | None:
         """Give the init of this host if it is one of those with scripts."""
@@ -192,7 +201,7 @@ class Host:
         if self.systemd is not None:
             return self.systemd.boots
         if os.geteuid() != 0:
-            return "nothing will start it at boot: it belongs to an ordinary user"
+            return nobody_starts()
         return "nothing will start it at boot: no known init"
 
     def said(self) -> str:
@@ -200,7 +209,7 @@ class Host:
         if self.systemd is not None and self.systemd.main == UNIT:
             # The supervisor's own, or the one of a suite.
             unit = UNIT if UNIT in self.systemd.texts else next(iter(self.systemd.texts), UNIT)
-            return f"; see journalctl -u {unit}"
+            return f"; see {self.systemd.journal} {unit}"
         try:
             with open(os.path.join(self.wanted.run_directory, LOG), "rb") as file:
                 file.seek(max(os.fstat(file.fileno()).st_size - 2000, 0))

@@ -49,9 +49,9 @@ class Root(ABC):
     @classmethod
     def beside(cls, options: Mapping[str, Any], run: Runner) -> Root:
         """Give the one that may be there from the time when another backend was asked for: to be ended and removed."""
-        named: dict[str, Any] = {"units": {}, "scripts": {}, "script": cls.script()}
+        named: dict[str, Any] = {"units": dict.fromkeys(cls.units, ""), "scripts": {}, "script": cls.script()}
         if os.geteuid() == 0:
-            named.update(units=dict.fromkeys(cls.units, ""), scripts=dict.fromkeys(("openrc", "sysvinit", "below"), ""))
+            named.update(scripts=dict.fromkeys(("openrc", "sysvinit", "below"), ""))
         return cls(Host(Wanted(**{**options, **named}), run))
 
     @classmethod

@@ -26,6 +26,7 @@ from .host import BEYOND, LOG, Failed, Host
 from .initscripts import OpenRc, SysV
 from .roots import Root
 from .systemd import Systemd
+from .users_systemd import UsersSystemd, nobody_starts
 
 UNIT = "holdfast.supervisord.service"
 #: What it says to all calls while it stops its services (SHUTDOWN_STATE).
@@ -52,8 +53,13 @@ class SupervisordRoot(Root):
         self.place = Place(self.wanted.scan_directory, self.wanted.run_directory)
         self.folder = os.path.join(self.wanted.scan_directory, FOLDER)
         self._rpc = Rpc(os.path.join(self.wanted.run_directory, program.SOCKET))
-        self._systemd: Systemd | None = Systemd({UNIT: self._unit()}, host.run)
-        if os.geteuid() != 0 or not self._systemd.is_init():
+        self._systemd: Systemd | None
+        if os.geteuid() != 0:
+            users = UsersSystemd({UNIT: self._unit()}, host.run, self.wanted.scan_directory)
+            self._systemd = users if users.is_used() else None
+            return
+        self._systemd = Systemd({UNIT: self._unit()}, host.run)
+        if not self._systemd.is_init():
             self._systemd = host.systemd if isinstance(host.systemd, (OpenRc, SysV)) else self._below()
 
     def check(self) -> None:
@@ -165,7 +171,9 @@ class SupervisordRoot(Root):
         """Say what starts it."""
         if self._systemd is not None:
             return self._systemd.boots.replace("starts it", "starts supervisord")
-        return "nothing will start supervisord at boot: this init is not known, or an ordinary user deployed"
+        if os.geteuid() != 0:
+            return nobody_starts().replace("start it", "start supervisord")
+        return "nothing will start supervisord at boot: this init is not known"
 
     def _below(self) -> Systemd | None:
         """Give the service of process 1 that it is where that is a supervisor, as on the hosts of `below`."""
@@ -207,8 +215,11 @@ class SupervisordRoot(Root):
             MARKER,
             "[Unit]",
             f"Description=Supervisor of the services in {self.wanted.scan_directory}",
-            f"RequiresMountsFor={self.wanted.scan_directory} {self.wanted.log_directory}",
-            "After=network.target",
+            *(
+                (f"RequiresMountsFor={self.wanted.scan_directory} {self.wanted.log_directory}", "After=network.target")
+                if os.geteuid() == 0
+                else ()
+            ),
             "StartLimitIntervalSec=0",
             "",
             "[Service]",
@@ -225,4 +236,5 @@ class SupervisordRoot(Root):
         run = self.wanted.run_directory
         if run.startswith("/run/"):
             lines += [f"RuntimeDirectory={run[len('/run/') :]}", "RuntimeDirectoryPreserve=yes"]
-        return "\n".join([*lines, "", "[Install]", "WantedBy=multi-user.target", ""])
+        target = Systemd.target if os.geteuid() == 0 else UsersSystemd.target
+        return "\n".join([*lines, "", "[Install]", f"WantedBy={target}", ""])

@@ -32,6 +32,9 @@ class Systemd:
     boots = "systemd starts it at boot"
     #: Whether the init keeps what it has read of a file until it is told to read it again.
     remembers = True
+    #: What has units started at boot, and what shows their words.
+    target = "multi-user.target"
+    journal = "journalctl -u"
 
     def __init__(self, texts: dict[str, str], run: Runner, units: str = UNITS, running: str = RUNNING) -> None:
         for name in texts:
@@ -67,7 +70,7 @@ class Systemd:
         """Give those of *names* that were written by somebody who was interrupted before he could tell systemd."""
         if not names or not self.remembers or not self.is_init():
             return set()
-        _code, output, _errors = self._run(["systemctl", "show", "--property=Id,NeedDaemonReload", *sorted(names)])
+        _code, output, _errors = self._run(self._command("show", "--property=Id,NeedDaemonReload", *sorted(names)))
         blocks = (set(block.splitlines()) for block in output.split("\n\n"))
         return {line[3:] for lines in blocks if "NeedDaemonReload=yes" in lines for line in lines if line[:3] == "Id="}
 
@@ -106,7 +109,7 @@ class Systemd:
 
     def inactive(self) -> list[str]:
         """Give the names of the units that do not run and are not about to."""
-        _code, output, _errors = self._run(["systemctl", "is-active", *self.texts])
+        _code, output, _errors = self._run(self._command("is-active", *self.texts))
         states = output.split()
         return [
             name
@@ -128,10 +131,13 @@ class Systemd:
             self._systemctl("reset-failed", *names, check=False)
 
     def _wanted(self, name: str) -> str:
-        return os.path.join(self._units, "multi-user.target.wants", name)
+        return os.path.join(self._units, f"{self.target}.wants", name)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return ["systemctl", *arguments]
 
     def _systemctl(self, *arguments: str, check: bool = True) -> None:
-        code, output, errors = self._run(["systemctl", *arguments])
+        code, output, errors = self._run(self._command(*arguments))
         if check and code != 0:
             detail = (errors.strip() or output.strip() or f"exit code {code}").splitlines()
             raise UnitError(f"systemctl {' '.join(arguments)}: {' '.join(detail)[-1000:]}")

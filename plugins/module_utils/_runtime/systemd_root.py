@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pwd
 import shutil
 from typing import Any
 
@@ -22,9 +20,7 @@ from .host import Failed
 from .interpreter import Runner
 from .roots import Root
 from .systemd import RUNNING, UNITS, UnitError
-
-#: A file here for each user whose systemd runs without a session, see loginctl(1).
-LINGERING = "/var/lib/systemd/linger"
+from .users_systemd import remove_empty, starts, words
 
 
 class SystemdRoot(Root):
@@ -114,7 +110,7 @@ class SystemdRoot(Root):
                     os.unlink(path)
         # As systemctl does: without a link in it such a folder is nothing. That of the units is a user's own.
         for folder in folders[:-1] if os.geteuid() == 0 else folders:
-            _remove_empty(os.path.join(self._unit_folder(), folder))
+            remove_empty(os.path.join(self._unit_folder(), folder))
         if self._is_there():
             # Without units too: who removed them may have been interrupted before he could tell systemd.
             self._systemctl("daemon-reload")
@@ -136,13 +132,7 @@ class SystemdRoot(Root):
         """Say what starts the services."""
         if os.geteuid() == 0:
             return "systemd starts the services at boot"
-        name = pwd.getpwuid(os.geteuid()).pw_name
-        if os.path.exists(f"{LINGERING}/{name}"):
-            return f"the systemd of {name} starts the services at boot"
-        return (
-            f"the systemd of {name} starts the services when he logs in, and stops them after that: have root run "
-            f"`loginctl enable-linger {name}`"
-        )
+        return starts("the services")
 
     def _settings(self) -> dict[str, Any]:
         try:
@@ -181,21 +171,7 @@ class SystemdRoot(Root):
 
     def _systemctl(self, *arguments: str, check: bool = True) -> None:
         run: Runner = self.host.run
-        command = ["systemctl", *arguments]
-        if os.geteuid() != 0:
-            # A task comes over ssh without a session of its own.
-            folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-            command = ["env", f"XDG_RUNTIME_DIR={folder}", "systemctl", "--user", *arguments]
+        command = words(*arguments) if os.geteuid() != 0 else ["systemctl", *arguments]
         code, output, errors = run(command)
         if check and code != 0:
             raise UnitError(f"{' '.join(command)[:200]}: {' '.join((errors or output).split())[-1000:]}")
-
-
-def _remove_empty(folder: str) -> None:
-    """Remove an empty folder of systemd's, and what is empty above it in somebody's configuration."""
-    folder, home = folder.rstrip("/"), os.path.expanduser("~")
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
-        while folder.startswith(f"{home}/.config/") and os.geteuid() != 0:
-            folder = os.path.dirname(folder)
-            os.rmdir(folder)
