@@ -109,12 +109,11 @@ class Family(Backend):
         """Read the status of every service."""
         pid = self.root_process()
         services = {}
-        for portable in read_all(self.scan, self.name).values():
-            if supervised(self.directory(portable.name), self.form):
-                services[portable.name] = self.service(portable, self._settled(portable.name))
-                services[portable.name].stale = not directories.same(
-                    self.directory(portable.name), self.files(portable)
-                )
+        portables = read_all(self.scan, self.name)
+        settled = self._settled([name for name in portables if supervised(self.directory(name), self.form)])
+        for name, status in settled.items():
+            services[name] = self.service(portables[name], status)
+            services[name].stale = not directories.same(self.directory(name), self.files(portables[name]))
         since = os.stat(f"/proc/{pid}").st_mtime
         return Snapshot({"pid": pid, "version": self.scanner, "since": since, "scan": self.root}, services)
 
@@ -296,21 +295,24 @@ class Family(Backend):
             found.finishing = found.finishing or (note is not None and note.state == attending.ENDED)
         return found
 
-    def _settled(self, name: str) -> Status | None:
-        """Give the status of a service, once a process that has just been started has noted of which definition it is.
+    def _settled(self, names: list[str]) -> dict[str, Status | None]:
+        """Give the status of each service, once processes that have just been started have noted of which definition they are.
 
         Whoever publishes another definition before that could not tell whether the process has read the old one.
         """
         deadline = time.monotonic() + NOTING
+        found, open_ = {name: self.status(name) for name in names}, names
         while True:
-            status = self.status(name)
-            if status is None or not status.pid or status.finishing or self._noted(name, status.pid):
-                return status
-            if self._waits(name, status.pid):
-                return status
-            if time.monotonic() >= deadline:
-                return status
+            open_ = [name for name in open_ if not self._is_settled(name, found[name])]
+            if not open_ or time.monotonic() >= deadline:
+                return found
             time.sleep(0.01)
+            found.update((name, self.status(name)) for name in open_)
+
+    def _is_settled(self, name: str, status: Status | None) -> bool:
+        if status is None or not status.pid or status.finishing or self._noted(name, status.pid):
+            return True
+        return bool(self._waits(name, status.pid))
 
     def attends(self, meta: Mapping[str, Any]) -> bool:
         """Tell whether a service with this definition has a parent of ours."""

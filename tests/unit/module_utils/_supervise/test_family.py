@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import family_files, family_scripts
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import (
+    family,
+    family_files,
+    family_scripts,
+)
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.daemontools import Daemontools
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.daemontools_encore import (
     DaemontoolsEncore,
@@ -187,3 +193,19 @@ def test_a_suite_says_what_it_can_not_do_here() -> None:
     assert "waits for a second" in refused(S6, "backoff", backoff={"initial": 0.5, "maximum": 9.0})
     assert not refused(S6, "backoff")
     assert "16777215" in refused(Daemontools, "log.size", log={"size": 16777216})
+
+
+class Hurried(Runit):
+    """Services with processes that have not noted yet of which definition they are."""
+
+    def status(self, name: str) -> family_files.Status | None:
+        return parse("runit", "ba530000 0075 0001")
+
+
+def test_what_has_just_been_started_is_waited_for_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    names = [f"service-{number}" for number in range(20)]
+    assert list(Hurried(str(tmp_path))._settled(names)) == names
+    assert clock[0] == pytest.approx(family.NOTING, abs=0.02)
