@@ -201,6 +201,11 @@ def _apply(plan: Plan, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             kept = holder or move.mark
             mark = Mark(move.mark.holder, move.mark.want, plan.target.name, kept.boot, kept.processes)
             holding.write(plan.scan, move.name, mark)
+    for name in _directories(plan.scan):
+        # One that was to leave, and stays since the switch was turned round.
+        stays = holding.read(plan.scan, name)
+        if stays is not None and stays.holder == plan.target.name != stays.target:
+            holding.write(plan.scan, name, Mark(stays.holder, stays.want, plan.target.name))
     for side in plan.sides:
         # Who does not run has nothing to move; what he left behind must not become a second copy.
         if side.root.running() is None:

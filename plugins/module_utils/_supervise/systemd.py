@@ -349,11 +349,15 @@ class Systemd(Backend):
 
     def _lacks_log(self, ours: files.Units, name: str) -> bool:
         """Tell whether the log writer has not been told of the log of a service of ours as it is now."""
-        log = self._known[name][0].get("log") or {}
-        if log.get("to") not in log_table.KEPT or holding.standing(self.scan, name, self.name) != holding.MINE:
+        log, fifo = self._known[name][0].get("log") or {}, ours.place.fifo(name)
+        if log.get("to") not in log_table.KEPT:
             return False
-        fifo = ours.place.fifo(name)
-        return not (os.path.exists(fifo) and log_table.has(ours.place.table, name, fifo, log))
+        if not os.path.exists(fifo):
+            # Also of one that is on its way here, or comes back: it could not be started.
+            return True
+        return holding.standing(self.scan, name, self.name) == holding.MINE and not log_table.has(
+            ours.place.table, name, fifo, log
+        )
 
     def _boot_unit(self, name: str, meta: Mapping[str, Any]) -> str:
         return unit_name(name, "timer" if meta.get("type") == "periodic" else "service")

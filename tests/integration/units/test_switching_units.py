@@ -209,6 +209,34 @@ def test_a_switch_that_was_killed_is_finished_by_the_next_run_without_losing_a_l
         here, there = there, here
 
 
+def test_a_switch_that_is_turned_round_finds_the_fifo_that_the_log_writer_has_removed_meanwhile(host: Switched) -> None:
+    host.to("systemd")
+    definitions = {name: counter(host.base / name) for name in ("one", "two")}
+    host.good(definitions, defaults={"stop_timeout": "5s"})
+
+    def holder(name: str) -> str:
+        mark = host.scan / ".switch" / name
+        return mark.read_text().split()[0] if mark.exists() else ""
+
+    step = 20
+    while (holder("one"), holder("two")) != ("s6", "systemd"):
+        assert host.killed("s6", step), f"{holder('one')} {holder('two')}"
+        step += 1
+    # One that begins anew takes away what nobody writes to.
+    host.machine.do("systemctl", "restart", "holdfast.logwriter.service")
+    fifo = host.below / "run" / "systemd" / "fifo" / "one"
+    assert not fifo.exists()
+    assert set(host.to("systemd")["switched"]) == {"one"}
+    assert fifo.is_fifo()
+    assert not host.to("systemd")["changed"]
+    again = host.good(definitions, defaults={"stop_timeout": "5s"})
+    assert not again["changed"], again["actions"]
+    for name in definitions:
+        last = said(host.base / name)
+        wait_until(lambda name=name, last=last: logged(host.logs / name)[-1] > last)  # type: ignore[misc]
+        assert complete(host.logs / name)
+
+
 def of_an_earlier_version(host: Switched) -> None:
     """Have units, table and FIFOs of a host of systemd be as they were before there was a place for them alone."""
     run = host.below / "run"
