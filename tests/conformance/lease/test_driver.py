@@ -211,15 +211,25 @@ def _contend(one: interface.Driver, inside: os.PathLike[str], at: int, rounds: i
             one.register("r", EXCLUSIVE)
             try:
                 grant = one.acquire()[0]
-            except interface.Busy:
+            except (interface.Busy, interface.StoreUnavailable):
+                # Somebody has it, or the store had too much to do to say so in its time. Nothing is held.
                 one.forget("r")
                 time.sleep(0.001 * at)
                 continue
             os.mkdir(f"{inside}/somebody")
             mine.write(f"{grant.token}\n")
             os.rmdir(f"{inside}/somebody")
-            one.release()
+            wait_until(lambda: _released(one))
             rounds -= 1
+
+
+def _released(one: interface.Driver) -> bool:
+    """Give everything back; False if the store had too much to do: it is held on then, and may be given back again."""
+    try:
+        one.release()
+    except interface.StoreUnavailable:
+        return False
+    return True
 
 
 # -- giving back
