@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .family import BY_FINISH, LOGS, SUPPLIED, Family
+from .family_files import is_dead
 from .family_scripts import ANSWERED, Dialect
 from .presence import SCANNERS
 
@@ -59,13 +60,4 @@ def has_zombies(parent: int) -> bool:
             children = file.read().split()
     except OSError:
         return False
-    return any(_is_zombie(child) for child in children)
-
-
-def _is_zombie(pid: str) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
-    except OSError:
-        return False
-    return text[text.rfind(b")") + 2 :][:1] == b"Z"
+    return any(is_dead(int(child)) for child in children)

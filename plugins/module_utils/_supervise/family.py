@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from . import active, attending, former_start, holding
 from . import family_directories as directories
 from . import family_scripts as scripts
-from .family_files import NoSupervisor, Status, read, send, supervised
+from .family_files import NoSupervisor, Status, is_dead, read, send, supervised
 from .family_wait import Waiting
 from .interface import (
     BACKOFF,
@@ -286,7 +286,7 @@ class Family(Backend):
     def status(self, name: str) -> Status | None:
         """Give what the status file of a service says now, None while there is none."""
         found = read(self.directory(name), self.form)
-        if found is not None and found.pid and not os.path.exists(f"/proc/{found.pid}"):
+        if found is not None and found.pid and is_dead(found.pid):
             # daemontools sleeps for a second after each start and hears of no death meanwhile.
             found.pid, found.unheard = 0, True
         if found is not None and found.pid and not self.dialect.native_finish:
@@ -407,12 +407,8 @@ class Family(Backend):
         note = attending.of(directory, status.pid)
         if note is not None:
             return time.time() - note.since >= float(readiness.get("grace") or 0.0)
-        # It may have waited before it was started.
-        since = (
-            max(status.since, directories.changed_at(directory, "started"))
-            if portable.meta.get("needs")
-            else status.since
-        )
+        # `run` may have waited, or have been kept waiting by a busy host, before it became the service.
+        since = max(status.since, directories.changed_at(directory, "started"))
         return time.time() - since >= float(readiness.get("grace") or 0.0)
 
     def ending(self, directory: str) -> dict[str, Any] | None:

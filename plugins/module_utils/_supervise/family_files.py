@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import struct
 
 #: Seconds between the epochs. s6 counts leap seconds, the others only the ten of 1970.
@@ -122,6 +123,20 @@ def read(directory: str, form: str) -> Status | None:
             return found
         # daemontools-encore writes in place: it may have been caught at that.
     return None
+
+
+def is_dead(pid: int) -> bool:
+    """Tell whether a process has died, also when its parent has not heard of that; while a thread of it lives, it does."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    finally:
+        os.close(descriptor)
 
 
 def supervised(directory: str, form: str) -> bool:

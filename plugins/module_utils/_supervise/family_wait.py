@@ -65,7 +65,7 @@ class _Check:
 
 
 class _Wish:
-    """One wish under way. seen: whether a process ran when the service was last looked at, and the stamp of that."""
+    """One wish under way. seen: whether a process ran, as its supervisor knew, at the last look, and the stamp of that."""
 
     __slots__ = ("check", "deaths", "former", "name", "portable", "seen", "state")
 
@@ -79,8 +79,8 @@ class _Wish:
         self.former: former_start.Ending | None = None
 
     def saw(self, status: Status) -> bool:
-        """Note a status that is neither that of `finish` nor of a death not heard of. Gives whether it is a new one."""
-        now = bool(status.pid), status.stamp
+        """Note a status that is not that of `finish`. Gives whether it is a new one."""
+        now = bool(status.pid) or status.unheard, status.stamp
         before, self.seen = self.seen, now
         if before is None or before == now:
             return before is None
@@ -146,16 +146,16 @@ class Waiting:
         )
         if status is None or wish.portable is None:
             return Verdict(wish.name, "failed", None)
-        if self._still_ending(wish.name, status) or status.finishing or status.stopping or status.unheard:
+        if self._still_ending(wish.name, status) or status.finishing or status.stopping:
             return None
         if wish.state == "down":
-            if status.pid or status.want == "up" or self._is_left(wish, wish.portable, status):
+            if status.pid or status.unheard or status.want == "up" or self._is_left(wish, wish.portable, status):
                 return None
             return Verdict(wish.name, "reached", self._service(wish, status))
         return self._look_for_ready(wish, wish.portable, status)
 
     def _look_for_ready(self, wish: _Wish, portable: Portable, status: Status) -> Verdict | None:
-        if not status.pid and status.want != "up":
+        if not status.pid and not status.unheard and status.want != "up":
             if self._may_be_unread(wish.name):
                 return None
             return Verdict(wish.name, "failed", self._service(wish, status))
@@ -198,7 +198,7 @@ class Waiting:
         ending = self._ending.get(name)
         if ending is None:
             return False
-        if status.pid == ending.pid and status.stamp == ending.stamp:
+        if status.stamp == ending.stamp and (status.pid == ending.pid or status.unheard):
             if time.monotonic() >= ending.deadline and not ending.killed:
                 ending.killed = True
                 try:
