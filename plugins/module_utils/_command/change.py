@@ -12,7 +12,7 @@ from .exits import FAILED, NO_SUPERVISOR, OK, CommandError
 from .logfiles import LogError, tail
 from .places import layers, scan_directory, service_names
 from .status import reason
-from .supervisor import Supervisor
+from .supervisor import Supervisor, elsewhere
 from .terminal import complain, ending, harmless, write
 
 TYPE_CHECKING = False
@@ -37,7 +37,8 @@ def change(options: Namespace) -> int:
         supervisor = Supervisor(scan)
     except CommandError as error:
         if error.code == NO_SUPERVISOR and options.verb == "stop" and options.all:
-            return _stop_orphans(scan, options.timeout)
+            # While a host is switched, another one has the rest.
+            return _stop_orphans(scan, options.timeout, error if elsewhere(scan) else None)
         raise
     with supervisor:
         return _steer(supervisor, options)
@@ -123,7 +124,7 @@ def _show_log(scan: str, name: str) -> None:
         complain("  " + harmless(line.decode("utf-8", "replace"), keep="\t"))
 
 
-def _stop_orphans(scan: str, timeout: float) -> int:
+def _stop_orphans(scan: str, timeout: float, otherwise: CommandError | None = None) -> int:
     from .orphans import stop_recorded
 
     stopped, failed = stop_recorded(scan, service_names(scan), timeout)
@@ -132,5 +133,7 @@ def _stop_orphans(scan: str, timeout: float) -> int:
     for name, message in failed:
         complain(f"{name}: {message}")
     if not stopped and not failed:
+        if otherwise is not None:
+            raise otherwise
         write("nothing was left running")
     return FAILED if failed else OK

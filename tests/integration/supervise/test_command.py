@@ -98,6 +98,32 @@ def test_status_for_programs(scan: Scan) -> None:
     assert [(service["name"], service["state"]) for service in answer["services"]] == [("a", "ready")]
 
 
+@pytest.mark.parametrize(("made", "name"), [(".s6/one", "s6"), (".systemd/settings.json", "systemd")])
+@pytest.mark.parametrize("words", [("status",), ("restart", "one"), ("stop", "--all"), ("why", "one")])
+def test_nothing_is_said_of_what_another_supervisor_has(
+    scan: Scan, made: str, name: str, words: tuple[str, ...]
+) -> None:
+    scan.add("one")
+    path = Path(scan.path) / made
+    path.parent.mkdir()
+    path.touch()
+    answer = scan.run(*words)
+    assert (answer.returncode, answer.stdout) == (3, "")
+    assert f"supervised by {name}" in answer.stderr
+
+
+def test_what_a_dead_supervisor_has_left_is_stopped_where_another_has_the_rest(scan: Scan) -> None:
+    scan.add("one")
+    scan.start()
+    pid = scan.until("one", "ready")["pid"]
+    scan.kill_supervisor()
+    (Path(scan.path) / ".s6").mkdir()
+    answer = scan.run("stop", "--all")
+    assert answer.returncode == 0 and "one: pid" in answer.stdout
+    assert not procs.alive(pid)
+    assert scan.run("stop", "--all").returncode == 3
+
+
 def test_status_without_a_supervisor(scan: Scan) -> None:
     scan.add("a")
     scan.add("b", files={"down": ""})
