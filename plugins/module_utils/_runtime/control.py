@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def started(host: Host, check_mode: bool) -> dict[str, Any]:
+def started(host: Host, check_mode: bool, furnish: Callable[[], None] | None = None) -> dict[str, Any]:
     """Have the supervisor run with the wanted version of the runtime. Give the module's result.
 
+    furnish: puts into the scan directory what the supervisor has to find there; called once that is there.
     A running one of another version becomes the wanted one without its services noticing. If that does not succeed
     in time, the version that ran before is made current again, runs again, and Failed is raised.
     Raises Failed, directories.Unsafe, systemd.UnitError, talk.TalkError, OSError.
@@ -82,6 +83,8 @@ def started(host: Host, check_mode: bool) -> dict[str, Any]:
         directories.make(place)
     if link_differs:
         directories.make_link(wanted.scan_directory, wanted.run_directory)
+    if furnish is not None:
+        furnish()
     if host.systemd is not None:
         if differing:
             host.systemd.write(differing)

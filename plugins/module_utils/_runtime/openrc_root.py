@@ -64,10 +64,13 @@ class OpenRcRoot(EmbeddedRoot):
         settings = {"python": self.wanted.python, "runtime": self.host.layout.current}
         after = json.dumps(settings, indent=1, sort_keys=True) + "\n"
         before = read_text(path)
-        if before != after and not check_mode:
-            os.makedirs(self.folder, 0o755, exist_ok=True)
-            write_text(path, after, 0o644)
-        result = control.started(self.host, check_mode)
+
+        def furnish() -> None:
+            if before != after:
+                os.makedirs(self.folder, 0o755, exist_ok=True)
+                write_text(path, after, 0o644)
+
+        result = control.started(self.host, check_mode, furnish)
         if before != after:
             header = {"before_header": path, "after_header": path}
             result["actions"].insert(0, f"write {path}")

@@ -35,13 +35,18 @@ def machine() -> Iterator[hosted.Machine]:
     one.down()
 
 
-def play(machine: hosted.Machine, folder: Path, playbook: str, backend: str) -> str:
+def play(machine: hosted.Machine, folder: Path, playbook: str, backend: str, *options: str) -> str:
     """Run a playbook of the collection on the host, which must succeed; what it said."""
     variables = {"services_definitions": SERVICES, "supervisor_backend": backend}
     if backend == "s6":
         # The hosts have it, and no way to a package manager's servers.
         variables["supervisor_prefix"] = "/usr/bin"
-    return hosted.play(folder, machine.tool("inventory"), variables, playbook)
+    return hosted.play(folder, machine.tool("inventory"), variables, playbook, *options)
+
+
+def changes(told: str) -> list[str]:
+    """What a run has changed, or would, by the headings of its diff."""
+    return sorted(line for line in told.splitlines() if line.startswith("+++ after"))
 
 
 def states(machine: hosted.Machine) -> dict[str, str]:
@@ -62,7 +67,8 @@ def services(machine: hosted.Machine) -> dict[str, Any]:
 
 def test_openrc_starts_and_stops_services_and_tells_the_truth(machine: hosted.Machine, tmp_path: Path) -> None:
     untouched.remember(machine.do)
-    play(machine, tmp_path, "site", "openrc")
+    foretold = changes(play(machine, tmp_path, "site", "openrc", "--check", "--diff"))
+    assert foretold and changes(play(machine, tmp_path, "site", "openrc", "--diff")) == foretold
     assert states(machine) == {"web": "started", "db": "started", "off": "stopped", "bad": "stopped"}
     assert "changed=0 " in play(machine, tmp_path, "site", "openrc")
 
