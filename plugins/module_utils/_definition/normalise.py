@@ -62,7 +62,7 @@ def complete(name: str, given: Mapping[str, Any], context: Mapping[str, Any]) ->
         result["command_check"] = False
     result.update(as_processes(given, result))
     log_directory = context.get("log_directory")
-    if result["log"]["directory"] is None and log_directory:
+    if result["log"]["to"] == "directory" and result["log"]["directory"] is None and log_directory:
         result["log"] = {**result["log"], "directory": f"{log_directory}/{name}"}
     return result
 

@@ -76,6 +76,11 @@ def test_without_a_log_directory_the_host_decides() -> None:
     assert normalise("a", {"command": ["/bin/x"]}, {})["log"]["directory"] is None
 
 
+def test_what_goes_elsewhere_has_no_log_directory_whoever_knows_one() -> None:
+    given = {"command": ["/bin/x"], "log": {"to": "syslog"}}
+    assert normalise("a", given, {"log_directory": "/var/log/holdfast"}) == normalise("a", given, {})
+
+
 def test_a_runtime_directory_belongs_to_the_user_of_the_service() -> None:
     [one, other] = full(
         user="app", group="web", runtime_directories=["/run/a", {"path": "/run/b", "user": "root", "mode": "0700"}]
