@@ -45,6 +45,11 @@ def shown(value: Any) -> str:
         inner = value.values() if isinstance(value, dict) else value
         if any(isinstance(item, (dict, list, tuple)) for item in inner):
             return "(dictionary)" if isinstance(value, dict) else "(list)"
+    return example(value)
+
+
+def example(value: Any) -> str:
+    """Return a value that has no secret in it in the same way, however deep."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError):

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import executing, kinds, values
 from .names import NAME_RULE, is_name
-from .problem import SECRET, Problem, nearest, shown
+from .problem import SECRET, Problem, example, nearest, shown
 from .schema import ACTIVE, BY_NAME, FORWARDED, KEYS, LIMITS, NEEDS, READY, Key
 from .values import Wrong
 
@@ -127,7 +127,7 @@ def _section(
     if not partial:
         for key in keys.values():
             if key.required and section.get(key.name) is None:
-                found.append(Problem(f"{where}.{key.name}", "", "missing", f"for example {shown(key.example)}"))
+                found.append(Problem(f"{where}.{key.name}", "", "missing", f"for example {example(key.example)}"))
     return given
 
 
@@ -496,7 +496,7 @@ def _limits(value: Any, key: Key, path: str, found: Problems) -> Any:
 def _io_max(value: Any, key: Key, path: str, found: Problems) -> Any:
     if not isinstance(value, Mapping):
         found.append(
-            Problem(path, shown(value), "must be a dictionary of block devices", f"for example {shown(key.example)}")
+            Problem(path, shown(value), "must be a dictionary of block devices", f"for example {example(key.example)}")
         )
         return _BAD
     before = len(found)
@@ -521,7 +521,7 @@ def _inner(value: Any, key: Key, path: str, found: Problems) -> Any:
         names = ", ".join(inner.name for inner in key.keys)
         found.append(
             Problem(
-                path, shown(value), f"must be a dictionary with keys of: {names}", f"for example {shown(key.example)}"
+                path, shown(value), f"must be a dictionary with keys of: {names}", f"for example {example(key.example)}"
             )
         )
         return _BAD

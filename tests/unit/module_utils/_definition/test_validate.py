@@ -25,6 +25,11 @@ def only(definition: dict[str, Any]) -> str:
     return found[0]
 
 
+def test_an_example_is_told_whole_however_deep_it_is() -> None:
+    assert only({"lease": "yes"}).endswith('for example {"resources": ["billing-database"]}')
+    assert only({"resources": {"io_max": "10M"}}).endswith('for example {"/dev/sda": {"wbps": "10M"}}')
+
+
 @pytest.mark.parametrize("resources", [[], ["db", "rates:shared"], ["x" * 64]])
 def test_a_lease_may_have_names_and_shared_ones(resources: list[str]) -> None:
     assert texts({**COMMAND, "lease": {"resources": resources}}) == []
