@@ -565,8 +565,8 @@ KEYS = (
     Key(
         "on_change",
         "choice",
-        "What happens to the running service when its definition has changed. With a lease, reload is restart for what its guard reads once, "
-        "see leases.md.",
+        "What happens to the running service when its definition has changed. With a lease, hooks or type forking, reload is restart for what "
+        "the guard reads once, see leases.md.",
         default="restart",
         choices=("restart", "reload", "nothing"),
         example="reload",

@@ -181,7 +181,7 @@ def _record(
     if lease:
         process = {**{key: inner[key] for key in _PROCESS_STATE}, "resources": _resources(inner)}
         record["lease"] = {**lease, **beside(inner), "process": process}
-        if inner["lease"] and inner["on_change"] == "reload":
+        if inner["on_change"] == "reload":
             # The guard tells it, so that nobody takes for reloaded what needs another guard.
             record["lease"]["guard"] = _hash(json.dumps(_of_the_guard(inner), sort_keys=True))
     return record

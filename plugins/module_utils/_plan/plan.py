@@ -243,7 +243,7 @@ def when_changed(status: Service | None, item: Item, wanted: Wanted) -> str:
 
 
 def _needs_another_guard(item: Item, wanted: Wanted) -> bool:
-    """Tell whether a lease's guard was started otherwise, or has no service to tell."""
+    """Tell whether a service's guard was started otherwise, or has no service to tell."""
     lease = wanted.meta.get("lease") or {}
     if "guard" not in lease:
         return False

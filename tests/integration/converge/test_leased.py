@@ -85,6 +85,30 @@ def test_what_its_guard_was_started_with_changes_by_another_guard(host: Host, mo
     assert not host.task(changed)["changed"]
 
 
+@pytest.mark.parametrize(
+    ("more", "actions"),
+    [
+        ({"hooks": {"timeout": "9s"}}, ["update", "restart"]),
+        ({"stop_timeout": "9s"}, ["update", "restart"]),
+        ({"environment": {"A": "1"}}, ["update", "reload"]),
+    ],
+)
+def test_hooks_without_a_lease_change_by_another_guard_too(
+    host: Host, more: dict[str, Any], actions: list[str]
+) -> None:
+    (host.base / "hooks").mkdir(mode=0o700)
+    given = {**leased(host, hooks={"directory": str(host.base / "hooks")}), "lease": None}
+    done(host.task({"one": given}))
+    before = until(host, "active")
+    wait_until(lambda: heard(host) == "up\n")
+    changed = {**given, **more}
+    changed["hooks"] = {**given["hooks"], **more.get("hooks", {})}
+    foretold = host.task({"one": changed}, check=True)
+    assert done(host.task({"one": changed})) == done(foretold) == actions
+    assert (until(host, "active")["pid"] == before["pid"]) == (actions[-1] == "reload")
+    assert not host.task({"one": changed})["changed"]
+
+
 def test_who_stands_by_is_started_anew_as_there_is_no_service_to_tell(host: Host) -> None:
     both = {name: leased(host, lease={"resources": ["r"]}) for name in ("one", "two")}
     done(host.task({"one": both["one"]}))
