@@ -19,7 +19,7 @@ from ..drivers import load, make
 from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, Hole, LeaseError
 from . import accounts
 from .api import Api
-from .descriptors import lift
+from .descriptors import move
 from .guard import UNUSABLE, Guard
 from .keeping import Keeping
 from .tree import Command
@@ -244,8 +244,7 @@ def _becoming(
     from .becoming import Becoming
 
     # Closing any descriptor of the file ends the process's lock of fcntl; that of flock keeps others out meanwhile.
-    high = lift(lock)
-    os.close(lock)
+    high = move(lock)
     fcntl.lockf(high, fcntl.LOCK_EX | fcntl.LOCK_NB)
     one = Becoming(options["name"], folder, driver, command, high)
     one.wait, one.strict = options["wait"], options["safety"] == "strict"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import resource
 
 from ..interface import LeaseError
@@ -30,3 +31,11 @@ def lift(descriptor: int, least: int = 0, inheritable: bool = False) -> int:
             f"its limit of open files (nofile, {limit}) is too low for the descriptors of a guard, which lie above {least}: "
             "raise that of the supervisor"
         ) from None
+
+
+def move(descriptor: int, least: int = 0) -> int:
+    """Do the same, and close *descriptor*, also if there is no room. Raises LeaseError, OSError."""
+    try:
+        return lift(descriptor, least)
+    finally:
+        os.close(descriptor)

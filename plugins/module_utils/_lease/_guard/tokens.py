@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from .descriptors import lift
+from .descriptors import move
 
 #: The descriptors among which the service gets it: one digit, which every shell can redirect from.
 _NUMBERS = (9, 8, 7, 6, 5, 4, 3)
@@ -33,8 +33,7 @@ class TokenFile:
             made = os.memfd_create("holdfast-token", os.MFD_CLOEXEC)
             # Whoever opens it anew, by /dev/fd, may read it and no more.
             os.fchmod(made, 0o444)
-            self._descriptor = lift(made, _OURS)
-            os.close(made)
+            self._descriptor = move(made, _OURS)
         os.pwrite(self._descriptor, text, 0)
         os.ftruncate(self._descriptor, len(text))
 
@@ -43,7 +42,6 @@ class TokenFile:
         number = next(number for number in _NUMBERS if number not in passed)
         if self._reader < 0:
             opened = os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-            self._reader = lift(opened, _OURS)
-            os.close(opened)
+            self._reader = move(opened, _OURS)
         passed[number] = self._reader
         return number

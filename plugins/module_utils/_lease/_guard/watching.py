@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from .descriptors import lift
+from .descriptors import move
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -191,8 +191,11 @@ class Watching:
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(theirs, True)
         numbers = (self._readiness.get("notification_fd"), (self._health or {}).get("heartbeat_fd"))
-        lifted = lift(theirs, max(number + 1 for number in numbers if number is not None))
-        os.close(theirs)
+        try:
+            lifted = move(theirs, max(number + 1 for number in numbers if number is not None))
+        except BaseException:
+            os.close(ours)
+            raise
         self._theirs.append(lifted)
         return ours, lifted
 
