@@ -500,9 +500,9 @@ def many(bench: Bench, count: int) -> None:
             command = [*bench.guard("etcd", f"many{at}", f"many{at}", "--ttl=10"), "sleep", "1000"]
             begun.append(subprocess.Popen(command, start_new_session=True))
             # No more than the machine can start at a time: a start that takes longer than T is none.
-            while at % 10 == 9 and _active(bench, "many") < at - 20:
-                time.sleep(0.05)
-        procs.wait_until(lambda: _active(bench, "many") == count, 600, "all of them", pause=0.2)
+            if at % 10 == 9:
+                _until_active(bench, begun, at - 20, 0.05)
+        _until_active(bench, begun, count, 0.2)
         bench.add(f"{count} services started", "s", "", etcd=time.perf_counter() - before)
         theirs = procs.processor_time(server.pid)
         ours = sum(procs.processor_time(one.pid) for one in begun)
@@ -524,6 +524,24 @@ def many(bench: Bench, count: int) -> None:
             one.kill()
         for one in begun:
             one.wait()
+
+
+class GuardEnded(Exception):
+    """A guard that was to be measured has ended."""
+
+
+def _until_active(bench: Bench, begun: list[subprocess.Popen[bytes]], count: int, pause: float) -> None:
+    """Wait until so many of the guards of `many` have their leases. Raises GuardEnded, TooLate."""
+
+    def active() -> bool:
+        ended = [f"many{at} with {one.returncode}" for at, one in enumerate(begun) if one.poll() is not None]
+        if ended:
+            raise GuardEnded(
+                f"{len(ended)} of {len(begun)} guards ended while they were started: {', '.join(ended[:3])}; what they said is above"
+            )
+        return _active(bench, "many") >= count
+
+    procs.wait_until(active, 600, f"{count} of {len(begun)} guards with a lease", pause=pause)
 
 
 def _active(bench: Bench, prefix: str) -> int:
