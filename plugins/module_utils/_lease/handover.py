@@ -12,6 +12,8 @@ PRIVATE to the collection.
     complete-in    the destination gets the resources if their tokens are still those of the mark
     cancel         before complete-out the mark is dropped; afterwards only the source gets the resources    BACK
 
+Who hands over to himself keeps the resources for his next guard, see _guard/keeping.py: OUT then is BACK already.
+
 The mark keeps third parties out while nobody holds the resource; it runs out, so that the death of everybody who took
 part blocks nobody for good. That nobody came in between is not proved by the mark but by the token: every grant raises
 it, and the destination is granted nothing unless it is the very number that the source held. Every step may be repeated
@@ -85,7 +87,7 @@ class Handover:
         if self.stage == PREPARED:
             # A source that was restarted goes on; its new token stops the hand-over.
             return who == self.source or completing == self.id
-        if self.stage == OUT:
+        if self.stage == OUT and self.source != self.target:
             return who == self.target and completing == self.id
         return who == self.source
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import procs
 import pytest
-from guarded import Guards
+from guarded import Guards, make_runtime
 from leased import add_leased, phase
 from supervised import Scan, make_base
 from waiting import wait_until
@@ -95,6 +95,25 @@ def test_a_killed_guard_keeps_nothing(guards: Guards) -> None:
     guard = line(guards, LONG)
     guard.kill()
     guards.until("b", "active")
+
+
+def test_a_guard_that_is_killed_when_it_has_just_given_back_has_kept_it(
+    any_guards: Guards, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    edits = (("holdfast/_lease/_guard/keeping.py", "driver.cancel(self._number)", "os.kill(os.getpid(), 9)"),)
+    whole, any_guards.runtime = any_guards.runtime, make_runtime(tmp_path_factory.mktemp("killed"), edits)
+    guard = any_guards.start("a", LONG)
+    any_guards.until("a", "active")
+    token = any_guards.token("a")
+    any_guards.runtime = whole
+    any_guards.start("b")
+    any_guards.until("b", "standby")
+    end_service(any_guards, guard)
+    assert guard.returncode == -signal.SIGKILL
+    any_guards.start("a", LONG)
+    any_guards.until("a", "active")
+    assert any_guards.token("a") == token + 1
+    assert any_guards.report("b")["phase"] == "standby"
 
 
 def both(runtime: Path, do: Callable[[Scan], object]) -> tuple[str, str]:

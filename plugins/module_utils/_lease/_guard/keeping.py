@@ -49,6 +49,7 @@ class Keeping:
             driver.forget(resource)
             if mode == EXCLUSIVE_MODE:
                 driver.register(resource, mode)
+        # Whoever is killed before this has kept it all the same: it is for drivers whose marks know nothing of that.
         driver.cancel(self._number)
 
 
