@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -175,6 +176,38 @@ def test_cancelled_before_the_end_the_source_never_stops(any_pair: Pair) -> None
         with pytest.raises(LeaseError, match="prepare it first"):
             source.complete_out("h", LONG)
         assert source.get_child() == child
+
+
+@pytest.mark.parametrize("driver", ["file", "etcd", "sanlock"])
+def test_what_cannot_be_handed_over_any_more_when_the_service_has_ended_is_given_back(
+    request: pytest.FixtureRequest, guards: Guards, driver: str
+) -> None:
+    if driver == "etcd":
+        # So much that nobody gets it by waiting for that.
+        guards.use_etcd(request.getfixturevalue("etcd").endpoints, ttl=60)
+    elif driver == "sanlock":
+        guards.use_sanlock(request.getfixturevalue("hosts").hosts[0])
+    # It ends when it may, and not when it is asked to.
+    ends_late = ("sh", "-c", f"trap '' TERM; while [ ! -e {guards.base}/go ]; do sleep 0.05; done")
+    guards.start("a", "--stop-timeout=0", command=ends_late)
+    guards.until("a", "active")
+    guards.start("b")
+    guards.until("b", "standby")
+    state = str(guards.state)
+    with (
+        Handle.attach("a", state, LONG) as source,
+        Handle.attach("b", state, LONG) as target,
+        ThreadPoolExecutor() as pool,
+    ):
+        source.prepare_out("h", target.prepare_in("h"), 30)
+        completing = pool.submit(source.complete_out, "h", LONG)
+        guards.until("a", "stopping")
+        # As if the mark had come to its end meanwhile.
+        assert target.cancel("h") == "dropped"
+        (guards.base / "go").touch()
+        with pytest.raises(LeaseError, match="could not be handed over; was given back to whoever is first in line"):
+            completing.result()
+    guards.until("b", "active")
 
 
 def test_cancelled_after_the_end_only_the_source_gets_it_back(any_pair: Pair) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from .. import core
 from ..handover import Handover
-from ..interface import HANDOVER, DriverRefused, LeaseError
+from ..interface import EXCLUSIVE_MODE, HANDOVER, DriverRefused, LeaseError, Lost, StoreUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Handovers:
         self._marked: Handover | None = None
         self._leaving = ""
         self._left: Handover | None = None
+        self._too_late = False
         self._arrived = ""
         self._waiting: list[Answer] = []
 
@@ -127,15 +128,34 @@ class Handovers:
         guard = self._guard
         driver = guard.driver
         if self._leaving:
-            self._left = driver.complete_out(self._leaving)
+            self._leave_to_the_destination()
         elif guard.keeping.wanted(guard.asked) and not guard.sick:
             guard.keeping.release(driver)
         else:
             driver.release()
 
+    def _leave_to_the_destination(self) -> None:
+        """Complete the hand-over; if its mark is not there any more, give everything back to anybody. Raises LeaseError."""
+        driver = self._guard.driver
+        try:
+            self._left = driver.complete_out(self._leaving)
+        except (StoreUnavailable, Lost):
+            raise
+        except LeaseError as error:
+            alone = [one.resource for one in driver.held() if one.mode == EXCLUSIVE_MODE]
+            marks = [driver.handed_over(resource) for resource in alone]
+            if all(mark is not None and mark.id == self._leaving for mark in marks):
+                raise
+            self._guard.say(f"{error}; given back, to whoever is first in line")
+            driver.release()
+            self._too_late = True
+
     def ended(self) -> None:
         """Answer those who wait for the end of `complete_out`; the guard ends."""
-        error = None if self._left else LeaseError("what the service held could not be handed over; its store has it")
+        where = (
+            "was given back to whoever is first in line: the mark was gone" if self._too_late else "its store has it"
+        )
+        error = None if self._left else LeaseError(f"what the service held could not be handed over; {where}")
         for answer in self._waiting:
             answer(error, {"state": self._left.write()} if self._left else {})
         self._waiting.clear()
