@@ -98,8 +98,9 @@ class Guard:
         self._untold = 0
         self._stale = False
         self._waiter = 0
-        #: Where the waiter says that it has what it waited for.
+        #: Where the waiter says that it has what it waited for, and whether it has said so.
         self._word = -1
+        self._turn = False
         self._in_line = False
         self._timer: Timer | None = None
         self._status = 0
@@ -343,11 +344,12 @@ class Guard:
         self.publish()
         self._listen_no_more()
         self._word = say = -1
+        self._turn = False
         guard = os.getpid()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGTERM, signal.SIGCHLD))
         try:
             self.driver.prepare_line()
-            self._word, say = os.pipe2(os.O_CLOEXEC)
+            self._word, say = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             self._waiter = os.fork()
         except (OSError, LeaseError) as error:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -377,9 +379,12 @@ class Guard:
 
     def _heard(self, _events: int) -> None:
         """Go on if the waiter has got what it waited for; if it has only ended, its end says what is to be done."""
-        got = os.read(self._word, 1)
+        try:
+            self._turn = bool(os.read(self._word, 1))
+        except BlockingIOError:
+            pass  # It has ended without a word, and a process of its own has not yet.
         self._listen_no_more()
-        if got and self.state.phase == core.STANDBY and not self.state.reason:
+        if self._turn and self.state.phase == core.STANDBY and not self.state.reason:
             self._acquire()
 
     def _listen_no_more(self) -> None:
@@ -507,12 +512,15 @@ class Guard:
                 break
             if pid == self._waiter:
                 self._waiter = 0
-                if status:
+                if self._word >= 0:
+                    # What it has said counts, however it has ended then.
+                    self._heard(0)
+                if self._turn:
+                    self.loop.soon(self._again)
+                else:
                     # Killed by somebody, or the lock file was exchanged: begin anew, in a moment.
                     self.driver.leave_line()
                     self.loop.later(_AGAIN, self._again)
-                else:
-                    self.loop.soon(self._again)
             elif self.tree and pid == self.tree.pid:
                 self._status, why = self.tree.ending(status)
                 if why:

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # A guard whose driver says what it is asked. The first grant is refused, and as many more as the first argument says; each
 # of those is only answered when the one who has stood in line has been collected. The second argument: how often fork fails;
-# the third one: seconds for which a grant is good, 0 for ever, as the driver is asked then without a thread.
+# the third one: seconds for which a grant is good, 0 for ever, as the driver is asked then without a thread. The fourth one:
+# whether the one who stands in line is killed when he has said that it is his turn.
 GUARD = """
 import os, sys, time
 sys.path.insert(0, "{tests}")
@@ -21,7 +24,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease import
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._guard.guard import Guard
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._guard.tree import Command
 
-refusals, failures, seconds = map(int, sys.argv[1:])
+refusals, failures, seconds, killed = map(int, sys.argv[1:])
 
 def say(word):
     os.write(1, word.encode() + b" ")
@@ -34,7 +37,7 @@ class Scripted(interface.Driver):
     def nothing(self, *_arguments):
         pass
 
-    load = bind = register = forget = prepare_line = leave_line = free = nothing
+    load = bind = register = forget = prepare_line = free = nothing
 
     def probe(self):
         return []
@@ -47,7 +50,7 @@ class Scripted(interface.Driver):
     def acquire(self):
         say("acquire")
         self.asked += 1
-        while self.asked > 1 and guard._waiter:
+        while seconds and self.asked > 1 and guard._waiter:
             time.sleep(0.01)
         if self.asked <= 1 + refusals:
             raise interface.Busy("db")
@@ -57,6 +60,11 @@ class Scripted(interface.Driver):
 
     def line_up(self):
         say("line")
+        if killed:
+            os._exit = lambda code: os.kill(os.getpid(), 9)
+
+    def leave_line(self):
+        say("leave")
 
     def renew(self):
         self.good_from = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -80,9 +88,9 @@ sys.exit(code)
 """
 
 
-def said(folder: Path, refusals: int, failures: int = 0, seconds: int = 60) -> str:
+def said(folder: Path, refusals: int, failures: int = 0, seconds: int = 60, killed: bool = False) -> str:
     script = GUARD.format(tests=Path(__file__).parents[4], folder=folder)
-    command = [sys.executable, "-c", script, *map(str, (refusals, failures, seconds))]
+    command = [sys.executable, "-c", script, *map(str, (refusals, failures, seconds, int(killed)))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -91,6 +99,11 @@ def said(folder: Path, refusals: int, failures: int = 0, seconds: int = 60) -> s
 def test_the_store_is_asked_once_for_each_turn_in_line(tmp_path: Path) -> None:
     assert said(tmp_path, 0) == "acquire line acquire end "
     assert said(tmp_path, 2) == "acquire line acquire line acquire line acquire end "
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_who_is_killed_when_he_has_said_that_it_is_his_turn_has_not_lost_it(tmp_path: Path, seconds: int) -> None:
+    assert said(tmp_path, 0, seconds=seconds, killed=True) == "acquire line acquire end "
 
 
 def test_a_guard_that_could_not_stand_in_line_still_hears_of_the_end_of_its_service(tmp_path: Path) -> None:
