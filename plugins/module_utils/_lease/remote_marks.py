@@ -16,10 +16,12 @@ from __future__ import annotations
 import time
 
 from .handover import Handover
+from .interface import LeaseError
 from .sealed import EMPTY, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import mmap
     from typing import Any
 
 #: Seconds that a mark may keep others out.
@@ -53,18 +55,38 @@ class Mark(Handover):
 
 
 class Sightings:
-    """What one process has seen of the marks, and since when."""
+    """What one process has seen of the marks, and since when.
 
-    def __init__(self) -> None:
-        self._since: dict[str, tuple[bytes, float]] = {}
+    common: a block of memory that a process has in common with those it forks, who then count together: of a guard and of whoever
+    stands in line for it only the latter looks all the time.
+    """
+
+    def __init__(self, common: mmap.mmap | None = None) -> None:
+        self._common = common
+        self._since: dict[str, Any] = {}
+
+    def _seen(self, resource: str, block: bytes, now: float) -> float:
+        """Give since when *block* stands there."""
+        if self._common is not None:
+            self._since = decode(self._common[:]) or self._since
+        # Its check sum.
+        mark = block[:8].hex()
+        seen, since = self._since.get(resource, ("", now))
+        if seen == mark:
+            return float(since)
+        self._since[resource] = (mark, now)
+        if self._common is not None:
+            try:
+                self._common[:] = encode(self._since)
+            except LeaseError:
+                # They are so many that from now on each counts for himself.
+                self._common = None
+        return now
 
     def read(self, resource: str, block: bytes) -> Mark | None:
         """Give the mark of *resource* that stands in *block*, None if there is none or its time is over."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        seen, since = self._since.get(resource, (b"", now))
-        if seen != block:
-            since = now
-            self._since[resource] = (block, now)
+        since = self._seen(resource, block, now)
         record: dict[str, Any] | None = decode(block) if block != EMPTY else None
         if record is None:
             return None

@@ -33,11 +33,11 @@ _PASSING = frozenset((5, 110, 6))
 
 
 class Marks:
-    """The marks of a lockspace at *path*, as one process has seen them."""
+    """The marks of a lockspace at *path*, as one process has seen them, and those that it forks to stand in line."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._sightings = Sightings()
+        self._sightings = Sightings(mmap.mmap(-1, BLOCK))
 
     def read(self, resources: Sequence[Resource], space: Space, patience: float) -> list[Mark | None]:
         """Give the mark of each whose time is not over, whatever its number. Raises LeaseError."""
