@@ -38,9 +38,12 @@ class Name:
 
     def claim(self) -> None:
         """Say that the name is ours. Raises DriverRefused if another host lives that says so, too."""
+        if self.judge() is not None:
+            self.keep()
+
+    def judge(self) -> dict[str, Any] | None:
+        """Raise DriverRefused if another host lives that says that the name is his. Says nothing; gives what `_other` does."""
         other = self._other()
-        if other is None:
-            return
         if self._said and other:
             raise DriverRefused(
                 f"{self._page.path}: another host calls itself {self._host} as well, and uses this directory now (machine "
@@ -48,7 +51,7 @@ class Name:
                 "and the locks of one away for the other's sake: give each a name of its own with hostnamectl set-hostname, "
                 "and mount the directory anew"
             )
-        self.keep()
+        return other
 
     def keep(self) -> None:
         """Say so again if another host has put itself in our place."""

@@ -71,7 +71,8 @@ class Store:
     def probe(self) -> dict[str, Any]:
         """Look at the directory. Raises DriverNotLoaded, DriverRefused, StoreUnavailable."""
         verdict = judge(self.directory, self._here)
-        self._name.claim()
+        # Whoever only asks claims nothing: that would look like a second host of the name to those who have said that it is theirs.
+        self._name.judge()
         self._know(verdict.lease_time)
         holes = [[hole.name, hole.text] for hole in verdict.holes]
         return {"holes": holes, "facts": {**verdict.facts, "ttl": f"{self.ttl:g} s"}, "ttl": self.ttl}

@@ -540,11 +540,28 @@ def test_a_host_that_was_started_anew_and_others_of_another_name_are_nobodys_riv
     one.probe()
 
 
+def test_who_only_asks_about_the_store_takes_the_name_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boots: Callable[[str], None]
+) -> None:
+    monkeypatch.setattr(store, "judge", lambda _directory, _host: judge.Verdict(60, [], {}))
+    stored(tmp_path, "other").acquire([("db", "exclusive")], {}, float("inf"))
+    boots("first")
+    standby = stored(tmp_path)
+    assert not standby.may_have([("db", "exclusive")])
+    # As lease_info does on another host of that name.
+    boots("second")
+    stored(tmp_path).probe()
+    boots("first")
+    assert not standby.may_have([("db", "exclusive")])
+
+
 def test_one_in_line_hears_that_another_host_has_its_name(
     make: Make, tmp_path: Path, boots: Callable[[str], None]
 ) -> None:
     one, two = make("one", "db", host="a"), make("two", "db", host="b")
     one.acquire()
+    with pytest.raises(Busy):
+        two.acquire()
     page = tmp_path / "host.b"
     page.write_bytes(layout.encode({"boot": "another", "machine": "4711"}))
     with pytest.raises(DriverRefused, match="machine 4711"):
