@@ -182,7 +182,8 @@ class Cluster:
 class Proxy:
     """Stands before one endpoint. mode: pass, hang (nothing goes through), mute (answers don't), cut (the answer ends it).
 
-    delay: seconds by which answers are late. began: what each connection began with. old: speaks HTTP/1 and nothing else.
+    delay: seconds by which answers are late. losing: how many connections lose the next answer, and all after it. began: what each
+    connection began with. old: speaks HTTP/1 and nothing else.
     """
 
     def __init__(self, target: str, address: str = "127.0.0.1") -> None:
@@ -192,6 +193,7 @@ class Proxy:
         self.url = f"http://{address}:{self._listener.getsockname()[1]}"
         self.mode = "pass"
         self.delay = 0.0
+        self.losing = 0
         self.began: list[bytes] = []
         self.old = False
         self._open: set[socket.socket] = set()
@@ -214,7 +216,7 @@ class Proxy:
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
-        begun = False
+        begun = mute = False
         try:
             while True:
                 ready = select.select([near, far], [], [], 0.05)[0]
@@ -231,7 +233,10 @@ class Proxy:
                         if self.old and data.startswith(b"PRI "):
                             near.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                             return
-                    if one is far and self.mode == "mute":
+                    if one is far and self.losing and not mute:
+                        mute = True
+                        self.losing -= 1
+                    if one is far and (mute or self.mode == "mute"):
                         continue
                     if one is far and self.delay:
                         time.sleep(self.delay)

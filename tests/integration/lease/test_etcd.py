@@ -249,6 +249,21 @@ def test_a_store_that_is_away_for_a_moment_ends_nobody(remote: Guards, proxy: Pr
     assert first.poll() is None
 
 
+def test_a_single_answer_that_is_lost_ends_nobody_who_has_but_one_endpoint(remote: Guards, proxy: Proxy) -> None:
+    remote.use_etcd(proxy.url, ttl=6)
+    first = remote.start("a")
+    remote.until("a", "active")
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] > 1, LONG)
+    before = remote.call("a", "Status")
+    proxy.losing = 1
+    wait_until(lambda: not proxy.losing, LONG)
+    count = before["renewals"]["count"] + 1
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] > count, LONG)
+    after = remote.call("a", "Status")
+    assert (after["phase"], after["resources"], after["renewals"]["failed"]) == ("active", before["resources"], 0)
+    assert first.poll() is None
+
+
 def test_a_slow_store_is_told_of(remote: Guards, proxy: Proxy) -> None:
     remote.use_etcd(proxy.url, ttl=4)
     remote.start("a")

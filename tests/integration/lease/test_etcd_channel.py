@@ -330,6 +330,22 @@ def test_a_grant_whose_answer_is_lost_is_found_by_way_of_another_endpoint(
     assert one.token == driver.held()[0].token == 1
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_the_only_endpoint_is_asked_once_more_when_an_answer_of_it_is_lost(
+    make: Callable[..., Etcd], proxy: Proxy, old: bool
+) -> None:
+    proxy.old = old
+    driver = make(proxy.url, ttl=12)
+    driver.acquire()
+    assert renews_over_grpc(driver) is not old
+    before = driver.good_from
+    proxy.losing = 1
+    driver.renew()
+    assert (proxy.losing, driver.good_from > before) == (0, True)
+    driver.renew()
+    assert renews_over_grpc(driver) is not old
+
+
 def test_an_answer_that_is_lost_is_no_renewal(make: Callable[..., Etcd], proxy: Proxy) -> None:
     driver = held(make(proxy.url, ttl=4))
     assert renews_over_grpc(driver)

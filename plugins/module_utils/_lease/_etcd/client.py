@@ -68,6 +68,11 @@ class Client:
         self._token_until = 0.0
         self.sent = 0.0
 
+    @property
+    def alone(self) -> bool:
+        """Say whether there is but one endpoint."""
+        return len(self._parameters.endpoints) == 1
+
     def prepare(self) -> None:
         """Read certificates, and import what TLS needs. Raises DriverRefused. May be repeated."""
         if self._parameters.tls and self._context is None:

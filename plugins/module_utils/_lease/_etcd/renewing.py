@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The part of the time that a renewal may have taken after which a channel is opened.
 _QUICK = 1 / 3
+#: The part of the time of a renewal after which an answer of the only endpoint counts as lost, and it is asked once more.
+_LOST = 0.64
 
 
 class Wanted:
@@ -81,34 +83,53 @@ class Renewing:
         if wanted is None or (wanted.lease, wanted.same, wanted.wishes) != (lease, same, wishes):
             wanted = self._wanted = Wanted(lease, same, self._never, wishes)
         began = http.now()
-        done = client.ask(
-            lambda until: self._channels.either(
-                client,
-                lambda channel: _by_channel(channel, client.token, wanted, until),
-                lambda: _by_gateway(client, wanted, until),
-            ),
-            deadline,
-        )
+        done = client.ask(lambda until: self._ask(client, wanted, until), deadline)
         # Counted from the keepalive on.
         self._channels.open(client, (deadline - began) * _QUICK - (client.sent - done.sent), deadline)
         return done
 
+    def _ask(self, client: Client, wanted: Wanted, until: float) -> Renewed:
+        """Renew at the endpoint that is asked now, the only one twice if it is silent. Raises Lost, EtcdError, OSError, ValueError."""
+        if client.alone:
+            try:
+                return self._attempt(client, wanted, until, (until - http.now()) * _LOST)
+            except http.Timeout:
+                client.close()
+        return self._attempt(client, wanted, until, until - http.now())
 
-def _by_channel(channel: Channel, token: str, wanted: Wanted, until: float) -> Renewed:
+    def _attempt(self, client: Client, wanted: Wanted, until: float, patience: float) -> Renewed:
+        """Do so once. patience: seconds that it has for each answer."""
+        return self._channels.either(
+            client,
+            lambda channel: _by_channel(channel, client.token, wanted, until, patience),
+            lambda: _by_gateway(client, wanted, until, patience),
+        )
+
+
+def _by_channel(channel: Channel, token: str, wanted: Wanted, until: float, patience: float) -> Renewed:
     sent = http.now()
-    lease, ttl = messages.lease_and_ttl(channel.tell(messages.KEEPALIVE, token, wanted.keepalive, until))
+    soon = _first(until, patience)
+    lease, ttl = messages.lease_and_ttl(channel.tell(messages.KEEPALIVE, token, wanted.keepalive, soon))
     if lease != wanted.number:
         raise Violation("an answer about another lease")
     _check(wanted, ttl)
-    return _renewed(sent, ttl, messages.transacted(channel.ask(messages.TXN, token, wanted.transaction, until)))
+    soon = _first(until, patience)
+    return _renewed(sent, ttl, messages.transacted(channel.ask(messages.TXN, token, wanted.transaction, soon)))
 
 
-def _by_gateway(client: Client, wanted: Wanted, until: float) -> Renewed:
-    reply = client.once("/v3/lease/keepalive", json.dumps({"ID": wanted.lease}).encode(), until)
+def _by_gateway(client: Client, wanted: Wanted, until: float, patience: float) -> Renewed:
+    soon = _first(until, patience)
+    reply = client.once("/v3/lease/keepalive", json.dumps({"ID": wanted.lease}).encode(), soon)
     sent = client.sent
     ttl = int((reply.get("result") or {}).get("TTL") or 0)
     _check(wanted, ttl)
-    return _renewed(sent, ttl, client.once("/v3/kv/txn", json.dumps(wanted.request).encode(), until))
+    soon = _first(until, patience)
+    return _renewed(sent, ttl, client.once("/v3/kv/txn", json.dumps(wanted.request).encode(), soon))
+
+
+def _first(until: float, patience: float) -> float:
+    """Give the time by which an answer has to be there that is asked for now."""
+    return min(http.now() + patience, until)
 
 
 def _renewed(sent: float, ttl: int, reply: dict[str, Any]) -> Renewed:
