@@ -274,6 +274,16 @@ def test_a_slow_store_is_told_of(remote: Guards, proxy: Proxy) -> None:
     assert remote.report("a")["phase"] == "active"
 
 
+def test_that_a_renewal_failed_is_told_also_right_after_one_that_was_slow(remote: Guards, proxy: Proxy) -> None:
+    remote.use_etcd(proxy.url, ttl=4)
+    remote.start("a")
+    remote.until("a", "active")
+    proxy.delay = 0.3
+    wait_until(lambda: "a renewal took" in remote.complaints("a"), LONG)
+    proxy.mode = "hang"
+    wait_until(lambda: "not renewed" in remote.complaints("a"), LONG)
+
+
 def test_a_guard_waits_for_a_store_that_is_not_there_yet(guards: Guards) -> None:
     cluster = Cluster()
     try:

@@ -30,7 +30,8 @@ class Renewals:
         self._guard = guard
         self._since: float | None = None
         self._watched = -1
-        self._told = -_QUIET
+        # Of those that were slow, and of those that failed.
+        self._told = [-_QUIET, -_QUIET]
         self.count = 0
         self.slow = 0
         self.failed = 0
@@ -63,14 +64,16 @@ class Renewals:
         self.slow += slow
         if error is None:
             if slow:
-                self._tell(f"a renewal took {self.last:.2f} s of the {guard.driver.ttl:g} s that a grant is good for")
+                self._tell(
+                    False, f"a renewal took {self.last:.2f} s of the {guard.driver.ttl:g} s that a grant is good for"
+                )
             self.watch()
             guard.event(core.RENEWED, sent=guard.driver.good_from)
             if guard.driver.preferred():
                 guard.make_way(guard.driver.preferred())
             return
         self.failed += 1
-        self._tell(f"not renewed after {self.last:.2f} s: {error}")
+        self._tell(True, f"not renewed after {self.last:.2f} s: {error}")
         if isinstance(error, Lost):
             guard.event(core.LOST, str(error))
         elif isinstance(error, RunningOut):
@@ -83,10 +86,10 @@ class Renewals:
         self.unwatch()
         self._guard.event(core.RUNNING_OUT, str(error))
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, failed: bool, text: str) -> None:
         now = time.monotonic()
-        if now >= self._told + _QUIET:
-            self._told = now
+        if now >= self._told[failed] + _QUIET:
+            self._told[failed] = now
             self._guard.say(text)
 
     def watch(self) -> None:
