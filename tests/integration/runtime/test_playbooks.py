@@ -106,9 +106,10 @@ def test_the_status_tells_what_another_supervisor_runs(
                 assert re.search(f"^ *- '?{row} ", shown.output, re.MULTILINE), (row, shown.output)
             assert f"supervised by {backend}" in shown.output
         # Its own records say nothing of them.
-        asked = subprocess.run([deployment.command, "status"], capture_output=True, text=True, check=False)
-        assert (asked.returncode, asked.stdout) == (3, "")
-        assert asked.stderr.startswith(f"holdfast: {deployment.scan}: supervised by {backend}, ")
+        for words in (["status"], ["stop", "--all"]):
+            asked = subprocess.run([deployment.command, *words], capture_output=True, text=True, check=False)
+            assert (asked.returncode, asked.stdout) == (3, "")
+            assert asked.stderr.startswith(f"holdfast: {deployment.scan}: supervised by {backend}, ")
     finally:
         gone = play("remove", supervisor_backend=backend)
     assert gone.code == 0, gone.output
