@@ -29,9 +29,13 @@ def resource(options: Namespace) -> int:
             return _show(helper, options)
         if not options.run:
             raise CommandError(USAGE, "a command is needed: --run COMMAND")
-        with helper.hold(
-            options.name, parameters_of(options.parameters, {}), options.exclusive, options.timeout
-        ) as held:
+        kinds = {}
+        for one in helper.operations():
+            # A helper of an earlier version does not say it: what it is given is text.
+            if options.name in one.get("makes", ()):
+                kinds = {parameter["name"]: parameter["type"] for parameter in one["parameters"]}
+        parameters = parameters_of(options.parameters, kinds)
+        with helper.hold(options.name, parameters, options.exclusive, options.timeout) as held:
             return _run(held, options.run)
     except HelperError as error:
         raise CommandError(FAILED, str(error)) from None

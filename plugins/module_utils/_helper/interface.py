@@ -24,11 +24,11 @@ type Parameter (
 # idempotency says when a call is made again after the helper has died in the middle of it: pure and idempotent ones
 # are, once never. on_disconnect says what happens to a call whose caller goes away. asynchronous: whether it can be
 # begun by Start; one that always is so is a job also when it is called. secured_by: what this host has to hold meanwhile.
-# returns_descriptor: a descriptor comes with the answer, and result is its place, 0.
+# returns_descriptor: a descriptor comes with the answer, and result is its place, 0. makes: resources that Acquire has it make.
 type Operation (
   name: string, description: string, idempotency: (pure, idempotent, once), on_disconnect: (finish, cancel),
   timeout: float, isolation: (pooled, fresh), seccomp: bool, asynchronous: (never, allowed, always), stream: bool,
-  secured_by: ?string, returns_descriptor: bool, parameters: []Parameter
+  secured_by: ?string, returns_descriptor: bool, makes: []string, parameters: []Parameter
 )
 
 # exit: the exit code, or minus the signal that ended it. truncated: there was more output than is kept. result: what a

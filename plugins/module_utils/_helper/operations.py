@@ -78,6 +78,7 @@ class Operation:
         "has_secrets",
         "idempotency",
         "long_lived",
+        "makes",
         "memory_max",
         "name",
         "on_disconnect",
@@ -97,6 +98,8 @@ class Operation:
     def __init__(self, name: str, definition: dict[str, Any]) -> None:
         #: Names that this host does not know.
         self.unknown: list[str] = []
+        #: Shared resources that it makes.
+        self.makes: list[str] = []
         self.name = name
         self.description: str = definition.get("description", "")
         self.timeout = float(definition.get("timeout", declared.TIMEOUT))
@@ -207,6 +210,7 @@ class Operation:
             "secured_by": self.secured_by or None,
             "stream": self.stream,
             "returns_descriptor": self.returns is not None,
+            "makes": self.makes,
             "parameters": parameters,
         }
 

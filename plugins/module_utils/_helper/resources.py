@@ -48,6 +48,7 @@ class Declared:
     def __init__(self, name: str, definition: dict[str, Any], operations: dict[str, Operation]) -> None:
         self.name = name
         self.create = operations[definition["create"]]
+        self.create.makes.append(name)
         self.destroy = operations[definition["destroy"]]
         self.linger = float(definition.get("linger", 0))
 

@@ -280,6 +280,23 @@ def test_a_destroy_that_fails_is_tried_again_and_told_of(helper: HelperProcess) 
     wait_until(lambda: helper.client().resources() == [])
 
 
+def test_what_a_command_holds_may_be_told_by_numbers_and_truth_values(helper: HelperProcess) -> None:
+    operation = {
+        "argv": ["/bin/true", "{lun}", "{writable}"],
+        "idempotency": "idempotent",
+        "parameters": {"lun": {"type": "integer", "minimum": 0, "maximum": 7}, "writable": {"type": "boolean"}},
+    }
+    helper.configure(make=operation, take={**operation, "allow": []})
+    document = json.loads(helper.file.read_text())
+    document["resources"] = {"disk": {"create": "make", "destroy": "take"}}
+    helper.file.write_text(json.dumps(document))
+    helper.start()
+    code, out, err = helper.as_user(CALLER, "resource", "disk", "lun=3", "writable=true", "--run", "/bin/echo", "with")
+    assert (code, out) == (0, "with\n"), err
+    code, _out, err = helper.as_user(CALLER, "resource", "disk", "lun=x", "writable=true", "--run", "/bin/echo", "with")
+    assert code == 2 and "a whole number is needed" in err
+
+
 def test_only_who_may_make_it_may_hold_and_see_it(helper: HelperProcess) -> None:
     start(helper)
     with hold(helper):
