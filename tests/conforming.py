@@ -168,6 +168,10 @@ class Supervised(Host):
         """Give what the journal has of a service; None where there is no journal."""
         return None
 
+    def heard(self, name: str) -> str | None:
+        """Give what the host's own syslog daemon has of a service; None where there is none."""
+        return None
+
     def grows(self) -> bool:
         """Tell whether its pauses between restarts can grow, where it has pauses of the definition's choice."""
         return True

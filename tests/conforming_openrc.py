@@ -84,6 +84,10 @@ class OpenRcHost(SystemdHost):
         """There is none without systemd."""
         return None
 
+    def heard(self, name: str) -> str | None:
+        """There is no syslog daemon."""
+        return None
+
     def grows(self) -> bool:
         """The pauses are those of our supervisor."""
         return True

@@ -80,6 +80,10 @@ class SystemdHost(Supervised):
     def journal(self, name: str) -> str | None:
         return self.machine.do("journalctl", "--quiet", "--identifier", name)
 
+    def heard(self, name: str) -> str | None:
+        """The journal has the socket of syslog too."""
+        return self.machine.do("journalctl", "--quiet", "--identifier", name, "_TRANSPORT=syslog")
+
     def grows(self) -> bool:
         return int(self.snapshot().supervisor["version"]) >= GROWING_PAUSE
 
