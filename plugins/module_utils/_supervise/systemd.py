@@ -20,7 +20,7 @@ from typing import Any
 
 from . import active, holding, log_table
 from ._systemd import files, state
-from ._systemd.manager import Manager
+from ._systemd.manager import READ, Manager, is_newer
 from ._systemd.unit import GROWING_PAUSE, LOG_WRITER, SYSTEM, Place, is_attended, unit_name
 from .interface import BACKOFF, DEATHS, FEATURES, Backend, BackendError, Service, Snapshot, Unanswered, Verdict, runs
 from .labels import obstacle as label_obstacle
@@ -84,7 +84,8 @@ class Systemd(Backend):
         self._known = self._directories()
         # With the units of those that are to come, as they are written: a text may depend on others.
         wanted, present = ours.wanted(self._directories(coming=True)), ours.present()
-        shown = self._show(self._known, *([LOG_WRITER] if LOG_WRITER in wanted else []))
+        boot = [ours.target(unit) for unit in (unit_name("x"), unit_name("x", "timer"))]
+        shown = self._show(self._known, *([LOG_WRITER] if LOG_WRITER in wanted else []), *boot)
         services = {}
         for name, (meta, identity) in self._known.items():
             service = self._service(name, shown)
@@ -344,8 +345,24 @@ class Systemd(Backend):
     def _is_behind(self, ours: files.Units) -> bool:
         """Tell whether systemd has not read what somebody has written who was interrupted before he could tell it."""
         units = list(ours.wanted(self._known))
-        shown = self._manager.show(units) if units else {}
-        return any(_is_unread(unit) for unit in shown.values())
+        shown = self._manager.show([*units, *map(ours.target, units)]) if units else {}
+        return any(self._is_unread(unit, shown) or self._misses_link(ours, unit, shown) for unit in units)
+
+    def _is_unread(self, unit: str, shown: Mapping[str, Mapping[str, str]]) -> bool:
+        """Tell whether what is ours of a unit has changed since systemd has read it."""
+        if shown.get(unit, {}).get("NeedDaemonReload") != "yes":
+            return False
+        read = self._manager.run("show", f"--property={','.join(READ)}")
+        paths = (f"{self._units}/{unit}", f"{self._runtime_units()}/{unit}.d")
+        return any(is_newer(path, read) for path in paths)
+
+    def _misses_link(self, ours: files.Units, unit: str, shown: Mapping[str, Mapping[str, str]]) -> bool:
+        """Tell whether systemd thinks otherwise than the disk of whether a unit is started at boot."""
+        target = ours.target(unit)
+        # One that is not loaded wants nothing.
+        if unit not in shown or shown.get(target, {}).get("ActiveState") != "active":
+            return False
+        return ours.enabled(unit) != (target in shown[unit].get("WantedBy", "").split())
 
     def _lacks_log(self, ours: files.Units, name: str) -> bool:
         """Tell whether the log writer has not been told of the log of a service of ours as it is now."""
@@ -378,9 +395,10 @@ class Systemd(Backend):
         """Tell whether the units of a service have to be brought into line, or systemd and the log writer told of them."""
         meta = self._known[name][0]
         mine = [unit_name(name), unit_name(name, "timer"), *([LOG_WRITER] if LOG_WRITER in wanted else [])]
-        if any(wanted.get(unit) != present.get(unit) or _is_unread(shown.get(unit, {})) for unit in mine):
+        if any(wanted.get(unit) != present.get(unit) or self._is_unread(unit, shown) for unit in mine):
             return True
-        if ours.enabled(self._boot_unit(name, meta)) == self._is_down(name):
+        boot = self._boot_unit(name, meta)
+        if ours.enabled(boot) == self._is_down(name) or self._misses_link(ours, boot, shown):
             return True
         # One that does not run reads everything when it starts.
         return shown.get(LOG_WRITER, {}).get("ActiveState") == "active" and self._lacks_log(ours, name)
@@ -571,11 +589,6 @@ class Systemd(Backend):
 
     def _runtime_units(self) -> str:
         return f"/run/user/{os.geteuid()}/systemd/user" if self._manager.user else "/run/systemd/system"
-
-
-def _is_unread(unit: Mapping[str, str]) -> bool:
-    """Tell whether the file of a unit has changed since systemd has read it."""
-    return unit.get("NeedDaemonReload") == "yes"
 
 
 def _missing_controllers(resources: Mapping[str, Any], root: str = "/sys/fs/cgroup") -> str:

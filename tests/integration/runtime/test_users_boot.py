@@ -140,6 +140,23 @@ def test_nothing_that_becomes_of_the_supervisor_alone_reaches_the_services(host:
     for check in (True, False):
         assert host.to("embedded", check=check)["actions"] == ["write unit holdfast.service", "restart the supervisor"]
     assert host.until("one", "ready").pid == first
+
+    # A drop-in that he wrote, and had not read since, is his.
+    drop_in = 'mkdir -p "$1.d" && printf "[Service]\\nNice=%s\\n" "$2" >"$1.d/nice.conf"'
+    unit = "/home/ordinary/.config/systemd/user/holdfast.service"
+    host.machine.do("sh", "-c", drop_in, "sh", unit, "3")
+    host.systemctl("daemon-reload")
+    host.machine.do("sh", "-c", drop_in, "sh", unit, "4")
+    assert host.unit("holdfast.service", "NeedDaemonReload") == "yes"
+    again = host.to("embedded")
+    assert not again["changed"], again["actions"]
+    # A unit of ours that was written and not read is not his.
+    host.machine.do("touch", unit)
+    assert host.to("embedded")["actions"] == ["write unit holdfast.service", "restart the supervisor"]
+    assert host.until("one", "ready").pid == first and host.unit("holdfast.service", "Nice") == "4"
+    host.machine.do("rm", "-r", f"{unit}.d")
+    host.systemctl("daemon-reload")
+
     assert host.to("embedded", "stopped")["changed"]
     assert not host.to("embedded", "stopped")["changed"]
     assert host.to("embedded")["changed"]

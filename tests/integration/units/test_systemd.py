@@ -146,6 +146,45 @@ def test_what_systemd_was_not_told_of_the_next_run_tells_it(systemd: SystemdHost
     assert not systemd.good(definitions)["changed"]
 
 
+def test_a_link_that_systemd_has_not_read_the_next_run_has_it_read(systemd: SystemdHost) -> None:
+    stopped, started = ({"one": {"command": SLEEP, "state": state}} for state in ("stopped", "started"))
+    systemd.good(stopped)
+    for definitions, before, after in (
+        (started, "", "multi-user.target"),
+        (stopped, "multi-user.target", ""),
+    ):
+        systemd.killed_at("daemon-reload", definitions)
+        systemd.machine.do("systemctl", "start" if after else "stop", "holdfast-one.service")
+        assert show(systemd, "holdfast-one.service", "WantedBy") == {"WantedBy": before}
+        predicted = systemd.good(definitions, check=True)
+        result = systemd.good(definitions)
+        assert result["changed"] and predicted["actions"] == result["actions"]
+        assert show(systemd, "holdfast-one.service", "WantedBy") == {"WantedBy": after}
+        again = systemd.good(definitions)
+        assert not again["changed"], again["actions"]
+
+
+def test_a_drop_in_of_the_administrator_is_his_to_have_read(systemd: SystemdHost) -> None:
+    definitions = {"one": {"command": SLEEP}}
+    systemd.good(definitions)
+    folder = "/etc/systemd/system/holdfast-one.service.d"
+    drop_in = 'mkdir -p "$1" && printf "[Service]\\nNice=%s\\n" "$2" >"$1/nice.conf"'
+    try:
+        systemd.machine.do("sh", "-c", f"{drop_in} && systemctl daemon-reload", "sh", folder, "3")
+        assert not systemd.good(definitions)["changed"]
+        systemd.machine.do("sh", "-c", drop_in, "sh", folder, "4")
+        told = show(systemd, "holdfast-one.service", "Nice", "NeedDaemonReload")
+        assert told == {"Nice": "3", "NeedDaemonReload": "yes"}
+        again = systemd.good(definitions)
+        assert not again["changed"], again["actions"]
+        # Ours is still noticed beside it.
+        systemd.killed_at("daemon-reload", {"one": {"command": SLEEP, "nice": 1}})
+        assert "one: register" in systemd.good({"one": {"command": SLEEP, "nice": 1}}, check=True)["actions"]
+    finally:
+        systemd.machine.do("rm", "-r", folder)
+        systemd.machine.do("systemctl", "daemon-reload")
+
+
 def test_what_the_log_writer_was_not_told_of_the_next_run_tells_it(systemd: SystemdHost) -> None:
     systemd.good({"one": {"command": LINES}})
     definitions = {"one": {"command": LINES, "log": {"size": "20k"}}, "two": {"command": LINES}}

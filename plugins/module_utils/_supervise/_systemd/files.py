@@ -71,6 +71,10 @@ class Units:
         """Tell whether a unit is started at boot."""
         return os.path.islink(self._link(name))
 
+    def target(self, name: str) -> str:
+        """Give the target that has a unit started at boot."""
+        return "timers.target" if name.endswith(".timer") else self.place.target
+
     def write(self, name: str, text: str) -> None:
         """Put a unit in place of the one that is there. Raises OSError."""
         _replace(f"{self.units}/{name}", text, 0o644)
@@ -94,8 +98,7 @@ class Units:
         return True
 
     def _link(self, name: str) -> str:
-        target = "timers.target" if name.endswith(".timer") else self.place.target
-        return f"{self.units}/{target}.wants/{name}"
+        return f"{self.units}/{self.target(name)}.wants/{name}"
 
 
 def _may_be_elsewhere(scan: str, name: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterable
 
 from ..interface import BackendError, NotRunning
@@ -26,6 +27,7 @@ PROPERTIES = (
     "Job",
     "MainPID",
     "NeedDaemonReload",
+    "WantedBy",
     "NRestarts",
     "ConditionResult",
     "ExecMainCode",
@@ -37,10 +39,28 @@ PROPERTIES = (
     # Of a timer.
     "NextElapseUSecMonotonic",
 )
+#: When systemd has read its units, at boot and for the last time.
+READ = ("UnitsLoadFinishTimestampMonotonic", "UnitsLoadTimestampMonotonic")
 #: Seconds for an answer; systemd is slow while it reads thousands of units.
 PATIENCE = 60.0
 #: Units of one command line, far below what the kernel takes.
 BATCH = 500
+
+
+def is_newer(path: str, shown: str) -> bool:
+    """Tell whether *path* has changed since systemd has read its units. shown: what systemd says of READ.
+
+    systemd says of a unit that it should be read again, not why: it may be a drop-in that somebody else has in hand. One that
+    does not say when it has read (before 246) is believed.
+    """
+    times = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    if not times.get(READ[1], "").isdigit():
+        return True
+    try:
+        age = time.time() - os.stat(path).st_ctime
+    except FileNotFoundError:
+        return False
+    return time.monotonic() - age > max(int(text) for text in times.values() if text.isdigit()) / 1e6
 
 
 class Manager:
