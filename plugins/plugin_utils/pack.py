@@ -60,7 +60,7 @@ PACKAGES = (
 )
 
 #: What of them only modules need: every task brings that along by itself.
-OF_MODULES = ("_lease/_etcd/membership.py", "_lease/_etcd/users.py", "_lease/task.py")
+OF_MODULES = ("_helper/task.py", "_lease/_etcd/membership.py", "_lease/_etcd/users.py", "_lease/task.py")
 
 MODULE_UTILS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "module_utils")
 
