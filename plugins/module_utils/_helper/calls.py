@@ -36,6 +36,8 @@ ABANDONED = 8
 MOMENT = 70e-6
 #: Seconds within which a caller who makes one call after the other makes the next one.
 PAUSE = 150e-6
+#: Seconds after a call in which processors don't sleep yet.
+REST = 1e-3
 #: Bytes of each output that the journal keeps.
 KEPT_OUTPUT = 8192
 
@@ -369,8 +371,12 @@ class Calls:
 
     def announce(self, client: Client) -> None:
         """Have a process ready for what a client is about to ask, if it asks the same as before."""
-        if client.last is not None and self._several and not self._working:
-            self._pool.announce(client.last)
+        last = client.last
+        if last is None or self._working or not self._several:
+            return
+        # Processes of their own are forked meanwhile where their calls follow each other: the processors have enough to do.
+        if last.pooled or time.monotonic() - self._concluded > REST:
+            self._pool.announce(last)
 
     def _ended(self, call: Call, one: worker.Run) -> None:
         self._loop.stay_awake(0)

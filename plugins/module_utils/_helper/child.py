@@ -19,7 +19,7 @@ import sys
 from .._lean import json, signal
 from .._supervise._embedded.loop import Turns
 from .._varlink import sockets
-from . import capabilities, function, passing, paths, seccomp
+from . import capabilities, function, memory, passing, paths, seccomp
 from .agreed import ANNOUNCEMENT, CONTROL, MESSAGE, REFUSED, RESULT
 from .trust import untrusted
 
@@ -129,7 +129,7 @@ def fresh(
         except (OSError, Unable) as error:
             # For the caller. Whoever ended here would be replaced at once, by one that ends as well.
             failure = error
-    work = _only_work(prepared, user)
+    work = _only_work(prepared is not None)
     if not work:
         return False
     name, values = marshal.loads(work)
@@ -147,10 +147,10 @@ def fresh(
     return True
 
 
-def _only_work(prepared: Operation | None, user: int) -> bytes:
+def _only_work(prepared: bool) -> bytes:
     """Wait for the work of a process that has no other, b"" for none; for some that was announced, as one of the pool does.
 
-    What was made ready goes its way once more then, while the helper reads the request: other work has been here meanwhile.
+    Who is *prepared*, and so about to be a program, sees to its memory then, while the helper reads the request.
     """
     control = sockets.Socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, os.dup(CONTROL))
     # No longer than the usual: what is touched here an exec has to throw away.
@@ -170,8 +170,10 @@ def _only_work(prepared: Operation | None, user: int) -> bytes:
                 return work
             awake.begin(ANNOUNCED)
             looks = True
-            if prepared is not None:
-                untrusted(prepared.work({}).argv[0], user)
+            if prepared:
+                # Once: what else may come by the connection of a caller has it awake, and that is all.
+                prepared = False
+                memory.leave()
     finally:
         control.close()
 
@@ -195,6 +197,7 @@ def rehearse(operation: Operation) -> None:
             seccomp.rehearse(_filter(operation))
         if operation.function is None:
             untrusted("/bin/sh")
+            memory.rehearse()
             # There is no program of that name.
             os.execve("", ["-"], task.environment)
         else:

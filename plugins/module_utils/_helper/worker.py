@@ -289,14 +289,11 @@ class Fresh(Run):
         self._exited = True
         for descriptor in tuple(self._reading):
             self._read(descriptor)
-        for descriptor in tuple(self._reading):
-            self._close(descriptor)
         self._listen_no_more()
         try:
             answer = self.receive(self._control) if self._given and not self._answered else b""
         except BlockingIOError:
             answer = b""
-        self._control.close()
         if self._timer is not None:
             self._timer.cancel()
         if self.outcome == ABANDONED:
@@ -314,6 +311,10 @@ class Fresh(Run):
             else:
                 self.outcome = EXITED
             self.finish()
+        # Nobody waits for the rest.
+        for descriptor in tuple(self._reading):
+            self._close(descriptor)
+        self._control.close()
         self._gone(self)
 
     def _read(self, descriptor: int) -> None:

@@ -75,7 +75,7 @@ class Children:
         dying is called before it is reaped, while its pid (and process group) can't be anybody else's.
         """
         status = self._early.pop(pid, None)
-        if status is not None:
+        if status is not None and not _is_child(pid):
             self._loop.soon(lambda: exited(Exit(status)))
             return
         self._own[pid] = (exited, dying)
@@ -145,6 +145,15 @@ class Children:
         if dying is not None and identity.start_time(pid) in (0, started):
             dying()
         exited(Exit(status))
+
+
+def _is_child(pid: int) -> bool:
+    """Say whether we have such a child now: its number may have been that of another one."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _exit_status(descriptor: int) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,39 @@ def test_what_nobody_expected_is_forgotten(loop: Loop) -> None:
     family.watch(pid, ends.append)
     turn(loop)
     assert ends == []
+
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+
+def living(pid: int) -> int:
+    """A child of ours that has this number, which is free, and waits to be killed."""
+    for _try in range(1000):
+        LAST_PID.write_text(str(pid - 1))
+        found = os.fork()
+        if found == 0:
+            signal.pause()
+            os._exit(0)
+        if found == pid:
+            return pid
+        # Somebody else was there first, and is gone soon.
+        os.kill(found, signal.SIGKILL)
+        os.waitpid(found, 0)
+    raise AssertionError(f"{pid} is somebody else's")
+
+
+@pytest.mark.skipif(not os.access(LAST_PID, os.W_OK), reason="numbers can't be chosen here")
+def test_who_has_the_number_of_one_that_has_ended_is_not_taken_for_it(loop: Loop) -> None:
+    family = Children(loop)
+    family.expected = 1
+    pid = dead(7)
+    family.reap()
+    assert living(pid) == pid
+    ends: list[Exit] = []
+    family.watch(pid, ends.append)
+    turn(loop)
+    assert ends == []
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    family.reap()
+    assert [(one.kind, one.code) for one in ends] == [(2, signal.SIGKILL)]
