@@ -52,6 +52,7 @@ class Play:
         self._host = host
         #: The files of functions, path to content.
         self.files: dict[str, str] = {}
+        self.operations_file = host.base / "helper.json"
 
     def run(self, operations: dict[str, Any], *options: str, tasks: list[Any] | None = None) -> tuple[int, str]:
         base = self._host.base
@@ -61,7 +62,7 @@ class Play:
             "vars": {
                 "helper_operations": operations,
                 "helper_files": self.files,
-                "helper_file": str(base / "helper.json"),
+                "helper_file": str(self.operations_file),
                 "helper_directory": str(base / "helper"),
                 "helper_jobs_directory": str(base / "jobs" / "kept"),
                 "helper_command": str(base / "holdfast"),
@@ -163,6 +164,20 @@ def test_the_helper_is_deployed_used_changed_and_removed(play: Play, host: Host)
     code, output = play.run({})
     assert code == 0, output
     assert "helper" not in host.status() and not (host.base / "helper.json").exists()
+
+
+def test_the_operations_may_be_where_nothing_is_yet(play: Play, host: Host) -> None:
+    play.operations_file = host.base / "elsewhere" / "helper.json"
+    operations = {"look": {"argv": ["/bin/echo", "seen"], "allow": []}}
+    code, output = play.run(operations, "--check")
+    assert code == 0 and not play.operations_file.parent.exists(), output
+    code, output = play.run(operations)
+    assert code == 0 and play.operations_file.parent.stat().st_mode & 0o777 == 0o755, output
+    # Once it is there it is its owner's.
+    play.operations_file.parent.chmod(0o700)
+    code, output = play.run(operations)
+    assert code == 0 and "changed=0" in output, output
+    assert play.operations_file.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_killed_helper_is_back_for_the_call_that_found_it_dead(play: Play, host: Host) -> None:
