@@ -117,6 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import converge
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.archive import BadArchive
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import told
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.interpreter import Unfit
 
@@ -157,9 +158,7 @@ def main() -> None:
     except (BadArchive, InstallError, Unfit, converge.Refused) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename or options['directory']}: {error.strerror}; the runtime in use was not changed"
-        )
+        module.fail_json(msg=f"{told(error, options['directory'])}; the runtime in use was not changed")
     module.exit_json(**result)
 
 

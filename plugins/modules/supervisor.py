@@ -217,6 +217,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime impo
 )
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.embedded_root import EmbeddedRoot
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import told
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.interpreter import Runner
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.openrc_root import OpenRcRoot
@@ -299,7 +300,7 @@ def main() -> None:
     except (host.Failed, InstallError, TalkError, UnitError, Unsafe, BackendError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or options['scan_directory']}: {error.strerror}")
+        module.fail_json(msg=told(error, options["scan_directory"]))
     module.exit_json(**result)
 
 

@@ -30,6 +30,14 @@ def make_directory(path: str) -> None:
             os.chmod(name, 0o755)
 
 
+def told(error: OSError, otherwise: str) -> str:
+    """Say what could not be done and where, which is *otherwise* if the error names nothing.
+
+    Of a link and of a rename it is the new name: the first one is what a link leads to, and nothing was done there.
+    """
+    return f"{error.filename2 or error.filename or otherwise}: {error.strerror}"
+
+
 def read_text(path: str) -> str | None:
     """Give the text of the file *path*; None when there is none. Raises OSError for anything else in its place."""
     try:

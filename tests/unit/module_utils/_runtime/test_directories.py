@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import cleanup, directories
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import cleanup, directories, files
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Place, Unsafe
 
 
@@ -132,3 +132,11 @@ def test_a_directory_that_only_looks_near_is_no_parent_of_ours(tmp_path: Path) -
         cleanup.remove_own_parents(str(tmp_path / name / "file"))
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["other"]
     assert (tmp_path / "a" / "other" / "b").is_dir()
+
+
+def test_who_cannot_make_the_link_says_where_it_was_to_be(tmp_path: Path) -> None:
+    scan = tmp_path / "services"
+    with pytest.raises(OSError) as caught:
+        directories.make_link(str(scan), "/run/holdfast")
+    assert files.told(caught.value, "?").startswith(f"{scan}/.holdfast.")
+    assert files.told(OSError(28, "No space left on device"), str(scan)) == f"{scan}: No space left on device"
