@@ -53,10 +53,9 @@ def kill_marked(token: str) -> int:
         except OSError:
             continue
         try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if wanted in file.read().split(b"\0"):
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                    count += 1
+            if wanted in identity.environment(int(name)).split(b"\0"):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                count += 1
         except OSError:
             pass
         finally:

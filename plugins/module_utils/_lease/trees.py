@@ -33,8 +33,10 @@ GROUP = "process_group"
 PROCESS = "process"
 EXEC = "exec"
 
-#: Looks at all processes of a host on which something is started all the time.
-_LOOKS = 5
+#: Looks at all processes of a host on which something is started all the time: at each of them, and at those that are new.
+_LOOKS, _QUICK_LOOKS = 5, 20
+#: Processes that are started while we look, of which numbers that are given anew are surely not all numbers.
+_FEW = 10_000
 #: Seconds between two looks at what no descriptor tells the end of.
 _PAUSE = 0.01
 
@@ -82,7 +84,7 @@ def remaining(record: dict[str, Any]) -> list[int]:
     """Give the processes of the tree of a visible *record* that have to end: the first one, then what it has left behind."""
     if record["boot"] != boot():
         return []
-    if _runs(record["pid"], record["started"]):
+    if identity.alive(record["pid"], record["started"]):
         return [record["pid"]]
     if record["containment"] == EXEC:
         # Whoever looks may have been started by what he looks for.
@@ -95,11 +97,23 @@ def _search(leader: int, wanted: Callable[[int], bool]) -> list[int]:
     """Give the living processes that are *wanted*; if that cannot be said, and the group *leader* is not empty, its leader.
 
     Who forks and ends while we look shows neither himself nor his child. So a look that finds nobody counts only if nothing
-    was forked on the host meanwhile.
+    was forked on the host meanwhile. The later looks are quick: who was not wanted once never will be, unless his number has been given anew.
     """
-    for _unused in range(_LOOKS):
-        forks = _forks()
-        found = [pid for pid in _all() if wanted(pid)]
+    seen: set[int] = set()
+    first, last = _forks(), _last_pid()
+    for _unused in range(_LOOKS if last < 0 else _QUICK_LOOKS):
+        forks, now = _forks(), _last_pid()
+        if last < 0 or forks - first > _FEW:
+            seen.clear()
+        found = []
+        for pid in _all():
+            # Numbers are given in turn, and begin anew after the greatest.
+            if pid in seen and not (last < pid <= now if last <= now else pid > last or pid <= now):
+                continue
+            if wanted(pid):
+                found.append(pid)
+            else:
+                seen.add(pid)
         if found or _forks() == forks:
             return found
     try:
@@ -118,17 +132,13 @@ def _forks() -> int:
         return next((int(line.split()[1]) for line in file if line.startswith(b"processes ")), -1)
 
 
-def _runs(pid: int, started: int) -> bool:
-    found = identity.process(pid)
-    if found is None or found[0] != started or found[1] == "X":
-        return False
-    if found[1] != "Z":
-        return True
+def _last_pid() -> int:
+    """Give the number that a process or thread of our pid namespace was given last, -1 where the kernel does not tell."""
     try:
-        # A process lives as long as one of its threads, of which the first shows as dead when it has ended before them.
-        return len(os.listdir(f"/proc/{pid}/task")) > 1
-    except OSError:
-        return False
+        with open("/proc/sys/kernel/ns_last_pid", "rb") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return -1
 
 
 def end(record: dict[str, Any], patience: float | None = None) -> bool:
@@ -175,7 +185,7 @@ def _wait(record: dict[str, Any], pid: int, left: float | None, kill: bool) -> N
         return
     try:
         # The pidfd is of the process that has the pid now: only if that is the one that is meant it may be killed.
-        if not (_runs(pid, record["started"]) if first else _has(_traces(record), pid)):
+        if not (identity.alive(pid, record["started"]) if first else _has(_traces(record), pid)):
             # It may be dead and not collected, and others of its group not seen on a host that starts something all the time.
             time.sleep(_PAUSE)
             return
@@ -233,11 +243,7 @@ def _all() -> Iterator[int]:
 
 
 def _environment(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:
-        return []
+    return identity.environment(pid).split(b"\0")
 
 
 def _kill(pid: int) -> None:

@@ -70,7 +70,32 @@ def _fields(pid: int) -> list[bytes] | None:
     finally:
         os.close(descriptor)
     # The command's name may hold anything, parentheses and spaces included: the fields start after the last one.
-    return text[text.rfind(b")") + 2 :].split()
+    fields = text[text.rfind(b")") + 2 :].split()
+    if fields and fields[0] == b"Z" and int(fields[17]) > 1:
+        # It is its first thread that has died: the others live, and the process with them.
+        fields[0] = b"S"
+    return fields
+
+
+def environment(pid: int) -> bytes:
+    """Give the environment that *pid* was started with, b"" if it can't be read."""
+    found = _content(f"/proc/{pid}/environ")
+    if not found:
+        # A first thread that has died has none any more.
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            return b""
+        found = next(filter(None, (_content(f"/proc/{pid}/task/{one}/environ") for one in threads)), b"")
+    return found
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def start_time(pid: int) -> int:
@@ -96,15 +121,11 @@ def marked(tokens: set[bytes]) -> dict[bytes, int]:
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                environment = file.read()
-        except OSError:
+        variables = environment(int(entry))
+        at = variables.find(prefix)
+        if at < 0 or (at and variables[at - 1]):
             continue
-        at = environment.find(prefix)
-        if at < 0 or (at and environment[at - 1]):
-            continue
-        token = environment[at + len(prefix) :].split(b"\0", 1)[0]
+        token = variables[at + len(prefix) :].split(b"\0", 1)[0]
         if token not in tokens:
             continue
         started = start_time(int(entry))

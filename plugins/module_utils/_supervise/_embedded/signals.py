@@ -52,7 +52,7 @@ def tree(pid: int, token: str) -> list[int]:
             continue
         parents.setdefault(found[2], []).append(candidate)
         try:
-            if os.getsid(candidate) == pid or (token and mark in _environment(candidate)):
+            if os.getsid(candidate) == pid or (token and mark in identity.environment(candidate)):
                 members.add(candidate)
         except OSError:
             continue
@@ -69,19 +69,8 @@ def tree(pid: int, token: str) -> list[int]:
 def carriers(token: str) -> list[int]:
     """Find the processes whose environment carries the mark *token*."""
     mark = b"HOLDFAST_SPAWN=" + token.encode()
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and mark in _environment(int(entry)).split(b"\0"):
-                found.append(int(entry))
-        except OSError:
-            continue
-    return found
-
-
-def _environment(pid: int) -> bytes:
-    with open(f"/proc/{pid}/environ", "rb") as file:
-        return file.read()
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return [pid for pid in pids if mark in identity.environment(pid).split(b"\0")]
 
 
 def _kill(pid: int, number: int) -> None:

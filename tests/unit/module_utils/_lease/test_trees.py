@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from waiting import wait_until
@@ -72,6 +73,56 @@ def test_a_tree_whose_only_process_is_another_one_each_time_is_not_gone(
     wait_until(gone)
 
 
+# The leader of a group, which ends; of what it leaves behind the first thread ends too, and another one does not.
+HEADLESS = """\
+import ctypes, os, sys, threading
+os.setsid()
+if os.fork():
+    sys.stdin.readline()
+    os._exit(0)
+if sys.argv[1:]:
+    os.setsid()
+threading.Thread(target=threading.Event().wait).start()
+print(os.getpid(), flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+# Executes itself once more, with the mark that it is told.
+MARKED = """\
+import os, sys
+command = [sys.executable, "-I", "-S", "-c", *sys.argv[1:]]
+os.execve(sys.executable, command, {"HOLDFAST_TENURE": sys.stdin.readline().strip()})
+"""
+
+
+@pytest.mark.parametrize(
+    ("containment", "words"), [(trees.GROUP, ()), (trees.EXEC, ()), (trees.EXEC, ("another session",))]
+)
+def test_a_process_that_is_left_behind_without_its_first_thread_is_found(containment: str, words: tuple[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", MARKED, HEADLESS, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as leader:
+        assert leader.stdin is not None and leader.stdout is not None
+        started = identity.start_time(leader.pid)
+        # Known by its mark alone where it has left group and session.
+        print(f"{leader.pid}.{started}", file=leader.stdin, flush=True)
+        left = int(leader.stdout.readline())
+        try:
+            wait_until(lambda: Path(f"/proc/{left}/stat").read_text().rpartition(") ")[2][0] == "Z")
+            record = {**trees.describe(leader.pid, started, containment), "began": started - 1}
+            print(file=leader.stdin, flush=True)
+            leader.wait()
+            assert trees.remaining(record) == [left]
+            assert not trees.outlast(record, 0.0)
+        finally:
+            os.kill(left, signal.SIGKILL)
+        assert trees.outlast(record, 20.0)
+
+
 def test_one_that_is_dead_and_not_collected_is_not_looked_for_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a host that starts something all the time no look counts, and the group has a member as long as it has a zombie.
     forks, looks = iter(range(1_000_000)), []
@@ -86,3 +137,52 @@ def test_one_that_is_dead_and_not_collected_is_not_looked_for_without_a_pause(mo
     assert len(looks) <= 0.2 / trees._PAUSE + 2
     leader.wait()
     assert trees.outlast(record, 0.2)
+
+
+def test_a_dead_leader_that_nobody_collects_is_told_from_a_living_group_on_a_host_that_never_rests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Something is forked whenever as many processes were looked at as there are at least.
+    looked = [0]
+    kin = identity.kin
+
+    def looking(pid: int) -> tuple[int, str, int, int] | None:
+        looked[0] += 1
+        return kin(pid)
+
+    monkeypatch.setattr(identity, "kin", looking)
+    least = len([pid for pid in os.listdir("/proc") if pid.isdigit()]) // 2
+    monkeypatch.setattr(trees, "_forks", lambda: looked[0] // least)
+    leader = subprocess.Popen(["true"], start_new_session=True)
+    started = identity.start_time(leader.pid)
+    os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+    for containment in (trees.GROUP, trees.EXEC):
+        assert trees.remaining({**trees.describe(leader.pid, started, containment), "began": started - 1}) == []
+    leader.wait()
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        ((9, 9, 9), []),
+        ((9, 9, 12), [11]),
+        ((30, 30, 11), [11]),
+        ((10, 10, 10), []),
+        ((11, 11, 11), []),
+        ((-1, -1, -1), [11]),
+    ],
+)
+def test_whose_number_was_given_anew_is_looked_at_once_more(
+    monkeypatch: pytest.MonkeyPatch, last: tuple[int, ...], found: list[int]
+) -> None:
+    # It is forked in the first look only; in the second one number 11 belongs to somebody who is wanted.
+    numbers, forks, asked = iter(last), iter((0, 0, 1, 1, 1)), []
+    monkeypatch.setattr(trees, "_last_pid", lambda: next(numbers))
+    monkeypatch.setattr(trees, "_forks", lambda: next(forks))
+    monkeypatch.setattr(trees, "_all", lambda: iter([10, 11]))
+
+    def wanted(pid: int) -> bool:
+        asked.append(pid)
+        return asked.count(pid) > 1 and pid == 11
+
+    assert trees._search(0, wanted) == found
