@@ -125,7 +125,8 @@ def test_a_driver_of_another_collection_is_to_be_looked_for() -> None:
 def test_what_the_driver_of_all_leases_cannot_do_is_refused(
     common: dict[str, Any], given: dict[str, Any], said: str
 ) -> None:
-    problems = make({"x": {"command": ["/bin/x"], "lease": given}}, lease=common).problems
+    with plain_imports():
+        problems = make({"x": {"command": ["/bin/x"], "lease": given}}, lease=common).problems
     assert len(problems) == (1 if said else 0)
     assert all(said in problem.text() for problem in problems)
 
