@@ -241,12 +241,12 @@ def targets(place: Place) -> None:
         print(f"{FACT}Python {version}: integration targets ({', '.join(played)})")
 
 
-@gate("unit tests", 300)
+@gate("unit tests", 900)
 def unit(place: Place) -> None:
     pytest_twice(place, "--numprocesses=2", "tests/unit")
 
 
-@gate("unit tests of what runs on hosts, on the oldest and the newest Python of this machine", 600)
+@gate("unit tests of what runs on hosts, on the oldest and the newest Python of this machine", 900)
 def pythons(place: Place) -> None:
     for version, python in outermost().items():
         venv = machine.virtualenv(python, place.tree / "tests" / "requirements-hosts.txt")
