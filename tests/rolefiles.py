@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,17 @@ SCANNERS = {"s6": "/usr/bin/s6-svscan", "runit": "/usr/bin/runsvdir -P", "daemon
 SUPERVISORD = "supervisord -n -c"
 
 
-def render(template: str, backend: str, below: Path, root: bool = True) -> str:
-    """Render one of the role's templates for a scan directory *below*/services."""
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """Fill one of the role's templates, with the filters of Ansible that they use."""
     environment = jinja2.Environment(autoescape=False, keep_trailing_newline=True, trim_blocks=True)
     environment.filters["quote"] = shlex.quote
     environment.filters["ternary"] = lambda value, yes, no: yes if value else no
     environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
+    return environment.from_string((TEMPLATES / template).read_text()).render(values)
+
+
+def render(template: str, backend: str, below: Path, root: bool = True) -> str:
+    """Render one of the role's templates for a scan directory *below*/services."""
     values: dict[str, Any] = {
         "__supervisor_backend": backend,
         "__supervisor_path": PATH,
@@ -44,7 +50,7 @@ def render(template: str, backend: str, below: Path, root: bool = True) -> str:
         "supervisor_stop_timeout": 30,
         "supervisor_timeout": 20,
     }
-    return environment.from_string((TEMPLATES / template).read_text()).render(values)
+    return fill(template, values)
 
 
 def scripts(backend: str, below: Path) -> dict[str, str]:

@@ -94,7 +94,7 @@ class Run:
         self.a.keep_running()
         until(self.a.runs, "the service on a")
         self.b.keep_running()
-        until(lambda: self.b.phase() == "standby", "b in line")
+        until(self.b.waits, "b in line")
         until(lambda: hands() >= 2, "the processes that have the files open")
         time.sleep(1)
         return {"a": self.a.phase(), "b": self.b.phase(), "b beats": len(self.b.beats()), "nfs open": nfs_open(self.a)}
@@ -107,14 +107,14 @@ class Run:
 
     def guard_killed(self) -> dict[str, Any]:
         """The guard of the holder is killed: what it had is given back when its tree is gone."""
-        until(lambda: self.a.phase() == "standby", "a in line")
+        until(self.a.waits, "a in line")
         os.kill(self.b.guard(), signal.SIGKILL)
         until(self.a.runs, "the service on a")
         return self._moved(self.b, self.a)
 
     def partitioned(self) -> dict[str, Any]:
         """The holder is cut off."""
-        until(lambda: self.b.phase() == "standby", "b in line")
+        until(self.b.waits, "b in line")
         self._settle(self.a)
         guard, token = self.a.guard(), self.a.token()
         self.a.cut()
@@ -128,7 +128,7 @@ class Run:
     def healed(self) -> dict[str, Any]:
         """The first one is there again, and is one of those who wait."""
         self.a.heal()
-        until(lambda: self.a.phase() == "standby" and self.a.guard() not in (0, self.old[0]), "a in line")
+        until(lambda: self.a.waits() and self.a.guard() not in (0, self.old[0]), "a in line")
         self._see_renewals(self.b, 2)
         return {"a": self.a.phase(), "b runs": self.b.runs(), "a beats": self.old[1] != self.a.beats()[-1][1]}
 
@@ -169,13 +169,13 @@ class Run:
 
     def handed_over(self) -> dict[str, Any]:
         """The holder's lease is moved to the other host, which stands by; nobody else may have it in between."""
-        until(lambda: self.b.phase() == "standby", "b in line")
+        until(self.b.waits, "b in line")
         self._settle(self.a)
         source, target = (moving.Place("service", f"/run/{host.name}") for host in (self.a, self.b))
         before = self.a.token()
         moved = moving.hand_over(source, target, "moved", 120, 120)
         until(self.b.runs, "the service on b")
-        until(lambda: self.a.phase() == "standby", "a in line")
+        until(self.a.waits, "a in line")
         return {**self._moved(self.a, self.b), "before": before, "tokens": moved}
 
     def ended(self) -> dict[str, Any]:

@@ -191,6 +191,10 @@ class Host:
     def phase(self) -> str:
         return str(self.state().get("phase", ""))
 
+    def waits(self) -> bool:
+        """Whether its guard stands in line: one that has only begun may be overtaken by another one that begins."""
+        return self.phase() == "standby" and bool(self.state().get("in_line"))
+
     def token(self) -> int:
         return next((int(one["token"]) for one in self.state().get("resources", ())), 0)
 

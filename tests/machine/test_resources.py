@@ -14,16 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
+import rolefiles
 from converging import sent
 from testhosts import emulated
 
-COLLECTION = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the root tree of the machine is built as root")
 
 #: As the defaults of the role say them for root.
 ROLE = {
+    "__supervisor_root": True,
     "supervisor_command": "/usr/local/bin/holdfast",
     "supervisor_log_directory": "/var/log/holdfast",
     "supervisor_log_user": "holdfast-log",
@@ -119,11 +119,8 @@ def machine(payload: Callable[[str], Path]) -> dict[str, Any]:
     """What was seen in the machine, by step; "after" is what was said when it was switched off."""
     folder = payload("inside.py")
     (folder / "units").mkdir()
-    environment = jinja2.Environment(keep_trailing_newline=True)
-    environment.filters["regex_replace"] = lambda text, _pattern, _with: text.removeprefix("/run/")
     for unit in UNITS:
-        template = COLLECTION / "roles" / "supervisor" / "templates" / f"{unit}.j2"
-        (folder / "units" / unit).write_text(environment.from_string(template.read_text()).render(ROLE))
+        (folder / "units" / unit).write_text(rolefiles.fill(f"{unit}.j2", ROLE))
     more = {**DEFINITIONS, "plenty": {**DEFINITIONS["plenty"], "resources": {"memory_max": "80M", "pids_max": 77}}}
     wrong = {"bad": {"command": ["/bin/true"], "resources": {"io_max": {"/dev/missing": {"rbps": "1M"}}}}}
     for number, definitions in enumerate((DEFINITIONS, more, wrong), start=1):
