@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
-#: Begins what follows it: the attributes that every module has to tell of.
-_COMMON = r"""
+
+class ModuleDocFragment:
+    """The attributes of every module, and those that only some have."""
+
+    DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
@@ -17,15 +20,7 @@ attributes:
   platform:
     description: Target OS/families that can be operated against.
     support: full
-    platforms: linux"""
-
-
-class ModuleDocFragment:
-    """The attributes of every module, and those that only some have."""
-
-    DOCUMENTATION = (
-        _COMMON
-        + r"""
+    platforms: linux
   idempotent:
     description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
   action_group:
@@ -37,7 +32,6 @@ requirements:
   - Python 3.9 or later on the host
   - Linux 5.4 or later on the host
 """
-    )
 
     # Modules that only read.
     INFO = r"""
@@ -58,14 +52,21 @@ attributes:
 """
 
     # Modules that are nothing but a plugin on the controller.
-    CONTROLLER = (
-        _COMMON
-        + r"""
+    CONTROLLER = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: linux
   action:
     description: Is nothing but a plugin on the controller.
     support: full
 """
-    )
 
     # Which scan directory is meant, and what supervises it.
     SUPERVISOR = r"""
