@@ -128,10 +128,19 @@ def pytest_twice(place: Place, *arguments: str, program: str | Path = "pytest", 
     try:
         pytest(place, *arguments, program=program, label=label)
     except Failure as failure:
-        failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", failure.output, re.MULTILINE)))
-        if not 0 < len(failed) <= TRIED_AGAIN:
+        failed = once_more(failure.output)
+        if not failed:
             raise
         pytest(place, *failed, program=program, label=f"{label}FAILED ONCE: {', '.join(failed)}; alone: ")
+
+
+def once_more(output: str) -> list[str]:
+    """What failed and is tried once more: a few tests, or one file, whose tests may hang on the same thing, as on a machine."""
+    failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", output, re.MULTILINE)))
+    if len(failed) <= TRIED_AGAIN:
+        return failed
+    files = {name.partition("::")[0] for name in failed}
+    return list(files) if len(files) == 1 else []
 
 
 def existing(place: Place, *names: str) -> list[str]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The driver `etcd`: leases of an etcd cluster, through the JSON gateway of its v3 API. PRIVATE to the collection.
+"""The driver `etcd`: leases of an etcd cluster, over gRPC, or by the JSON gateway of its v3 API. PRIVATE to the collection.
 
 One lease of etcd's for a tenure; every resource is a key that belongs to it (_etcd/store.py says which). What is done and
 why so:
