@@ -69,7 +69,7 @@ def held(driver: Etcd) -> Etcd:
 
 def over_grpc(driver: Etcd) -> bool:
     """Whether the last thing that was said went that way."""
-    made = driver._tenure._channels
+    made = driver._tenure.client.channels
     return made is not None and made._channel is not None and made._channel.used
 
 
@@ -181,7 +181,7 @@ def whole(keys: store.Keys) -> list[dict[str, Any]]:
 def test_numbers_of_fields_are_those_of_the_real_server(make: Callable[..., Etcd], etcd: Cluster) -> None:
     """The same questions by the gateway, which has names for them, get the same answers."""
     driver = held(make(etcd.endpoints))
-    channel = driver._tenure._channels._channel  # type: ignore[union-attr]
+    channel = driver._tenure.client.channels._channel  # type: ignore[union-attr]
     assert channel is not None
     until = time.clock_gettime(time.CLOCK_BOOTTIME) + 20
     lease = int(driver._tenure.lease)
@@ -374,7 +374,7 @@ def test_a_proxy_that_speaks_http_1_alone_is_asked_once_and_then_left_alone(
     assert proxy.began.count(b"PRI ") == 1
     # After a while it may have learnt.
     proxy.old = False
-    driver._tenure._channels._without.clear()  # type: ignore[union-attr]
+    driver._tenure.client.channels._without.clear()  # type: ignore[union-attr]
     driver.renew()
     assert renews_over_grpc(driver)
 

@@ -65,10 +65,10 @@ class Renewed:
 
 
 class Renewing:
-    """Renews one lease, with whichever member answers. never: the key that is deleted."""
+    """Renews one lease, with whichever member answers. channels: by which it does. never: the key that is deleted."""
 
     def __init__(self, channels: Channels, never: str) -> None:
-        self._channels = channels
+        self.channels = channels
         self._never = never
         self._wanted: Wanted | None = None
 
@@ -85,7 +85,7 @@ class Renewing:
         began = http.now()
         done = client.ask(lambda until: self._ask(client, wanted, until), deadline)
         # Counted from the keepalive on.
-        self._channels.open(client, (deadline - began) * _QUICK - (client.sent - done.sent), deadline)
+        self.channels.open(client, (deadline - began) * _QUICK - (client.sent - done.sent), deadline)
         return done
 
     def _ask(self, client: Client, wanted: Wanted, until: float) -> Renewed:
@@ -99,7 +99,7 @@ class Renewing:
 
     def _attempt(self, client: Client, wanted: Wanted, until: float, patience: float) -> Renewed:
         """Do so once. patience: seconds that it has for each answer."""
-        return self._channels.either(
+        return self.channels.either(
             client,
             lambda channel: _by_channel(channel, client.token, wanted, until, patience),
             lambda: _by_gateway(client, wanted, until, patience),

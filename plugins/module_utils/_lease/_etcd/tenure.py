@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..handover import Handover
-    from .channels import Channels
     from .parameters import Parameters
     from .renewing import Renewing
 
@@ -71,7 +70,6 @@ class Tenure:
         self._vanished: dict[tuple[str, int], float] = {}
         self._doubtful: list[str] = []
         self._renewing: Renewing | None = None
-        self._channels: Channels | None = None
 
     def deadline(self) -> float:
         """Give the time at which a call that begins now has to have ended."""
@@ -94,7 +92,7 @@ class Tenure:
     def acquire(self, handover: Handover | None = None) -> None:
         """Get everything that is missing in one transaction. Raises Busy, Overtaken, Lost, LeaseError."""
         # What is imported is imported before anything is held, and not in the time that etcd has.
-        channels, _renewing = self._tools()
+        channels = self._renewer().channels
         wanted = self.wanted()
         more = bool(self.held())
         quick = self._parameters.ttl * _QUICK
@@ -250,8 +248,7 @@ class Tenure:
             same = [(self.key(one), one.revision) for one in held]
             # Nobody comes before who comes first.
             wishes = [one.keys.wish for one in held] if self._parameters.preference else []
-            _channels, renewing = self._tools()
-            done = renewing.renew(self.client, self.lease, same, wishes, deadline)
+            done = self._renewer().renew(self.client, self.lease, same, wishes, deadline)
         except EtcdError as error:
             if error.code == NOT_FOUND:
                 raise Lost(f"etcd: {error}") from None
@@ -264,15 +261,15 @@ class Tenure:
         self._tidy(deadline)
         return done.revision
 
-    def _tools(self) -> tuple[Channels, Renewing]:
-        if self._renewing is None or self._channels is None:
+    def _renewer(self) -> Renewing:
+        if self._renewing is None:
             # Only who wants to hold something imports them.
             from .channels import Channels
             from .renewing import Renewing
 
-            self._channels = self.client.channels = Channels(self._parameters)
-            self._renewing = Renewing(self._channels, f"{self._parameters.prefix}never")
-        return self._channels, self._renewing
+            self.client.channels = Channels(self._parameters)
+            self._renewing = Renewing(self.client.channels, f"{self._parameters.prefix}never")
+        return self._renewing
 
     def close(self) -> None:
         """Close the connections; the next call makes others."""
@@ -280,8 +277,8 @@ class Tenure:
         self._close_channel()
 
     def _close_channel(self) -> None:
-        if self._channels is not None:
-            self._channels.close()
+        if self._renewing is not None:
+            self._renewing.channels.close()
 
     def _first_of(self, wished: list[dict[str, Any]]) -> str:
         """Name one who wishes for what is held and comes before us."""
