@@ -172,7 +172,7 @@ class SupervisordRoot(Root):
         if self._systemd is not None:
             return self._systemd.boots.replace("starts it", "starts supervisord")
         if os.geteuid() != 0:
-            return nobody_starts().replace("start it", "start supervisord")
+            return nobody_starts("supervisord")
         return "nothing will start supervisord at boot: this init is not known"
 
     def _below(self) -> Systemd | None:

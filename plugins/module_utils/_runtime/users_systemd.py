@@ -46,9 +46,9 @@ def starts(what: str) -> str:
     )
 
 
-def nobody_starts() -> str:
-    """Say why nothing starts the supervisor of an ordinary user at boot, and what would."""
-    name, text = account(), "nothing will start it at boot: it belongs to an ordinary user"
+def nobody_starts(what: str = "it") -> str:
+    """Say why nothing starts the supervisor of an ordinary user at boot, and what would. what: how it is called."""
+    name, text = account(), f"nothing will start {what} at boot: it belongs to an ordinary user"
     if not os.path.isdir(RUNNING):
         return f"{text}, whom the init of this host has no place for"
     if not lingers():
