@@ -43,6 +43,26 @@ def runtime(**changes: str) -> dict[str, bytes]:
     return files
 
 
+def options(scan: Path, below: Path, library: str, **changes: Any) -> dict[str, Any]:
+    """Options of the module supervisor for the scan directory *scan*, with run and log directories *below*."""
+    return {
+        "prefix": None,
+        "scan_directory": str(scan),
+        "run_directory": str(below / "run"),
+        "log_directory": str(below / "log"),
+        "runtime_directory": library,
+        "python": PYTHON,
+        "log_user": None,
+        "version": None,
+        "units": {},
+        "scripts": {},
+        "timeout": 20.0,
+        "stop_timeout": 30.0,
+        "remove_logs": False,
+        **changes,
+    }
+
+
 class Deployment:
     """Everything below *base*."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible
+import deployed
 import hosted
 import procs
 import rolefiles
@@ -93,6 +94,10 @@ class Resident(hosted.Machine):
         path = f"/run/user/{self.uid}/systemd/private"
         return self.do("sh", "-c", f"[ ! -S {path} ] || echo yes").strip() == "yes"
 
+    def ends(self) -> bool:
+        """Tell whether the user's systemd has been told to end and has not yet."""
+        return self.do("sh", "-c", f"systemctl is-active user@{self.uid}.service || true").strip() == "deactivating"
+
     def _resident(self, program: str = hosted.AGENT) -> list[str]:
         library = self._base / "library"
         if not library.exists():
@@ -136,22 +141,7 @@ class PersonalHost(SystemdHost):
 
     def to(self, backend: str, state: str = "started", check: bool = False, **options: Any) -> dict[str, Any]:
         """Do what the module supervisor does with this backend."""
-        everything = {
-            "prefix": None,
-            "scan_directory": str(self.scan),
-            "run_directory": str(self.below / "run"),
-            "log_directory": str(self.logs),
-            "runtime_directory": self.library,
-            "python": PYTHON,
-            "log_user": None,
-            "version": None,
-            "units": {},
-            "scripts": {},
-            "timeout": 20.0,
-            "stop_timeout": 30.0,
-            "remove_logs": False,
-            **options,
-        }
+        everything = deployed.options(self.scan, self.below, self.library, **options)
         result: dict[str, Any] = self.person.call("supervisor", everything, state, backend, check)
         if not check:
             self.backend = backend  # type: ignore[misc]

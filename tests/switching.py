@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import deployed
 import procs
 from conforming import Supervised
 from deployed import PYTHON, Deployment, run, runtime
@@ -111,23 +112,7 @@ class Switched:
 
     def options(self, **changes: Any) -> dict[str, Any]:
         """Options of the module."""
-        below = self.base / "holdfast"
-        return {
-            "prefix": None,
-            "scan_directory": str(self.scan),
-            "run_directory": str(below / "run"),
-            "log_directory": str(below / "log"),
-            "runtime_directory": self.deployment.layout.root,
-            "python": PYTHON,
-            "log_user": None,
-            "version": None,
-            "units": {},
-            "scripts": {},
-            "timeout": 20.0,
-            "stop_timeout": 30.0,
-            "remove_logs": False,
-            **changes,
-        }
+        return deployed.options(self.scan, self.base / "holdfast", self.deployment.layout.root, **changes)
 
     def to(self, backend: str, check: bool = False, **changes: Any) -> dict[str, Any]:
         """Do what the module supervisor does with this backend."""

@@ -43,6 +43,8 @@ def linger(host: BootedHost, wanted: bool) -> None:
     """Have the user's systemd live without a session, or end with the last one."""
     host.machine.do("loginctl", "enable-linger" if wanted else "disable-linger", host.machine.user)
     wait_until(lambda: host.machine.manages() == wanted, 60)
+    # Its socket goes first, and who lingers again meanwhile gets no other one.
+    wait_until(lambda: wanted or not host.machine.ends(), 60)
 
 
 def trace(host: BootedHost, name: str, **more: object) -> dict[str, object]:

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import deployed
 import hosted
 import procs
 import pytest
 import rolefiles
 from conforming_systemd import SystemdHost
-from converging import PYTHON
 from deployed import Deployment, runtime
 from switching import complete, counter, killed_before, logged, said
 from waiting import wait_until
@@ -56,21 +56,8 @@ class Switched(SystemdHost):
 
     def options(self, backend: str) -> dict[str, Any]:
         """Options of the module."""
-        return {
-            "prefix": None,
-            "scan_directory": str(self.scan),
-            "run_directory": str(self.below / "run"),
-            "log_directory": str(self.logs),
-            "runtime_directory": str(self.below / "lib"),
-            "python": PYTHON,
-            "log_user": "root",
-            "version": None,
-            "units": rolefiles.units(backend, self.below),
-            "scripts": rolefiles.scripts(backend, self.below),
-            "timeout": 20.0,
-            "stop_timeout": 30.0,
-            "remove_logs": False,
-        }
+        given = {"units": rolefiles.units(backend, self.below), "scripts": rolefiles.scripts(backend, self.below)}
+        return deployed.options(self.scan, self.below, str(self.below / "lib"), log_user="root", **given)
 
     def close(self) -> None:
         if self.scan.is_dir():
