@@ -44,6 +44,7 @@ class Run:
     log: Path
     started: float = 0.0
     seconds: float = 0.0
+    waited: float = 0.0
     result: str = ""
     note: str = ""
     facts: list[str] = field(default_factory=list)
@@ -108,10 +109,12 @@ def start(run: Run, venv: Path, work: Path) -> None:
 def finished(run: Run) -> bool:
     """Look after a running gate; True when it has ended and its result is set."""
     assert run.process is not None
-    run.seconds = time.monotonic() - run.started
+    before, run.seconds = run.seconds, time.monotonic() - run.started
+    if run.log.with_suffix(".waits").exists():
+        run.waited += run.seconds - before
     code = run.process.poll()
     if code is None:
-        if run.seconds < run.gate.timeout:
+        if run.seconds - run.waited < run.gate.timeout:
             return False
         end(run)
         run.note = f"time-out after {run.gate.timeout} s"
@@ -175,7 +178,8 @@ def report(run: Run) -> None:
 
 def causes(run: Run) -> list[str]:
     """What a failed gate failed on, in a few lines: the tests that pytest names, or else the end of its output."""
-    lines = [line.strip() for line in run.log.read_text(errors="replace").splitlines() if line.strip()]
+    last = run.log.read_text(errors="replace").rpartition(gates.AGAIN)[2]
+    lines = [line.strip() for line in last.splitlines() if line.strip()]
     named = list(dict.fromkeys(line for line in lines if line.startswith(("FAILED ", "ERROR ", "Left running"))))
     shown = named or [line for line in lines if not line.startswith((gates.NOTE, gates.FACT))]
     return [line[:CAUSE_LENGTH] for line in shown[-SHOWN_CAUSES:]]
@@ -220,7 +224,10 @@ def work_of(name: str, work: Path) -> int:
     tree = work / name / "ansible_collections" / "holdfast" / "supervision"
     shutil.copytree(work / "tree", tree, symlinks=True)
     try:
-        gate.function(gates.Place(checkout=CHECKOUT, tree=tree, work=work / name))
+        with open(work / "everybody", "ab") as everybody:
+            place = gates.Place(checkout=CHECKOUT, tree=tree, work=work / name, everybody=everybody)
+            place.share()
+            gate.function(place)
     except gates.Skip as reason:
         print(f"{gates.NOTE}{reason}")
         return gates.SKIPPED

@@ -8,6 +8,7 @@ A gate returns when all is well, raises Failure when not, and Skip when this mac
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import argument_specs
 import headers
@@ -26,6 +28,8 @@ import machine
 #: Lines of a gate's output with these beginnings are shown in the table, and below it.
 NOTE = "gate-note: "
 FACT = "gate-fact: "
+#: What a gate prints before it tries again what failed.
+AGAIN = "Waiting for the other gates."
 SKIPPED = 77
 
 
@@ -38,7 +42,7 @@ class Failure(Exception):
 
 
 #: So many failed tests may be tried again; more are no accident.
-TRIED_AGAIN = 6
+TRIED_AGAIN = 12
 
 
 class Skip(Exception):
@@ -47,16 +51,33 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a gate works: the user's checkout (only to look at), its own copy, a folder for what it makes."""
+    """Where a gate works: the user's checkout (only to look at), its own copy, a folder for what it makes, the lock of all."""
 
     checkout: Path
     tree: Path
     work: Path
+    everybody: IO[bytes]
 
     @property
     def collections(self) -> Path:
         """The folder for ANSIBLE_COLLECTIONS_PATH in which the copy lies."""
         return self.tree.parents[2]
+
+    @property
+    def waits(self) -> Path:
+        """What is there while the gate waits, which is not counted as its time."""
+        return self.work.with_suffix(".waits")
+
+    def share(self) -> None:
+        """Wait until nobody has the machine alone, and be one of those who work on it."""
+        fcntl.flock(self.everybody, fcntl.LOCK_SH)
+
+    def alone(self) -> None:
+        """Wait until all other gates that run have ended, or wait for this too, and have the machine alone."""
+        print(AGAIN, flush=True)
+        self.waits.touch()
+        fcntl.flock(self.everybody, fcntl.LOCK_EX)
+        self.waits.unlink()
 
 
 @dataclass(frozen=True)
@@ -121,7 +142,7 @@ def pytest(place: Place, *arguments: str, program: str | Path = "pytest", label:
 
 
 def pytest_twice(place: Place, *arguments: str, program: str | Path = "pytest", label: str = "") -> None:
-    """Run pytest, and the few tests that failed once more, alone: a machine with other work to do is too slow for some.
+    """Run pytest, and the few tests that failed once more, when no other gate runs: a busy machine is too slow for some.
 
     What failed once is told in the table, also when it went well then: it is to be looked into.
     """
@@ -131,7 +152,9 @@ def pytest_twice(place: Place, *arguments: str, program: str | Path = "pytest", 
         failed = once_more(failure.output)
         if not failed:
             raise
+        place.alone()
         pytest(place, *failed, program=program, label=f"{label}FAILED ONCE: {', '.join(failed)}; alone: ")
+        place.share()
 
 
 def once_more(output: str) -> list[str]:
@@ -171,8 +194,10 @@ def molecule(place: Place) -> None:
         failed = re.findall(r"^(\w+)\s*: actions=.* failed=[1-9]", plain, re.MULTILINE)
         if len(failed) != 1:
             raise
+        place.alone()
         output = run(place, "molecule", "--base-config", settings, "test", "--scenario-name", failed[0])
         print(f"{NOTE}FAILED ONCE: scenario {failed[0]}; alone: passed")
+        place.share()
     if "no hosts matched" in output:
         raise Failure("a play had no hosts")
 
