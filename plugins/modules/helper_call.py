@@ -71,12 +71,12 @@ EXAMPLES = r"""
 - name: Begin a long one
   holdfast.supervision.helper_call:
     operation: check_disk
-    id: "check-{{ ansible_date_time.date }}"
+    id: "check-{{ ansible_facts.date_time.date }}"
     asynchronous: true
 
 - name: Wait for its end
   holdfast.supervision.job_info:
-    id: "check-{{ ansible_date_time.date }}"
+    id: "check-{{ ansible_facts.date_time.date }}"
     until_ended: true
     timeout: 3600
   register: check

@@ -41,8 +41,10 @@ def expand(operations: Any, command: str, scan: str) -> dict[str, Any]:
             expanded[name] = _ready(f"operations.{name}", dict(one), command, scan)
         except Wrong as error:
             problems += error.found
+    # What an operation may refer to, and the role writes beside them; the host looks at the real ones.
     services = {"manager": "embedded", "scan_directory": scan}
-    document = {"format": schema.FORMAT, "socket": "/s", "state_directory": "/s", "services": services}
+    beside = {"socket": "/s", "state_directory": "/s", "services": services, "guards": ["/g"]}
+    document = {"format": schema.FORMAT, **beside}
     problems += schema.problems({**document, "operations": expanded})
     if problems:
         raise ValueError("\n".join([f"helper_operations: {len(problems)} problems", *problems]))

@@ -133,3 +133,10 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         assert part in str(caught.value)
     with pytest.raises(ValueError, match="dictionary"):
         expand([], "/bin/holdfast", "/scan")
+
+
+def test_an_operation_may_be_secured() -> None:
+    """The filter sees operations alone; where the guards are is the role's to say, and it always does."""
+    made = expand({"address": {"argv": ["/sbin/ip"], "allow": [], "secured_by": "billing"}}, "/bin/holdfast", "/scan")
+    assert made["address"]["secured_by"] == "billing"
+    assert one("link_state", secured_by="billing")["secured_by"] == "billing"
