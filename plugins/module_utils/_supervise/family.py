@@ -289,6 +289,8 @@ class Family(Backend):
         if found is not None and found.pid and is_dead(found.pid):
             # daemontools sleeps for a second after each start and hears of no death meanwhile.
             found.pid, found.unheard = 0, True
+            # Where the suite runs `finish`, that comes once it hears of it.
+            found.finishing = self.dialect.native_finish
         if found is not None and found.pid and not self.dialect.native_finish:
             note = attending.of(self.directory(name), found.pid)
             # The parent has become `finish`.

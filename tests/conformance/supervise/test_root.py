@@ -150,11 +150,10 @@ def test_a_service_is_not_down_before_a_former_copy_is(host: Supervised) -> None
     def is_left() -> bool:
         service = host.service("one")
         assert service.state not in ("down", "failed") or not procs.alive(before)
-        return (service.state, service.pid) == ("stopping", before)
+        return (service.state, service.pid) == ("stopping", before) and f"process {before} " in service.reason
 
     # The start itself has to end first.
     wait_until(is_left)
-    assert f"process {before} " in host.service("one").reason
     assert host.tell("one", "stop", "down").outcome == "reached"
     assert not procs.alive(before) and len(marks.read_text()) == 1
     assert host.service("one").state == "down" and not host.service("one").reason

@@ -21,13 +21,14 @@ from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import family_files
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.daemontools import Daemontools
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.runit import Runit
 
 
 class Supervise:
     """What a supervisor has in a service's folder, with statuses of the test's choice. Its processes are the test's."""
 
-    def __init__(self, scan: Path, name: str, **readiness: float) -> None:
-        self.folder = scan / ".daemontools" / name
+    def __init__(self, scan: Path, name: str, suite: str = "daemontools", **readiness: float) -> None:
+        self.folder = scan / f".{suite}" / name
         (self.folder / "supervise").mkdir(parents=True)
         (scan / name).mkdir()
         (scan / name / "run").touch()
@@ -38,7 +39,7 @@ class Supervise:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._begun = 0
 
-    def run(self, *command: str, ended: bool) -> int:
+    def run(self, *command: str, ended: bool, want: bytes = b"u") -> int:
         """Have a process, which the status file names from now on; *ended*: it is dead, and nobody has heard of that."""
         process = subprocess.Popen(command)
         self._processes.append(process)
@@ -50,7 +51,7 @@ class Supervise:
         os.utime(self.folder / "started", (time.time() - 3600, time.time() - 3600))
         label = struct.pack(">QI", family_files.TAI + int(time.time()) - 3600 + self._begun, 0)
         new = self.folder / "supervise" / "status.new"
-        new.write_bytes(label + struct.pack("<I", process.pid) + b"\0u")
+        new.write_bytes(label + struct.pack("<I", process.pid) + b"\0" + want)
         new.rename(self.folder / "supervise" / "status")
         return process.pid
 
@@ -103,6 +104,17 @@ def test_who_dies_unheard_again_and_again_has_failed(tmp_path: Path, supervise: 
 def test_it_is_not_down_before_its_supervisor_knows(tmp_path: Path, supervise: Supervise) -> None:
     supervise.run("true", ended=True)
     assert Daemontools(str(tmp_path)).wait([("one", "down")], 0.3)["one"].outcome == "timeout"
+
+
+def test_it_is_finishing_where_finish_comes_once_its_supervisor_knows(tmp_path: Path) -> None:
+    one = Supervise(tmp_path, "one", suite="runit")
+    try:
+        one.run("true", ended=True, want=b"d")
+        verdict = Runit(str(tmp_path)).wait([("one", "down")], 0.3)["one"]
+        assert verdict.outcome == "timeout" and verdict.service is not None
+        assert (verdict.service.state, verdict.service.pid) == ("finishing", None)
+    finally:
+        one.end()
 
 
 def test_a_process_whose_first_thread_has_ended_lives(tmp_path: Path, supervise: Supervise) -> None:
