@@ -62,7 +62,7 @@ def make(
     for name, definition in definitions.items():
         where = f"{origins[name]}.{name}"
         given[name], found = validate.read(name, merge.under(defaults, definition), where)
-        problems += found
+        problems += [_with_origin(problem, where, definition, defaults) for problem in found]
     order, found = needs.order(given, origins)
     problems += found + renames.problems(given, origins)
     services: dict[str, Any] = {}
@@ -110,6 +110,15 @@ def make(
             secrets[f"{name}/{secret}"] = value
     content = {"format": FORMAT, "services": services, "absent": absent, "order": order}
     return Payload(content, secrets, problems)
+
+
+def _with_origin(problem: Problem, where: str, definition: Any, defaults: Mapping[str, Any]) -> Problem:
+    """Say of what a definition does not say itself whence it comes, and how it gets rid of it."""
+    key = problem.path[len(where) + 1 :].partition(".")[0].partition("[")[0]
+    if key not in defaults or not isinstance(definition, Mapping) or key in definition:
+        return problem
+    cure = f"it comes from services_defaults, {key}: null in the definition takes it away"
+    return problem._replace(advice=f"{problem.advice}; {cure}" if problem.advice else cure)
 
 
 def _refused(lease: Mapping[str, Any], where: str) -> Iterator[Problem]:

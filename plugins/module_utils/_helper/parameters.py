@@ -40,7 +40,9 @@ def check(parameter: dict[str, Any], value: object) -> None:
     if kind == "integer":
         low, high = parameter["minimum"], parameter["maximum"]
         if not is_integer(value) or not low <= value <= high:
-            raise BadParameter(f"is to be a whole number from {low} to {high}")
+            # Quotes in an inventory are easily overlooked.
+            text = ", and no text" if isinstance(value, str) else ""
+            raise BadParameter(f"is to be a whole number from {low} to {high}{text}")
         return
     if kind == "boolean":
         if not isinstance(value, bool):

@@ -250,5 +250,7 @@ def _new_id() -> str:
 
 def _id(value: object) -> str:
     if not isinstance(value, str) or not journal.is_id(value):
-        raise server.Refused(interface.BAD_ID, id=str(value)[:64], message="1 to 64 letters, digits, '_' and '-'")
+        given = str(value)[:64]
+        text = f"id: {given!r}: is to be 1 to 64 letters, digits, '_' and '-', the first a letter or a digit"
+        raise server.Refused(interface.BAD_ID, id=given, message=text)
     return value

@@ -18,6 +18,9 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
     In check mode only pure operations are called; of the others nothing is known but that they would be.
     """
+    wrong = _negative(options, "wait")
+    if wrong:
+        return wrong
     helper = Helper(options["socket"], first_launch=options["wait"])
     parameters = {**(options["parameters"] or {}), **(options["secret_parameters"] or {})}
     try:
@@ -39,7 +42,7 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     except OutcomeUnknown as error:
         return {"failed": True, "changed": True, "msg": str(error), "error": error.name, "id": error.id}
     except HelperError as error:
-        return {"failed": True, "msg": str(error), "error": error.name}
+        return _refused(error, options["operation"])
     done = {
         "changed": not pure,
         "rc": result["exit"],
@@ -57,6 +60,9 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def jobs(options: dict[str, Any]) -> dict[str, Any]:
     """Do the task of job_info: give the jobs, or the one that is asked for."""
+    wrong = _negative(options, "wait", "timeout")
+    if wrong:
+        return wrong
     helper = Helper(options["socket"], first_launch=options["wait"], answer=options["timeout"])
     try:
         if options["id"] is None:
@@ -71,8 +77,29 @@ def jobs(options: dict[str, Any]) -> dict[str, Any]:
             text = f"{options['id']}: still {job['state']} after {options['timeout']:g} s"
             return {"failed": True, "msg": text, "jobs": [job]}
     except HelperError as error:
-        return {"failed": True, "msg": str(error), "error": error.name}
+        return _refused(error, "")
     return {"changed": False, "jobs": [job]}
+
+
+def _negative(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Refuse a time that is none; empty if all are."""
+    for name in names:
+        if not options[name] >= 0:
+            return {
+                "failed": True,
+                "msg": f"{name}: {options[name]:g}: must be a number of seconds that is not negative",
+            }
+    return {}
+
+
+def _refused(error: HelperError, operation: str) -> dict[str, Any]:
+    """Give the result of a call that was not made, or failed: with the operation, which not every error names."""
+    text = str(error)
+    if isinstance(error, HelperGone):
+        text += "; the role holdfast.supervision.helper puts one there, where helper_operations has any"
+    elif operation and not text.startswith(f"{operation}:"):
+        text = f"{operation}: {text}"
+    return {"failed": True, "msg": text, "error": error.name}
 
 
 def _ending(code: int) -> str:

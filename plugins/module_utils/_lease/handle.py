@@ -302,7 +302,8 @@ def _record(folder: str, name: str) -> dict[str, Any]:
     try:
         return reports.read(folder)
     except FileNotFoundError:
-        raise GuardGone(f"{name}: no guard runs ({folder})") from None
+        cure = "only a running service with lease, hooks or type: forking has one"
+        raise GuardGone(f"{name}: no guard runs ({folder}): {cure}") from None
     except (OSError, ValueError) as error:
         raise LeaseError(f"{folder}/{reports.REPORT}: {getattr(error, 'strerror', None) or error}") from None
 

@@ -52,6 +52,17 @@ def test_a_whole_host() -> None:
     assert "hush" not in json.dumps(made.content)
 
 
+def test_what_comes_from_the_defaults_is_told_with_the_way_to_get_rid_of_it() -> None:
+    """A login has no log: whoever wrote only `type` and `tty` must not look for one in the definition."""
+    console = {"type": "getty", "tty": "tty1"}
+    (found,) = make({"console": console}, {"log": {"count": 3}}).problems
+    assert found.path == "services_definitions.console.log"
+    assert "it comes from services_defaults, log: null in the definition takes it away" in found.advice
+    assert make({"console": {**console, "log": None}}, {"log": {"count": 3}}).problems == []
+    (own,) = make({"console": {**console, "log": {"count": 3}}}).problems
+    assert "services_defaults" not in own.advice
+
+
 def test_all_problems_of_all_services() -> None:
     made = make(
         {"a": {"nice": 99}, "b": {"command": ["/bin/b"], "needs": ["x"]}, 5: {"command": ["/bin/c"]}, "..": None}

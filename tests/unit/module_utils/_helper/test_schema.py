@@ -375,3 +375,11 @@ def test_each_descriptor_is_named_once(values: dict[str, Any], passed: bool, par
         with pytest.raises(BadParameter) as caught:
             operation.complete(values, passed)
         assert caught.value.parameter == parameter
+
+
+def test_a_number_in_quotes_is_told_as_a_text() -> None:
+    declared = {"type": "integer", "minimum": 1280, "maximum": 9216}
+    with pytest.raises(BadParameter, match="from 1280 to 9216, and no text"):
+        check(declared, "9000")
+    with pytest.raises(BadParameter, match=r"from 1280 to 9216$"):
+        check(declared, 10)
