@@ -11,8 +11,10 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import procs
 from waiting import wait_until
@@ -26,6 +28,8 @@ PYTHON = "/usr/bin/python3"
 #: A user whom no account and no operation knows, and one whom the tests allow.
 STRANGER, CALLER = 54321, 54322
 INTERFACE = "io.holdfast.Helper"
+
+Value = TypeVar("Value")
 
 
 class HelperProcess:
@@ -46,6 +50,7 @@ class HelperProcess:
         self.work = base / "work"
         self.work.mkdir()
         self.work.chmod(0o777)
+        self._threads = ThreadPoolExecutor(256)
 
     def configure(self, **operations: Any) -> None:
         for one in operations.values():
@@ -168,6 +173,12 @@ class HelperProcess:
                 procs.kill(pid)
         # Nobody changes a folder that is about to be removed; what hangs in the kernel can't.
         wait_until(lambda: all(not procs.alive(pid) or procs.state(pid) == "D" for pid in left))
+        # With nobody left to answer them they end; none goes on beside the next test.
+        self._threads.shutdown()
+
+    def beside(self, work: Callable[..., Value], *arguments: Any, **named: Any) -> Future[Value]:
+        """Do something in a thread beside the test. What it raises, its `result` raises: a thread's own would fail the next test."""
+        return self._threads.submit(work, *arguments, **named)
 
     def client(self, **options: Any) -> Helper:
         return Helper(str(self.socket), **{"first_launch": 10, "pause": 0.2, "answer": 30, **options})

@@ -206,8 +206,7 @@ def test_a_path_that_is_exchanged_meanwhile_still_means_what_was_checked(helper:
             "parameters": {"path": {"type": "path", "within": str(helper.work)}},
         }
     )
-    attacker = threading.Thread(target=swap)
-    attacker.start()
+    attacker = helper.beside(swap)
     try:
         seen = set()
         for _number in range(100):
@@ -217,7 +216,7 @@ def test_a_path_that_is_exchanged_meanwhile_still_means_what_was_checked(helper:
                 seen.add(error.name)
     finally:
         stop.set()
-        attacker.join()
+    attacker.result()
     assert "outside" not in seen and seen <= {"inside", "", "BadParameter"}
 
 
@@ -385,17 +384,12 @@ def test_strangers_have_few_connections_and_keep_nobody_out(helper: HelperProces
 
 def test_two_hundred_clients_at_once(helper: HelperProcess) -> None:
     helper.start(show=text())
-    results: list[str] = []
 
-    def one(number: int) -> None:
-        results.append(helper.client(answer=120).call("show", {"text": str(number)})["stdout"])
+    def one(number: int) -> str:
+        return str(helper.client(answer=120).call("show", {"text": str(number)})["stdout"])
 
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(200)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(results) == sorted(f"{number}\n" for number in range(200))
+    callers = [helper.beside(one, number) for number in range(200)]
+    assert [caller.result() for caller in callers] == [f"{number}\n" for number in range(200)]
 
 
 def test_everything_is_described_to_a_varlink_client(helper: HelperProcess) -> None:

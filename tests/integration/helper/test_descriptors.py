@@ -12,7 +12,6 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -438,20 +437,12 @@ def test_a_call_with_a_descriptor_is_made_again_by_the_next_helper(helper: Helpe
     )
     content = helper.work / "content"
     content.write_text("as it was\n")
-    results = []
     with content.open() as opened:
-        client = helper.client(pause=2)
-
-        def ask() -> None:
-            results.append(client.call("again", descriptors={"file": opened.fileno()}))
-
-        caller = threading.Thread(target=ask)
-        caller.start()
+        caller = helper.beside(helper.client(pause=2).call, "again", descriptors={"file": opened.fileno()})
         wait_until(lambda: file.exists() and file.read_text() == "began\n")
         helper.kill()
         helper.start()
-        caller.join(60)
-    assert results[0]["stdout"] == "as it was\n"
+        assert caller.result(60)["stdout"] == "as it was\n"
 
 
 def test_a_worker_that_is_killed_with_a_descriptor_keeps_none(helper: HelperProcess, code: Path) -> None:
@@ -461,22 +452,14 @@ def test_a_worker_that_is_killed_with_a_descriptor_keeps_none(helper: HelperProc
         left=function(code, "left"),
     )
     pipe = Pipe()
-    errors: list[HelperError] = []
-
-    def ask() -> None:
-        try:
-            helper.client().call("linger", {"began": str(began)}, descriptors={"file": pipe.read})
-        except HelperError as error:
-            errors.append(error)
-
-    caller = threading.Thread(target=ask)
-    caller.start()
+    caller = helper.beside(helper.client().call, "linger", {"began": str(began)}, descriptors={"file": pipe.read})
     wait_until(began.exists)
     assert os.readlink(f"/proc/self/fd/{pipe.read}") not in held(pid)
     (worker,) = [one for one in procs.children(pid) if os.readlink(f"/proc/self/fd/{pipe.read}") in held(one)]
     os.kill(worker, signal.SIGKILL)
-    caller.join(60)
-    assert errors[0].name == "WorkerDied"
+    with pytest.raises(HelperError) as caught:
+        caller.result(60)
+    assert caught.value.name == "WorkerDied"
     os.close(pipe.read)
     wait_until(lambda: _broken(pipe.write))
     os.close(pipe.write)

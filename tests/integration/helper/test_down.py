@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -41,12 +40,9 @@ def test_a_helper_that_was_stopped_is_told_of_at_once(helper: HelperProcess) -> 
 def test_a_helper_that_was_stopped_a_moment_ago_may_be_about_to_come_back(helper: HelperProcess) -> None:
     helper.start(work={"argv": ["/bin/true"]})
     assert helper.stop() == 0
-    results: list[int] = []
-    caller = threading.Thread(target=lambda: results.append(helper.client(pause=1, tries=20).call("work")["exit"]))
-    caller.start()
+    caller = helper.beside(helper.client(pause=1, tries=20).call, "work")
     helper.start()
-    caller.join(60)
-    assert results == [0]
+    assert caller.result(60)["exit"] == 0
 
 
 def test_a_helper_that_cannot_start_is_told_of_at_once(helper: HelperProcess) -> None:

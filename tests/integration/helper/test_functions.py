@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -269,20 +268,13 @@ def test_more_calls_than_processes_wait_for_their_turn(helper: HelperProcess, fi
     began.write_text("")
     hang = function(file, "sleep", "file", timeout=1.5, capabilities=["dac_override"])
     pid = helper.start(hang=hang, free=function(file, "pid"))
-    names: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: names.append(refused(helper, "hang", file=str(began)).name))
-        for _number in range(6)
-    ]
-    for thread in threads:
-        thread.start()
+    callers = [helper.beside(refused, helper, "hang", file=str(began)) for _number in range(6)]
     wait_until(lambda: began.read_text().count("began") == 4)
     # Of another class, it has a process of its own and does not wait.
     assert helper.call("free")["result"] > 1
     assert began.read_text().count("began") == 4
-    for thread in threads:
-        thread.join()
-    assert names == ["Timeout"] * 6 and began.read_text().count("began") == 6
+    assert [caller.result().name for caller in callers] == ["Timeout"] * 6
+    assert began.read_text().count("began") == 6
     assert procs.alive(pid)
 
 
@@ -290,16 +282,13 @@ def test_the_functions_of_a_dead_helper_die_with_it(helper: HelperProcess, file:
     began = helper.work / "began"
     began.write_text("")
     helper.start(hang=function(file, "sleep", "file", capabilities=["dac_override"], idempotency="once"))
-    errors: list[HelperError] = []
-    thread = threading.Thread(target=lambda: errors.append(refused(helper, "hang", file=str(began))))
-    thread.start()
+    caller = helper.beside(refused, helper, "hang", file=str(began))
     wait_until(lambda: "began" in began.read_text())
     (worker,) = helper.workers()
     helper.kill()
     procs.until_dead(worker)
     helper.start()
-    thread.join()
-    assert isinstance(errors[0], OutcomeUnknown)
+    assert isinstance(caller.result(), OutcomeUnknown)
     assert began.read_text().count("began") == 1
 
 

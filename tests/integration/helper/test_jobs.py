@@ -141,15 +141,12 @@ def test_a_job_that_ended_while_there_was_no_helper_has_its_result(helper: Helpe
 
 def test_a_call_of_a_job_survives_a_restart_of_the_helper(helper: HelperProcess) -> None:
     helper.start(work=gated(helper))
-    results = []
-    caller = threading.Thread(target=lambda: results.append(helper.client(pause=1, tries=20).call("work", {}, ID)))
-    caller.start()
+    caller = helper.beside(helper.client(pause=1, tries=20).call, "work", {}, ID)
     begun(helper)
     helper.kill()
     helper.start()
     open_gate(helper)
-    caller.join(30)
-    assert results and results[0]["stdout"] == "done\n"
+    assert caller.result(60)["stdout"] == "done\n"
     begun(helper, 1)
 
 
@@ -364,16 +361,15 @@ def test_a_helper_that_is_killed_again_and_again_loses_and_doubles_no_job(helper
             done.append(number)
             number += 1
 
-    caller = threading.Thread(target=calls)
-    caller.start()
+    caller = helper.beside(calls)
     try:
         for target in range(3, 18, 3):
-            wait_until(lambda target=target: len(done) >= target or not caller.is_alive(), 60)  # type: ignore[misc]
+            wait_until(lambda target=target: len(done) >= target or caller.done(), 60)  # type: ignore[misc]
             helper.kill()
             helper.start()
     finally:
         stop.set()
-        caller.join(60)
+    caller.result(60)
     assert len(done) >= 15
     assert [int(line) for line in began.read_text().split()] == done
 

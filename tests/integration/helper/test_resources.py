@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -60,26 +60,9 @@ def hold(helper: HelperProcess, exclusive: bool = False, timeout: float | None =
     return helper.client(pause=1, tries=20).hold("thing", parameters, exclusive, timeout)
 
 
-class Waiter(threading.Thread):
-    """Waits for a resource; `held` or `error` afterwards."""
-
-    def __init__(self, helper: HelperProcess, exclusive: bool = False, timeout: float | None = 20) -> None:
-        super().__init__()
-        self._arguments = helper, exclusive, timeout
-        self.held: Held | None = None
-        self.error: HelperError | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.held = hold(*self._arguments)
-        except HelperError as error:
-            self.error = error
-
-    def end(self) -> Held:
-        self.join(60)
-        assert self.held is not None, self.error
-        return self.held
+def holding(helper: HelperProcess, exclusive: bool = False, timeout: float | None = 20) -> Future[Held]:
+    """Waits for a resource."""
+    return helper.beside(hold, helper, exclusive, timeout)
 
 
 def waiting(helper: HelperProcess, count: int) -> None:
@@ -156,16 +139,16 @@ def test_what_is_no_resource_any_more_is_told_of(helper: HelperProcess) -> None:
 def test_who_wants_it_alone_waits_and_is_not_overtaken(helper: HelperProcess) -> None:
     start(helper)
     first = hold(helper)
-    alone = Waiter(helper, exclusive=True)
+    alone = holding(helper, exclusive=True)
     waiting(helper, 1)
     # It could be shared with the first one, but somebody was there before.
-    late = Waiter(helper)
+    late = holding(helper)
     waiting(helper, 2)
     first.release()
-    held = alone.end()
-    assert helper.client().resources()[0]["exclusive"] and late.held is None
+    held = alone.result(60)
+    assert helper.client().resources()[0]["exclusive"] and not late.done()
     held.release()
-    late.end().release()
+    late.result(60).release()
     wait_until(lambda: done(helper)[-1:] == ["destroy a"])
 
 
@@ -181,12 +164,13 @@ def test_a_wait_has_an_end(helper: HelperProcess) -> None:
 def test_an_error_goes_to_all_who_wait_and_the_next_one_tries_anew(helper: HelperProcess) -> None:
     gate, good = helper.work / "gate", helper.work / "good"
     start(helper, create=f"until [ -e {gate} ]; do sleep 0.02; done; [ -e {good} ]")
-    waiters = [Waiter(helper) for _number in range(3)]
+    waiters = [holding(helper) for _number in range(3)]
     waiting(helper, 3)
     gate.write_text("")
     for waiter in waiters:
-        waiter.join(60)
-        assert waiter.error is not None and waiter.error.name == "ResourceFailed" and "exit code 3" in str(waiter.error)
+        with pytest.raises(HelperError, match="exit code 3") as caught:
+            waiter.result(60)
+        assert caught.value.name == "ResourceFailed"
     assert helper.client().resources() == []
     good.write_text("")
     hold(helper).release()
@@ -201,11 +185,11 @@ def test_a_holder_that_dies_holds_nothing(helper: HelperProcess) -> None:
     )
     holder = subprocess.Popen([PYTHON, "-I", "-S", "-c", code], stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-    waiter = Waiter(helper)
+    waiter = holding(helper)
     waiting(helper, 1)
     holder.kill()
     holder.communicate()
-    waiter.end().release()
+    waiter.result(60).release()
 
 
 @pytest.mark.parametrize("orderly", [True, False])
@@ -222,10 +206,10 @@ def test_what_is_held_stays_held_over_a_restart(helper: HelperProcess, orderly: 
         hold(helper, timeout=0.2)
     assert caught.value.name == "DeadlinePassed"
     held.attach()
-    waiter = Waiter(helper)
+    waiter = holding(helper)
     waiting(helper, 1)
     held.release()
-    waiter.end().release()
+    waiter.result(60).release()
     wait_until(lambda: helper.client().resources() == [])
     assert done(helper)[0] == "create a"
 
@@ -253,12 +237,12 @@ def test_a_holder_that_died_with_the_helper_is_found_dead(helper: HelperProcess)
 
 def test_what_was_half_made_when_the_helper_died_is_taken_away(helper: HelperProcess) -> None:
     start(helper, create=f"echo begun >>{helper.work}/log; [ -e {helper.work}/gate ] || sleep 1000")
-    waiter = Waiter(helper, timeout=None)
+    waiter = holding(helper, timeout=None)
     wait_until(lambda: done(helper) == ["begun"])
     helper.kill()
     (helper.work / "gate").write_text("")
     helper.start()
-    held = waiter.end()
+    held = waiter.result(60)
     # It asked again, and it was made, whatever came first.
     assert (helper.work / "thing-a").exists()
     held.release()

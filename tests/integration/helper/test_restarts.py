@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away w
 ID = "the-call"
 
 
-class Caller(threading.Thread):
-    """A call under way; `result` or `error` when it has ended."""
-
-    def __init__(self, helper: HelperProcess, operation: str, **options: Any) -> None:
-        super().__init__()
-        self._helper = helper.client(**options)
-        self._operation = operation
-        self.result: dict[str, Any] | None = None
-        self.error: HelperError | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.result = self._helper.call(self._operation, {}, ID)
-        except HelperError as error:
-            self.error = error
-
-    def end(self) -> None:
-        self.join(60)
-        assert not self.is_alive()
+def calling(helper: HelperProcess, operation: str, **options: Any) -> Future[dict[str, Any]]:
+    """A call under way."""
+    return helper.beside(helper.client(**options).call, operation, {}, ID)
 
 
 def begun(file: Path) -> int:
@@ -75,10 +59,9 @@ def once_long(file: Path, idempotency: str) -> dict[str, Any]:
 
 def test_a_caller_that_is_first_waits_for_the_helper(helper: HelperProcess, file: Path) -> None:
     helper.configure(quick={"argv": ["/bin/echo", "hello"]})
-    caller = Caller(helper, "quick")
+    caller = calling(helper, "quick")
     helper.start()
-    caller.end()
-    assert caller.result is not None and caller.result["stdout"] == "hello\n"
+    assert caller.result(60)["stdout"] == "hello\n"
 
 
 def test_a_caller_waits_for_a_first_helper_only_so_long(helper: HelperProcess) -> None:
@@ -98,10 +81,9 @@ def test_a_call_to_a_helper_that_is_being_restarted_is_made(helper: HelperProces
     client = helper.client(pause=2)
     assert client.call("quick")["exit"] == 0
     helper.kill()
-    caller = Caller(helper, "quick", pause=2)
+    caller = calling(helper, "quick", pause=2)
     helper.start()
-    caller.end()
-    assert caller.result is not None and caller.result["stdout"] == "hello\n"
+    assert caller.result(60)["stdout"] == "hello\n"
     # What was used before the restart goes on being of use.
     assert client.call("quick")["exit"] == 0
 
@@ -111,13 +93,12 @@ def test_a_call_that_may_be_repeated_is_when_the_helper_died_in_its_middle(
     helper: HelperProcess, file: Path, idempotency: str
 ) -> None:
     helper.start(work=once_long(file, idempotency))
-    caller = Caller(helper, "work", pause=2)
+    caller = calling(helper, "work", pause=2)
     until_begun(file)
     (worker,) = helper.programs()
     helper.kill()
     helper.start()
-    caller.end()
-    assert caller.result is not None and caller.result["stdout"] == "again\n"
+    assert caller.result(60)["stdout"] == "again\n"
     assert begun(file) == 2
     # The first one was ended before the second began.
     procs.until_dead(worker)
@@ -125,12 +106,13 @@ def test_a_call_that_may_be_repeated_is_when_the_helper_died_in_its_middle(
 
 def test_a_call_that_must_not_be_repeated_is_not_and_can_be_asked_about(helper: HelperProcess, file: Path) -> None:
     helper.start(work=once_long(file, "once"))
-    caller = Caller(helper, "work", pause=2)
+    caller = calling(helper, "work", pause=2)
     until_begun(file)
     helper.kill()
     helper.start()
-    caller.end()
-    assert isinstance(caller.error, OutcomeUnknown) and caller.error.id == ID
+    with pytest.raises(OutcomeUnknown) as caught:
+        caller.result(60)
+    assert caught.value.id == ID
     assert begun(file) == 1
     assert helper.client().outcome(ID) == {"state": "unknown", "operation": "work", "result": None, "error": None}
     # Also when the same is asked once more, and after one more restart.
@@ -153,16 +135,15 @@ def test_a_call_that_waited_its_turn_never_began_and_is_made_after_the_restart(
     for connection in connections:
         connection._send({"method": f"{INTERFACE}.Call", "parameters": {"operation": "block"}})
     wait_until(lambda: len(helper.programs()) == 16)
-    caller = Caller(helper, "work", pause=2)
+    caller = calling(helper, "work", pause=2)
     # It is known, and has not begun.
     wait_until(lambda: helper.client().outcome(ID)["operation"] == "work")
     assert helper.client().outcome(ID)["state"] == "never_began"
     helper.kill()
     helper.start()
-    caller.end()
+    assert caller.result(60)["exit"] == 0
     for connection in connections:
         connection.close()
-    assert caller.result is not None and caller.result["exit"] == 0
     assert begun(file) == 1
 
 
@@ -194,13 +175,12 @@ def test_two_callers_with_the_same_id_share_one_call(helper: HelperProcess, file
     gate = helper.work / "gate"
     script = f"echo began >>{file}; until [ -e {gate} ]; do sleep 0.02; done; echo done"
     helper.start(work={"argv": ["/bin/sh", "-c", script], "idempotency": "once"})
-    callers = [Caller(helper, "work") for _number in range(3)]
+    callers = [calling(helper, "work") for _number in range(3)]
     until_begun(file)
     assert helper.client().outcome(ID)["state"] == "running"
     gate.write_text("")
     for caller in callers:
-        caller.end()
-        assert caller.result is not None and caller.result["stdout"] == "done\n"
+        assert caller.result(60)["stdout"] == "done\n"
     assert begun(file) == 1
 
 
@@ -230,13 +210,12 @@ def test_an_orderly_stop_finishes_what_is_at_work(helper: HelperProcess, file: P
     gate = helper.work / "gate"
     script = f"echo began >>{file}; until [ -e {gate} ]; do sleep 0.02; done; echo done"
     helper.start(work={"argv": ["/bin/sh", "-c", script], "idempotency": "once"})
-    caller = Caller(helper, "work")
+    caller = calling(helper, "work")
     until_begun(file)
     assert helper.process is not None
     helper.process.send_signal(signal.SIGTERM)
     gate.write_text("")
-    caller.end()
-    assert caller.result is not None and caller.result["stdout"] == "done\n"
+    assert caller.result(60)["stdout"] == "done\n"
     assert helper.process.wait(30) == 0
 
 
@@ -264,16 +243,15 @@ def test_a_helper_that_is_killed_again_and_again_never_does_anything_twice(helpe
                 unknown.append(number)
             number += 1
 
-    caller = threading.Thread(target=calls)
-    caller.start()
+    caller = helper.beside(calls)
     try:
         for target in range(5, 30, 5):
-            wait_until(lambda target=target: len(done) + len(unknown) >= target, 60)  # type: ignore[misc]
+            wait_until(lambda target=target: len(done) + len(unknown) >= target or caller.done(), 60)  # type: ignore[misc]
             helper.kill()
             helper.start()
     finally:
         stop.set()
-        caller.join(60)
+    caller.result(60)
     lines = [int(line) for line in file.read_text().split()]
     assert len(lines) == len(set(lines))
     assert set(done) <= set(lines) <= set(done) | set(unknown)
@@ -296,21 +274,15 @@ def test_a_client_goes_on_after_restarts_in_threads_and_after_a_fork(helper: Hel
     helper.start(quick={"argv": ["/bin/echo", "hello"]})
     client = helper.client()
     assert client.call("quick")["exit"] == 0
-    results: list[int] = []
 
-    def calls() -> None:
-        for _number in range(5):
-            results.append(client.call("quick")["exit"])
+    def calls() -> list[int]:
+        return [client.call("quick")["exit"] for _number in range(5)]
 
     for _round in range(2):
-        threads = [threading.Thread(target=calls) for _number in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        callers = [helper.beside(calls) for _number in range(6)]
+        assert [caller.result() for caller in callers] == [[0] * 5] * 6
         helper.kill()
         helper.start()
-    assert results == [0] * 60
     assert client.call("quick")["exit"] == 0
     # Parent and child each get the answers to what they asked.
     pid = os.fork()

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import procs
@@ -22,26 +22,16 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.clie
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away what only root has")
 
 
-class Caller(threading.Thread):
-    """A call under way; `result` or `error` when it has ended."""
+def calling(helper: HelperProcess, id_: str, timeout: float | None = None, **parameters: Any) -> Future[dict[str, Any]]:
+    """A call under way."""
+    return helper.beside(helper.client(pause=1, tries=20).call, "work", parameters, id_, timeout)
 
-    def __init__(self, helper: HelperProcess, id_: str, timeout: float | None = None, **parameters: Any) -> None:
-        super().__init__()
-        self._helper = helper.client(pause=1, tries=20)
-        self._arguments = parameters, id_, timeout
-        self.result: dict[str, Any] | None = None
-        self.error: HelperError | None = None
-        self.start()
 
-    def run(self) -> None:
-        try:
-            self.result = self._helper.call("work", *self._arguments)
-        except HelperError as error:
-            self.error = error
-
-    def end(self) -> None:
-        self.join(60)
-        assert not self.is_alive()
+def error(call: Future[dict[str, Any]]) -> str:
+    """The name of the error with which a call ends."""
+    with pytest.raises(HelperError) as caught:
+        call.result(60)
+    return caught.value.name
 
 
 def shared(helper: HelperProcess, **more: Any) -> dict[str, Any]:
@@ -72,28 +62,25 @@ def until_asked(helper: HelperProcess, *ids: str) -> None:
 
 def test_a_run_that_is_shared_began_after_everybody_asked_who_shares_it(helper: HelperProcess) -> None:
     helper.start(work=shared(helper))
-    first = Caller(helper, "first")
+    first = calling(helper, "first")
     wait_until(lambda: runs(helper) == 1)
     # The first run is under way: what it found out may be older than what these ask.
-    others = [Caller(helper, f"other{number}") for number in range(5)]
+    others = [calling(helper, f"other{number}") for number in range(5)]
     until_asked(helper, *(f"other{number}" for number in range(5)))
     assert helper.client().outcome("other0")["state"] == "never_began"
     assert runs(helper) == 1
     open_gate(helper, 1)
-    first.end()
-    assert first.result is not None and first.result["stdout"] == "1\n"
+    assert first.result(60)["stdout"] == "1\n"
     wait_until(lambda: runs(helper) == 2)
     # The second one is under way: who comes now is not of it.
-    late = Caller(helper, "late")
+    late = calling(helper, "late")
     until_asked(helper, "late")
     open_gate(helper, 2)
     for caller in others:
-        caller.end()
-        assert caller.result is not None and caller.result["stdout"] == "2\n"
+        assert caller.result(60)["stdout"] == "2\n"
     wait_until(lambda: runs(helper) == 3)
     open_gate(helper, 3)
-    late.end()
-    assert late.result is not None and late.result["stdout"] == "3\n"
+    assert late.result(60)["stdout"] == "3\n"
     # Each of them is in the log and in the journal.
     assert len(helper.calls("exited")) == 7 and sum(bool(line.get("shared")) for line in helper.calls()) == 4
     assert helper.client().outcome("other4")["result"]["stdout"] == "2\n"
@@ -101,12 +88,11 @@ def test_a_run_that_is_shared_began_after_everybody_asked_who_shares_it(helper: 
 
 def test_an_error_goes_to_all_who_share_a_run(helper: HelperProcess) -> None:
     helper.start(work=shared(helper, timeout=0.7))
-    first = Caller(helper, "first")
+    first = calling(helper, "first")
     wait_until(lambda: runs(helper) == 1)
-    others = [Caller(helper, f"other{number}") for number in range(3)]
+    others = [calling(helper, f"other{number}") for number in range(3)]
     for caller in (first, *others):
-        caller.end()
-        assert caller.error is not None and caller.error.name == "Timeout"
+        assert error(caller) == "Timeout"
     assert runs(helper) == 2
 
 
@@ -115,33 +101,30 @@ def test_other_parameters_are_another_run(helper: HelperProcess) -> None:
     script = f"echo run >>{helper.work}/runs; until [ -e {helper.work}/gate1 ]; do sleep 0.02; done; exit $CODE"
     operation = shared(helper, parameters=parameters, environment={"CODE": "{which}"})
     helper.start(work={**operation, "argv": ["/bin/sh", "-c", script]})
-    callers = [Caller(helper, f"call{number}", which=number) for number in range(2)]
+    callers = [calling(helper, f"call{number}", which=number) for number in range(2)]
     wait_until(lambda: runs(helper) == 2)
     open_gate(helper, 1)
     for number, caller in enumerate(callers):
-        caller.end()
-        assert caller.result is not None and caller.result["exit"] == number
+        assert caller.result(60)["exit"] == number
 
 
 def test_one_who_gives_up_or_dies_takes_nobody_else_with_him(helper: HelperProcess) -> None:
     helper.start(work=shared(helper, on_disconnect="cancel"))
-    first = Caller(helper, "first")
+    first = calling(helper, "first")
     wait_until(lambda: runs(helper) == 1)
     leader = helper.caller(CALLER, "call", "--id", "leader", "work")
     wait_until(lambda: helper.as_user(CALLER, "outcome", "--json", "leader")[1].count('"work"'))
-    stays = Caller(helper, "stays")
+    stays = calling(helper, "stays")
     until_asked(helper, "stays")
-    impatient = Caller(helper, "impatient", timeout=0.1)
-    impatient.end()
-    assert impatient.error is not None and impatient.error.name == "DeadlinePassed"
+    impatient = calling(helper, "impatient", timeout=0.1)
+    assert error(impatient) == "DeadlinePassed"
     leader.kill()
     leader.communicate()
     open_gate(helper, 1)
-    first.end()
+    first.result(60)
     wait_until(lambda: runs(helper) == 2)
     open_gate(helper, 2)
-    stays.end()
-    assert stays.result is not None and stays.result["stdout"] == "2\n"
+    assert stays.result(60)["stdout"] == "2\n"
 
 
 def test_a_call_whose_caller_gives_up_is_really_ended(helper: HelperProcess) -> None:
@@ -150,10 +133,9 @@ def test_a_call_whose_caller_gives_up_is_really_ended(helper: HelperProcess) -> 
         work={"argv": ["/bin/sh", "-c", script], "timeout": 600, "capabilities": ["dac_override"]},
         other={"argv": ["/bin/true"]},
     )
-    caller = Caller(helper, "call", timeout=1.0)
+    caller = calling(helper, "call", timeout=1.0)
     pid = int(wait_until(lambda: (helper.work / "pid").exists() and (helper.work / "pid").read_text().strip()))
-    caller.end()
-    assert caller.error is not None and caller.error.name == "DeadlinePassed"
+    assert error(caller) == "DeadlinePassed"
     procs.until_dead(pid)
     wait_until(lambda: helper.client().outcome("call")["state"] == "done")
     with pytest.raises(HelperError) as caught:
@@ -164,17 +146,16 @@ def test_a_call_whose_caller_gives_up_is_really_ended(helper: HelperProcess) -> 
 
 def test_a_shared_run_of_a_killed_helper_is_made_again_for_all(helper: HelperProcess) -> None:
     helper.start(work=shared(helper))
-    first = Caller(helper, "first")
+    first = calling(helper, "first")
     wait_until(lambda: runs(helper) == 1)
-    other = Caller(helper, "other")
+    other = calling(helper, "other")
     until_asked(helper, "other")
     helper.kill()
     helper.start()
     for number in range(2, 5):
         open_gate(helper, number)
     for caller in (first, other):
-        caller.end()
-        assert caller.result is not None and caller.result["exit"] == 0
+        assert caller.result(60)["exit"] == 0
     assert runs(helper) <= 4
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,12 @@ def test_an_upgrade_of_both_under_load_loses_and_doubles_nothing(helper: HelperP
             done.append(which)
             number += 1
 
-    threads = [threading.Thread(target=stays, args=(f"thread{number}",)) for number in range(3)]
-    threads.append(threading.Thread(target=starts))
-    for thread in threads:
-        thread.start()
+    callers = [helper.beside(stays, f"thread{number}") for number in range(3)]
+    callers.append(helper.beside(starts))
     try:
         for to in ("two", "one", "two"):
             seen = len(done)
-            wait_until(lambda seen=seen: len(done) > seen + 8 or not all(map(threading.Thread.is_alive, threads)), 60)  # type: ignore[misc]
+            wait_until(lambda seen=seen: len(done) > seen + 8 or any(map(Future.done, callers)), 60)  # type: ignore[misc]
             (helper.base / ".new").symlink_to(to)
             (helper.base / ".new").rename(current)
             if orderly:
@@ -96,8 +95,8 @@ def test_an_upgrade_of_both_under_load_loses_and_doubles_nothing(helper: HelperP
             assert version(helper) == to
     finally:
         stop.set()
-        for thread in threads:
-            thread.join(60)
+    for caller in callers:
+        caller.result(60)
     lines = file.read_text().split()
     assert len(lines) == len(set(lines)) and set(lines) == set(done)
     assert set((helper.work / "again").read_text().split()) >= set(again)

@@ -75,19 +75,6 @@ def expect_own_children(helper: HelperProcess) -> None:
     assert int(helper.call("program")["stdout"]) == pid
 
 
-class Caller(threading.Thread):
-    """One call beside the test."""
-
-    def __init__(self, helper: HelperProcess, operation: str, **parameters: Any) -> None:
-        super().__init__()
-        self._helper, self._operation, self._parameters = helper, operation, parameters
-        self.result: dict[str, Any] = {}
-        self.start()
-
-    def run(self) -> None:
-        self.result = self._helper.call(self._operation, **self._parameters)
-
-
 def test_there_is_none_before_the_first_call_and_one_afterwards(helper: HelperProcess) -> None:
     pid = helper.start(true=program("/bin/true"), pid=function(helper, "pid"))
     helper.client().operations()
@@ -125,17 +112,16 @@ def test_what_is_at_work_goes_on_without_it(helper: HelperProcess) -> None:
     )
     begun = [helper.work / name for name in "123"]
     callers = [
-        Caller(helper, "pooled", begun=str(begun[0]), until=str(go)),
-        Caller(helper, "fresh", begun=str(begun[1]), until=str(go)),
-        Caller(helper, "program"),
+        helper.beside(helper.call, "pooled", begun=str(begun[0]), until=str(go)),
+        helper.beside(helper.call, "fresh", begun=str(begun[1]), until=str(go)),
+        helper.beside(helper.call, "program"),
     ]
     wait_until(lambda: all(one.exists() for one in begun))
     procs.kill(zygote(helper))
     wait_until(lambda: not helper.zygotes())
     go.write_text("")
-    for one in callers:
-        one.join()
-    assert [one.result["result"] or one.result["stdout"].strip() for one in callers] == ["waited"] * 3
+    results = [one.result() for one in callers]
+    assert [one["result"] or one["stdout"].strip() for one in results] == ["waited"] * 3
     assert helper.call("program")["exit"] == 0
 
 
@@ -164,12 +150,11 @@ def test_one_that_does_not_fork_is_given_up(helper: HelperProcess, killed: bool)
     stopped = zygote(helper)
     procs.kill(stopped, signal.SIGSTOP)
     wait_until(lambda: procs.state(stopped) == "T")
-    caller = Caller(helper, "once")
+    caller = helper.beside(helper.call, "once")
     if killed:
         # The helper waits for it: the log has nothing of the call yet.
         procs.kill(stopped)
-    caller.join()
-    assert caller.result["exit"] == 0 and marks.read_text() == "x\n"
+    assert caller.result()["exit"] == 0 and marks.read_text() == "x\n"
     assert not procs.alive(stopped) and zygote(helper) != stopped
 
 
@@ -185,15 +170,14 @@ def test_killed_at_any_moment_no_call_is_lost_or_doubled(helper: HelperProcess) 
             for one in helper.zygotes():
                 procs.kill(one)
 
-    killer = threading.Thread(target=killing)
-    killer.start()
+    killer = helper.beside(killing)
     try:
         client = helper.client()
         for _number in range(60):
             assert client.call("once")["exit"] == 0
     finally:
         done.set()
-        killer.join()
+    killer.result()
     assert marks.read_text() == "x\n" * 61
     # Those that were forked for a zygote that could not say so any more have gone.
     wait_until(lambda: len(procs.children(pid)) <= 3)
@@ -402,13 +386,12 @@ def test_one_that_does_not_answer_holds_up_who_needs_it_and_nobody_else(helper: 
                 procs.kill(one)
                 # Until the helper knows: it is to give nobody a dead one.
                 wait_until(lambda: not procs.state(one))  # noqa: B023
-        caller = Caller(helper, "fresh")
+        caller = helper.beside(helper.call, "fresh")
         # What leads to a process that is not there yet. The helper may have asked for that one before the call.
         wait_until(lambda: connections(helper) and pipes(helper) >= own + 2)
         for _number in range(20):
             helper.call("pid")
-        caller.join()
-        assert caller.result["exit"] == 0
+        assert caller.result()["exit"] == 0
         assert len(lost(helper)) == number
     names = [line.get("operation", line["audit"]) for line in helper.audit()]
     # All of those calls ended while somebody waited for the one that did not answer.
@@ -520,11 +503,10 @@ def test_a_file_of_functions_that_can_not_be_read_holds_up_nobody(helper: Helper
     helper.call("pid")
     first = zygote(helper)
     wait_until(lambda: procs.state(first) == "D")
-    caller = Caller(helper, "true")
+    caller = helper.beside(helper.call, "true")
     for _number in range(20):
         helper.call("pid")
-    caller.join()
-    assert caller.result["exit"] == 0
+    assert caller.result()["exit"] == 0
     names = [line.get("operation", line["audit"]) for line in helper.audit()]
     at = names.index("zygote")
     assert names[at - 20 : at] == ["pid"] * 20
