@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 
 import procs
 import pytest
@@ -29,19 +28,23 @@ PRIVILEGES = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "C
 
 
 def take_time(helper: HelperProcess) -> None:
-    """Have the moment take ten minutes."""
+    """Have the moment take ten minutes, also right behind another call, when none is left."""
     copy = helper.base / "runtime"
     shutil.copytree(helper.runtime, copy)
-    (memory,) = copy.rglob("_helper/memory.py")
-    text = memory.read_text()
-    assert text.count("_MOMENT = 1000\n") == 1
-    memory.write_text(text.replace("_MOMENT = 1000\n", "_MOMENT = 600_000_000\n"))
+    for name, before, after in (
+        ("memory", "_MOMENT = 1000\n", "_MOMENT = 600_000_000\n"),
+        ("calls", "REST = 1e-3\n", "REST = 0.0\n"),
+    ):
+        (file,) = copy.rglob(f"_helper/{name}.py")
+        text = file.read_text()
+        assert text.count(f"\n{before}") == 1
+        file.write_text(text.replace(before, after))
     helper.runtime = copy
 
 
-def prepared(helper: HelperProcess) -> bool:
-    """Whether two wait, of whom one has become the user of the operation already."""
-    waiting = [int(file.name) for file in helper.base.glob("run/workers/*") if file.name.isdecimal()]
+def prepared(helper: HelperProcess, ended: int) -> bool:
+    """Whether two wait, of whom one has become the user of the operation already; not counted who has *ended*, and may still be noted."""
+    waiting = {int(file.name) for file in helper.base.glob("run/workers/*") if file.name.isdecimal()} - {ended}
     return len(waiting) == 2 and any(procs.status(one)["Uid"].split()[0] == "1" for one in waiting)
 
 
@@ -55,11 +58,10 @@ def test_it_has_what_the_program_has_and_ends_with_it(helper: HelperProcess) -> 
     go.touch()
     assert client.call("wait", {})["exit"] == 0
     go.unlink()
+    (before,) = map(int, found.read_text().split())
     found.unlink()
-    wait_until(lambda: prepared(helper))
-    results = []
-    calling = threading.Thread(target=lambda: results.append(client.call("wait", {})))
-    calling.start()
+    wait_until(lambda: prepared(helper, before))
+    calling = helper.beside(client.call, "wait", {})
     wait_until(found.exists)
     # It has no children that it does not know.
     (program,) = map(int, found.read_text().split())
@@ -68,6 +70,5 @@ def test_it_has_what_the_program_has_and_ends_with_it(helper: HelperProcess) -> 
     assert [theirs[key] for key in PRIVILEGES] == [its[key] for key in PRIVILEGES]
     assert procs.name(other) == "holdfast-worker"
     go.touch()
-    calling.join()
-    assert results[0]["exit"] == 0
+    assert calling.result()["exit"] == 0
     procs.until_dead(other)
