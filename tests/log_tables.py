@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ class Table:
         self.process: subprocess.Popen[bytes] | None = None
         self._python = python
         self._held: dict[str, int] = {}
+        self._services = ThreadPoolExecutor(16)
 
     def add(self, name: str, tell: bool = False, **log: Any) -> None:
         """Put a log into the table, as the supervisor does, and hold its FIFO."""
@@ -58,6 +62,10 @@ class Table:
         view = memoryview(data)
         while view:
             view = view[os.write(self._held[name], view) :]
+
+    def beside(self, service: Callable[..., None], *arguments: Any) -> Future[None]:
+        """Have a service of its own write, beside the test. What it raises, its `result` raises."""
+        return self._services.submit(service, *arguments)
 
     def release(self, name: str) -> None:
         """Let go of the FIFO."""
@@ -115,6 +123,12 @@ class Table:
         """End everything that was started."""
         if self.process is not None:
             self.kill()
+        for fifo in self._held.values():
+            # Who still waits for room in it has some, and never waits again.
+            os.set_blocking(fifo, False)
+            with contextlib.suppress(BlockingIOError):
+                os.read(fifo, 1 << 20)
+        self._services.shutdown()
         for descriptor in (*self._held.values(), self.control):
             os.close(descriptor)
 

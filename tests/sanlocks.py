@@ -14,9 +14,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +170,8 @@ class Storage:
 
     def join(self) -> Storage:
         """Have all hosts join, at the same time."""
-        threads = [threading.Thread(target=host.join) for host in self.hosts]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            list(pool.map(Host.join, self.hosts))
         for host in self.hosts:
             wait_until(host.knows_others)
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -513,18 +513,17 @@ def test_the_supervisor_dies_while_a_run_waits(host: Host) -> None:
     ready = host.base / "ready"
     check = {"check": ["/usr/bin/test", "-e", str(ready)], "interval": "20ms"}
     definitions = {"slow": {"command": SLEEP, "readiness": check}}
-    results: list[dict[str, Any]] = []
-    run = threading.Thread(target=lambda: results.append(host.task(definitions, timeout=60.0, defaults={})))
-    run.start()
-    wait_until(lambda: host.status().get("slow", {}).get("state") == "up")
-    pid = host.status()["slow"]["pid"]
-    host.kill()
-    host.start()
-    assert host.status()["slow"]["pid"] == pid
-    ready.touch()
-    run.join(60)
-    assert not good(results[0])["services"]["slow"]["restart_needed"]
-    assert results[0]["services"]["slow"]["pid"] == pid
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(host.task, definitions, timeout=60.0, defaults={})
+        wait_until(lambda: host.status().get("slow", {}).get("state") == "up")
+        pid = host.status()["slow"]["pid"]
+        host.kill()
+        host.start()
+        assert host.status()["slow"]["pid"] == pid
+        ready.touch()
+        result = good(run.result())
+    assert not result["services"]["slow"]["restart_needed"]
+    assert result["services"]["slow"]["pid"] == pid
 
 
 def test_fifty_services_at_once(host: Host) -> None:

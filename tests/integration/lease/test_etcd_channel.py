@@ -477,9 +477,10 @@ def old_proxy(cluster: Cluster, folder: Path) -> Iterator[str]:
     target = cluster.members[0].url.rpartition("/")[2].partition(":")
 
     def carry(plain: socket.socket) -> None:
-        far = socket.create_connection((target[0], int(target[2])), 20)
         with (
             contextlib.suppress(OSError),
+            plain,
+            socket.create_connection((target[0], int(target[2])), 20) as far,
             context.wrap_socket(plain, server_side=True) as near,
             cluster.context.wrap_socket(far, server_hostname=target[0]) as inside,  # type: ignore[union-attr]
         ):

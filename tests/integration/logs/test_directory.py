@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -442,17 +441,16 @@ def test_a_thread_per_service_writes_while_the_table_changes(table: Table) -> No
         for number in range(3000):
             table.write(name, b"%d\n" % number)
 
-    threads = []
+    services = []
     for name in names:
         table.add(name, tell=True, size=20_000, count=1000)
-        threads.append(threading.Thread(target=service, args=(name,)))
-        threads[-1].start()
+        services.append(table.beside(service, name))
     for size in (10_000, 30_000, 7_000):
         for name in names:
             table.add(name, tell=True, size=size, count=1000)
         table.tell("reopen", *(f"rotate {name}" for name in names))
-    for thread in threads:
-        thread.join()
+    for one in services:
+        one.result()
     assert table.stop() == 0
     for name in names:
         assert table.lines(name) == [b"%d" % number for number in range(3000)]

@@ -121,12 +121,11 @@ def test_a_burst_waits_for_a_slow_receiver_instead_of_getting_lost(table: Table,
     table.add("web", to="syslog", socket=str(receiver.path))
     table.start()
     lines = numbered(30_000)
-    service = threading.Thread(target=table.write, args=("web", b"".join(line + b"\n" for line in lines)))
-    service.start()
+    service = table.beside(table.write, "web", b"".join(line + b"\n" for line in lines))
     queue = table.path / "queue" / "web"
     wait_until(lambda: queue.exists() and queue.stat().st_size > 400_000)
     receiver.listen()
-    service.join()
+    service.result()
     wait_until(lambda: len(receiver.messages) == len(lines))
     assert receiver.texts() == lines
     assert table.stats("web") == {}
@@ -182,8 +181,7 @@ def test_kill_9_loses_no_message(table: Table, receiver: Receiver) -> None:
     receiver.listen()
     table.add("web", to="syslog", socket=str(receiver.path))
     lines = numbered(20_000)
-    service = threading.Thread(target=table.write, args=("web", b"".join(line + b"\n" for line in lines)))
-    service.start()
+    service = table.beside(table.write, "web", b"".join(line + b"\n" for line in lines))
     kills = 0
     for share in (1000, 2000, 5000, 9000, 15_000):
         table.start()
@@ -191,7 +189,7 @@ def test_kill_9_loses_no_message(table: Table, receiver: Receiver) -> None:
         table.kill()
         kills += 1
     table.start()
-    service.join()
+    service.result()
     wait_until(lambda: receiver.texts()[-1] == lines[-1])
     texts = receiver.texts()
     without_doubles = [text for text, before in zip(texts, [b"", *texts]) if text != before]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -355,19 +355,11 @@ def test_a_client_that_waits_is_told_when_the_supervisor_dies(scan: Scan) -> Non
     scan.add("a", readiness={"grace": 100000.0, "timeout": 200000.0})
     scan.start()
     scan.until("a", "up")
-    lost: list[Exception] = []
-
-    def wait() -> None:
-        try:
-            scan.call("Wait", wishes=[{"name": "a", "state": "ready"}], timeout=60.0)
-        except ConnectionLost as error:
-            lost.append(error)
-
-    waiter = threading.Thread(target=wait)
-    waiter.start()
-    scan.kill_supervisor()
-    waiter.join(60)
-    assert lost
+    with ThreadPoolExecutor() as pool:
+        waiter = pool.submit(scan.call, "Wait", wishes=[{"name": "a", "state": "ready"}], timeout=60.0)
+        scan.kill_supervisor()
+        with pytest.raises(ConnectionLost):
+            waiter.result()
 
 
 def test_records_of_another_boot_mean_nothing(scan: Scan) -> None:

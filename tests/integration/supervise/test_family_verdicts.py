@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import procs
@@ -91,13 +92,13 @@ def test_who_dies_unheard_again_and_again_has_failed(tmp_path: Path, supervise: 
         while not over.wait(0.3):
             supervise.run("true", ended=True)
 
-    starting = threading.Thread(target=go_on)
-    starting.start()
-    try:
-        verdict = Daemontools(str(tmp_path)).wait([("one", "ready")], 60.0)["one"]
-    finally:
-        over.set()
-        starting.join()
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(go_on)
+        try:
+            verdict = Daemontools(str(tmp_path)).wait([("one", "ready")], 60.0)["one"]
+        finally:
+            over.set()
+        starting.result()
     assert verdict.outcome == "failed" and verdict.service is not None and verdict.service.deaths == 3
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import procs
@@ -139,13 +139,12 @@ def test_wait_is_answered_when_ready(scan: Scan) -> None:
     directory = scan.add("a", NOTIFIER, readiness={"notification_fd": 3})
     scan.start()
     scan.until("a", "up")
-    answers: list[dict[str, Any]] = []
-    waiter = threading.Thread(target=lambda: answers.append(wait(scan, "a", "ready")))
-    waiter.start()
-    (directory / "go").touch()
-    waiter.join(30)
-    assert answers[0]["outcome"] == "reached"
-    assert answers[0]["service"]["state"] == "ready"
+    with ThreadPoolExecutor() as pool:
+        waiter = pool.submit(wait, scan, "a", "ready")
+        (directory / "go").touch()
+        answer = waiter.result()
+    assert answer["outcome"] == "reached"
+    assert answer["service"]["state"] == "ready"
 
 
 def test_wait_for_what_is_so_already(scan: Scan) -> None:
