@@ -14,7 +14,10 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterable
 
+from .._supervise import _openrc_cache
+from .._supervise.interface import BackendError
 from .._supervise.presence import lock_holder
 from .files import MARKER, read_text, write_text
 from .interpreter import Runner
@@ -66,9 +69,10 @@ class OpenRc(Systemd):
         return [] if os.path.islink(f"/etc/runlevels/default/{self._script}") else [self._script]
 
     def write(self, names: list[str]) -> None:
-        """Write the script. Raises UnitError, OSError."""
+        """Write the script, and have OpenRC know it. Raises UnitError, OSError."""
         for name in names:
             write_text(self.path(name), self.texts[name], 0o755)
+        self._renew(names)
 
     def enable(self, names: list[str]) -> None:
         """Put it into the runlevel default. Raises UnitError."""
@@ -77,6 +81,9 @@ class OpenRc(Systemd):
 
     def start(self) -> None:
         """Start it; returns when the supervisor answers. Raises UnitError."""
+        # Whoever wrote the script may have been interrupted.
+        if _openrc_cache.lacking(self.texts):
+            self._renew(self.texts)
         if self._status() in (32, 64):
             self._must("rc-service", self._script, "zap")
         self._must("rc-service", self._script, "start")
@@ -102,6 +109,14 @@ class OpenRc(Systemd):
         if not self.disabled():
             self._must("rc-update", "delete", self._script, "default")
         os.unlink(self.path(self._script))
+        self._renew([])
+
+    def _renew(self, names: Iterable[str]) -> None:
+        """Have OpenRC look at the scripts that are there now, *names* among them. Raises UnitError."""
+        try:
+            _openrc_cache.renew(names, self._run)
+        except BackendError as error:
+            raise UnitError(str(error)) from None
 
     def _status(self) -> int:
         """Give the exit code of its status: 0 runs, 3 stopped, 32 crashed, 64 unsupervised."""

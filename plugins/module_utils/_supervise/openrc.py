@@ -17,15 +17,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from . import portable
-from ._openrc import FOLDER, MARKER, PREFIX, SETTINGS, notes, script
+from . import _openrc_cache, portable
+from ._openrc import FOLDER, MARKER, PREFIX, SETTINGS, SUPERVISOR, notes, script
+from ._openrc_cache import STATE
 from .embedded import Embedded
 from .interface import FEATURES, BackendError, NotRunning, Service, Snapshot, Verdict
 
 SCRIPTS = "/etc/init.d"
 RUNLEVEL = "/etc/runlevels/default"
-#: Where OpenRC keeps what it knows of this boot.
-STATE = "/run/openrc"
 
 
 class OpenRc(Embedded):
@@ -42,20 +41,43 @@ class OpenRc(Embedded):
         self._scripts = scripts
         self._runlevel = runlevel
         self._state = state
+        #: Whether a script has been written or removed that OpenRC was not told of.
+        self._untold = False
 
     def snapshot(self) -> Snapshot:
         """Ask the supervisor, and look at the scripts."""
         snapshot = super().snapshot()
         wanted = self._wanted()
+        unknown = _openrc_cache.lacking((PREFIX + name for name in wanted), self._state)
         for name, service in snapshot.services.items():
             if name in wanted:
                 service.stale = (
-                    _read(self._script(name)) != wanted[name][0] or self._is_enabled(name) != wanted[name][1].enabled
+                    _read(self._script(name)) != wanted[name][0]
+                    or self._is_enabled(name) != wanted[name][1].enabled
+                    or PREFIX + name in unknown
                 )
         return snapshot
 
     def rescan(self) -> None:
-        """Bring scripts and runlevel in line with the service directories; then the supervisor looks."""
+        """Bring scripts and runlevel in line with the service directories; then the supervisor looks, and OpenRC."""
+        self._settle()
+        self.complete()
+
+    def settle(self, name: str) -> None:
+        """Do all but have OpenRC look, which takes its time, and which no start by us depends on."""
+        del name
+        self._settle()
+
+    def complete(self) -> None:
+        """Have OpenRC know all scripts that there are."""
+        names = [PREFIX + name for name in self._present()]
+        if MARKER in (_read(f"{self._scripts}/{SUPERVISOR}") or "").splitlines():
+            names.append(SUPERVISOR)
+        if self._untold or _openrc_cache.lacking(names, self._state):
+            _openrc_cache.renew(names, state=self._state)
+            self._untold = False
+
+    def _settle(self) -> None:
         wanted = self._wanted()
         for name in self._present():
             if name not in wanted:
@@ -68,6 +90,7 @@ class OpenRc(Embedded):
             if before is not None and MARKER not in before.splitlines():
                 raise BackendError(f"{path} exists and is not ours: move it away")
             if before != text:
+                self._untold = True
                 _replace(path, text)
             link = f"{self._runlevel}/{PREFIX}{name}"
             if one.enabled and not os.path.islink(link):
@@ -79,9 +102,10 @@ class OpenRc(Embedded):
             self._mark(service)
 
     def offline(self) -> None:
-        """Write scripts and links, for an OpenRC that does not run. Raises OSError."""
+        """Write scripts and links, for an OpenRC that does not run. Raises OSError, BackendError."""
         with contextlib.suppress(NotRunning):
-            self.rescan()
+            self._settle()
+        self.complete()
 
     def wait(self, wishes: list[tuple[str, str]], timeout: float) -> dict[str, Verdict]:
         """Wait for verdicts, and let OpenRC know them."""
@@ -100,10 +124,11 @@ class OpenRc(Embedded):
         ]
 
     def forget_all(self) -> list[str]:
-        """Remove all scripts of this scan directory; gives the names of their services. Raises OSError."""
+        """Remove all scripts of this scan directory; gives the names of their services. Raises OSError, BackendError."""
         names = self._present()
         for name in names:
             self._forget(name)
+        self.complete()
         return names
 
     def _wanted(self) -> dict[str, tuple[str, portable.Portable]]:
@@ -129,6 +154,7 @@ class OpenRc(Embedded):
         return os.path.islink(f"{self._runlevel}/{PREFIX}{name}")
 
     def _forget(self, name: str) -> None:
+        self._untold = True
         for folder in ("started", "failed", "inactive", "hotplugged"):
             _remove(f"{self._state}/{folder}/{PREFIX}{name}")
         self._note(name, None)

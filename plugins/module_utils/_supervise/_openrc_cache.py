@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the holdfast.supervision authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What OpenRC keeps of all init scripts: the services, and what each needs. PRIVATE to the collection.
+
+OpenRC makes this cache anew when a script is younger, by whole seconds. It does not see one that is made within the second of
+the cache, nor any while the cache is ahead of the clock: `rc-status` passes such a service over, `rc-service` does not start
+what it needs. So whoever writes or removes a script has the cache made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+
+from .interface import BackendError
+
+#: Where OpenRC keeps what it knows of this boot.
+STATE = "/run/openrc"
+COMMAND = ["rc-update", "-u"]
+#: Who began before the scripts were written may write the cache after us: so often it is made again.
+TURNS = 3
+#: Seconds for one.
+PATIENCE = 60.0
+
+_services = re.compile(r"^depinfo_[0-9]+_service='(.*)'$", re.MULTILINE).findall
+
+
+def run(command: list[str]) -> tuple[int, str, str]:
+    """Run a program of OpenRC; gives return code, output and errors. Raises BackendError."""
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        raise BackendError(_failed(f"no answer within {PATIENCE:g} s")) from None
+    except OSError as error:
+        raise BackendError(_failed(error.strerror or str(error))) from None
+    return done.returncode, done.stdout, done.stderr
+
+
+def lacking(names: Iterable[str], state: str = STATE) -> set[str]:
+    """Give those of *names* that are not in the cache. Without one there are none: OpenRC makes it when it needs it."""
+    try:
+        with open(f"{state}/deptree", encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except OSError:
+        return set()
+    return set(names).difference(_services(text)) if text else set()
+
+
+def renew(names: Iterable[str], runner: Callable[[list[str]], tuple[int, str, str]] = run, state: str = STATE) -> None:
+    """Have the cache made anew, and all of *names* in it. Nothing where there is none. Raises BackendError."""
+    names = set(names)
+    for _turn in range(TURNS):
+        if not os.path.exists(f"{state}/deptree"):
+            return
+        code, output, errors = runner(COMMAND)
+        if code:
+            raise BackendError(_failed(" ".join((errors.strip() or output.strip() or f"exit code {code}").split())))
+        if not lacking(names, state):
+            return
+    raise BackendError(_failed(f"OpenRC passes over {', '.join(sorted(lacking(names, state)))}"))
+
+
+def _failed(said: str) -> str:
+    return (
+        f"{' '.join(COMMAND)}: {said[-1000:]}: the init scripts are as they should be, and what OpenRC keeps of them may be of "
+        "before: rc-status may pass over a service, and rc-service what it needs, until that command succeeds"
+    )
