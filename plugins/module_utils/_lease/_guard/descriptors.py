@@ -33,6 +33,15 @@ def lift(descriptor: int, least: int = 0, inheritable: bool = False) -> int:
         ) from None
 
 
+def make_room() -> None:
+    """Have the kernel's table of our descriptors reach to where `lift` puts them. To be called while there is one thread.
+
+    With two the kernel waits for all processors before it exchanges the table for a longer one, which takes 10 ms and more.
+    Raises LeaseError, OSError.
+    """
+    os.close(lift(0))
+
+
 def move(descriptor: int, least: int = 0) -> int:
     """Do the same, and close *descriptor*, also if there is no room. Raises LeaseError, OSError."""
     try:

@@ -15,6 +15,7 @@ from ..._supervise._embedded.loop import Loop
 from .. import core, execution
 from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import accounts, kernel
+from .descriptors import make_room
 from .handovers import REASON, Handovers
 from .keeping import Keeping
 from .pausing import Pausing
@@ -109,6 +110,7 @@ class Guard:
         """Guard until the end and give the exit code: that of the service. Raises OSError, LeaseError before it begins."""
         self.state = core.begin(self.driver.ttl, grace, self.driver.pace, self.on_lost, self.patience)
         if self.driver.ttl is not None:
+            make_room()
             try:
                 self._worker = Worker(self.loop)
             except RuntimeError as error:
