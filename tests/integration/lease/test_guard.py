@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -175,6 +176,16 @@ def test_a_free_lock_lets_nobody_in_while_the_old_tree_is_dying(guards: Guards) 
 @pytest.mark.parametrize("code", [0, 3])
 def test_the_exit_code_is_that_of_the_service(guards: Guards, code: int) -> None:
     assert guards.start("a", command=("/bin/sh", "-c", f"exit {code}")).wait(20) == code
+
+
+@pytest.mark.parametrize("command", [("/bin/sh", "-c", "exit 3"), ("/nonexistent/program",)])
+def test_a_service_that_ends_before_it_was_ready_is_no_harm(guards: Guards, command: tuple[str, ...]) -> None:
+    path = guards.base / "holdfast.json"
+    health = {"heartbeat_fd": 4, "interval": 0.5, "timeout": 1, "failures": 1}
+    path.write_text(json.dumps({"lease": {"process": {}, "readiness": {"grace": 60}, "health": health}}))
+    assert guards.start("a", f"--definition={path}", command=command).wait(20) in (3, 111)
+    assert "Traceback" not in guards.complaints("a")
+    assert guards.start("b", "--no-wait", command=("/bin/true",)).wait(20) == 0
 
 
 def test_a_service_that_ended_by_a_signal_is_told_as_a_shell_does(guards: Guards) -> None:

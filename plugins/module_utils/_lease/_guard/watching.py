@@ -91,7 +91,9 @@ class Watching:
         self._probes, self._timers = [], []
         for descriptor in (self._notified, self._beating):
             if descriptor >= 0:
-                self._guard.loop.forget(descriptor)
+                # One that ends before it was ready was not listened to in every way.
+                if self._guard.loop.watches(descriptor):
+                    self._guard.loop.forget(descriptor)
                 os.close(descriptor)
         for descriptor in self._theirs:
             os.close(descriptor)

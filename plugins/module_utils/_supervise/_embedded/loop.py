@@ -101,6 +101,10 @@ class Loop:
         """Wait for other *events* of a watched descriptor."""
         self._epoll.modify(descriptor, events)
 
+    def watches(self, descriptor: int) -> bool:
+        """Say whether *descriptor* is watched."""
+        return descriptor in self._callbacks
+
     def forget(self, descriptor: int) -> None:
         """Stop watching *descriptor*; to be called before it is closed."""
         del self._callbacks[descriptor]
