@@ -97,7 +97,9 @@ class Bench:
         elif driver == "etcd":
             parameters = {"endpoints": self.cluster.endpoints, "ttl": TTL, **parameters}
         kept = [f"--parameter={key}={value}" for key, value in parameters.items()]
-        start = [collection.PYTHON, "-I", "-S", str(self.runtime), "guard", f"--driver={driver}", f"--name={name}"]
+        # As the supervisor has it started.
+        program = [collection.PYTHON, "-I", "-S", f"{self.runtime}/__main__.py"]
+        start = [*program, "guard", f"--driver={driver}", f"--name={name}"]
         return [*start, f"--resource={resource}", f"--state={self.base}/guards", *kept, *words, "--"]
 
     def _on_sanlock(self, lock: str, name: str) -> list[str]:

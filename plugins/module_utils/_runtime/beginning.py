@@ -49,7 +49,7 @@ def script(host: Host, backend: str) -> str:
         backend=backend,
         program=" ".join(program),
         python=program[0],
-        runtime=program[-1],
+        runtime=shlex.quote(f"{host.wanted.program()[-1]}/__main__.py"),
         scan=shlex.quote(scan),
         directory=shlex.quote(f"{scan.rpartition('/')[0]}/hooks.d"),
     )

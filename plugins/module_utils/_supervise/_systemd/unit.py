@@ -281,7 +281,7 @@ def _process(meta: Mapping[str, Any], place: Place, applied: bool) -> list[str]:
     process = meta.get("process") or {}
     lines = [
         f"WorkingDirectory={_text(place.directory(str(meta['name'])))}",
-        f"Environment={words(f'HOLDFAST_PYTHON={place.python}', f'HOLDFAST_RUNTIME={place.runtime}')}",
+        f"Environment={words(f'HOLDFAST_PYTHON={place.python}', f'HOLDFAST_RUNTIME={place.runtime}/__main__.py')}",
     ]
     if not applied:
         # The guard of a leased service, or the run script, gives up privileges itself.
