@@ -58,8 +58,8 @@ LEASES = ["lease", "lease_info"]
 LIMIT = 300_000
 LARGER = {
     "services_suite": 303_000,
-    "lease": 425_000,
-    "lease_info": 425_000,
+    "lease": 426_000,
+    "lease_info": 426_000,
     "service": 370_000,
     "service_info": 370_000,
     "supervisor": 450_000,

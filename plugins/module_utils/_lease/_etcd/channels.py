@@ -20,10 +20,10 @@ from .frames import Violation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from ..._lean.tls import Context
     from .client import Client
     from .parameters import Parameters
 
@@ -41,7 +41,7 @@ class Channels:
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self._channel: Channel | None = None
-        self._context: ssl.SSLContext | None = None
+        self._context: Context | None = None
         # number of an endpoint -> until when no channel is tried there.
         self._without: dict[int, float] = {}
 
@@ -68,7 +68,7 @@ class Channels:
                 self._context = self._parameters.context("h2")
             connected = client.connect(number, self._context if tls else None, until)
             channel = Channel(connected, "https" if tls else "http", client.name(number), number)
-            if tls and connected.selected_alpn_protocol() != "h2":  # type: ignore[attr-defined]
+            if tls and connected.protocol() != "h2":  # type: ignore[attr-defined]
                 raise Violation("no HTTP/2")
             channel.begin(until)
         except (OSError, LeaseError):

@@ -19,10 +19,10 @@ from . import http
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from ..._lean import tls
     from ..._varlink.sockets import Socket
     from .channels import Channels
     from .parameters import Endpoint, Parameters
@@ -59,7 +59,7 @@ class Client:
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
-        self._context: ssl.SSLContext | None = None
+        self._context: tls.Context | None = None
         self.current = 0
         self.channels: Channels | None = None
         self._connection: http.Connection | None = None
@@ -199,7 +199,7 @@ class Client:
         """Give the name of an endpoint in requests, with its port."""
         return str(self._parameters.endpoints[number]).rpartition("/")[2]
 
-    def connect(self, number: int, context: ssl.SSLContext | None, deadline: float) -> Socket:
+    def connect(self, number: int, context: tls.Context | None, deadline: float) -> Socket:
         """Connect to an endpoint. Raises OSError."""
         endpoint: Endpoint = self._parameters.endpoints[number]
         if number not in self._addresses:

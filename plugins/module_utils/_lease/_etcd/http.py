@@ -16,8 +16,9 @@ from ..._varlink import sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
+
+    from ..._lean import tls
 
 #: Bytes of one answer, or of one message of a watch, beyond which it is no answer of etcd.
 LIMIT = 16 * 1024 * 1024
@@ -48,10 +49,12 @@ def resolve(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
 
 
 def connect(
-    family: int, address: tuple[str, int], host: str, context: ssl.SSLContext | None, deadline: float
+    family: int, address: tuple[str, int], host: str, context: tls.Context | None, deadline: float
 ) -> sockets.Socket:
     """Give a socket that is connected, and has shaken hands with *context* if there is one. Raises OSError."""
-    made = sockets.Socket(family, sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC)
+    kind = sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC
+    secured = None if context is None else context.socket(family, kind)
+    made = sockets.Socket(family, kind) if secured is None else secured
     try:
         patience(made, deadline)
         made.connect(address)
@@ -59,9 +62,9 @@ def connect(
         made.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
         for option, value in _ALIVE:
             made.setsockopt(sockets.IPPROTO_TCP, option, value)
-        if context is not None:
+        if secured is not None:
             patience(made, deadline)
-            return context.wrap_socket(made, server_hostname=host)  # type: ignore[arg-type]
+            secured.begin(host)
     except BaseException:
         made.close()
         raise

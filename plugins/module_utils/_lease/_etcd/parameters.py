@@ -14,9 +14,10 @@ from ..interface import DriverRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
     from typing import Any
+
+    from ..._lean.tls import Context
 
 NAMES = frozenset(
     ("endpoints", "ttl", "prefix", "ca_file", "cert_file", "key_file", "user", "password_file", "preference")
@@ -93,18 +94,16 @@ class Parameters:
         if bool(self.user) != bool(self.password_file):
             raise DriverRefused("driver etcd: user and password_file belong together")
 
-    def context(self, protocol: str = "") -> ssl.SSLContext:
+    def context(self, protocol: str = "") -> Context:
         """Give what TLS needs. protocol: the one that the peer is asked to speak. Raises DriverRefused."""
-        import ssl
+        # Only here: who speaks without it has no use for it.
+        from ..._lean.tls import Context
 
         try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if protocol:
-                context.set_alpn_protocols([protocol])
+            context = Context(self.ca_file, protocol)
             if self.cert_file:
                 _private(self.key_file)
-                context.load_cert_chain(self.cert_file, self.key_file)
+                context.identify(self.cert_file, self.key_file)
         except (OSError, ValueError) as error:
             names = ", ".join(filter(None, (self.ca_file, self.cert_file, self.key_file)))
             raise DriverRefused(f"driver etcd: {names}: {error}") from None
