@@ -34,6 +34,8 @@ ELSEWHERE = {
 DEFAULTS = "services_defaults"
 SHIPPED = "supervisor_lease_drivers"
 INTERNAL = ("payload", "secrets")
+#: What the helper is told, and what the role helper defines it by.
+OPERATIONS, HELPER = "helper_operations", "services_definitions__helper"
 
 
 class ActionModule(ActionBase):
@@ -145,12 +147,21 @@ class ActionModule(ActionBase):
         for text in merge.overlooked(task_vars):
             # No error: it may be what one of ours is made of. But services that are not found are removed by prune.
             self._display.warning(f"{task_vars.get('inventory_hostname', '')}: {text}")
+        if task_vars.get(OPERATIONS) and HELPER not in task_vars and self._prunes():
+            self._display.warning(
+                f"{task_vars.get('inventory_hostname', '')}: {OPERATIONS} has some, but the role helper did not run before this "
+                "task: a helper that is there is no service any more, and is removed; run that role first"
+            )
         variables = {}
         problems: list[Problem] = []
         for name in merge.variable_names(task_vars):
             variables[name] = resolve(self._templar, task_vars[name], name, problems)
         merged = merge.merge(variables)
         return merged._replace(problems=problems + merged.problems)
+
+    def _prunes(self) -> bool:
+        """Say whether what is not defined is removed; what is no truth value is the module's to refuse."""
+        return self._task.args.get("prune") in (True, "true", "yes")
 
     def _defaults(self, defaults: Any, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         problems: list[Problem] = []

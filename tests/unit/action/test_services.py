@@ -17,6 +17,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
+from ansible.utils.display import Display
 
 from ansible_collections.holdfast.supervision.plugins.action import services_check
 from ansible_collections.holdfast.supervision.plugins.action.services import ELSEWHERE, ActionModule
@@ -358,3 +359,27 @@ def test_what_is_wrong_with_the_defaults_is_told_beforehand(host: Host) -> None:
     host.action = services_check.ActionModule
     told = host.run("services_defaults: {environment: {1ST: x}}", known_only=True)
     assert told["failed"] and "web1: services_defaults.environment.1ST: " in told["msg"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "prune", "warned"),
+    [
+        ("helper_operations: {mtu: {}}", True, True),
+        ("helper_operations: {mtu: {}}", False, False),
+        (
+            "{helper_operations: {mtu: {}}, services_definitions__helper: {helper: {command: [/bin/helper]}}}",
+            True,
+            False,
+        ),
+        ("helper_operations: {}", True, False),
+    ],
+)
+def test_a_helper_that_would_be_removed_unnoticed_is_warned_of(
+    host: Host, monkeypatch: pytest.MonkeyPatch, variables: str, prune: bool, warned: bool
+) -> None:
+    """With --start-at-task, or a play of the role services alone, nobody has defined it."""
+    told: list[str] = []
+    monkeypatch.setattr(Display, "warning", lambda _self, text, **_more: told.append(text))
+    host.run(variables, prune=prune)
+    assert [text for text in told if "helper_operations" in text and "web1" in text] == told
+    assert bool(told) == warned
