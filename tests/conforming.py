@@ -85,7 +85,7 @@ class Supervised(Host):
         """End the root process as a shutdown of the host would: afterwards nothing of it runs."""
         assert self.supervisor is not None
         self.supervisor.terminate()
-        self.supervisor.wait(30)
+        self.supervisor.wait(120)
 
     def reboot(self) -> None:
         """Stop and start again; what lies on a tmpfs on a host has gone."""
@@ -128,7 +128,7 @@ class Supervised(Host):
         finally:
             backend.close()
 
-    def tell(self, name: str, action: str, state: str = "ready", timeout: float = 30.0) -> Verdict:
+    def tell(self, name: str, action: str, state: str = "ready", timeout: float = 120.0) -> Verdict:
         """Give one command and wait for what comes of it, as the module `service` does."""
         backend = self.client()
         try:
@@ -137,7 +137,7 @@ class Supervised(Host):
         finally:
             backend.close()
 
-    def until(self, name: str, *states: str, timeout: float = 30.0) -> Service:
+    def until(self, name: str, *states: str, timeout: float = 120.0) -> Service:
         """Wait until a service is in one of *states*."""
         found: list[Service] = []
 
@@ -214,7 +214,7 @@ def sweep(base: Path) -> None:
             procs.kill(pid)
         return not left
 
-    wait_until(nothing_left, 20)
+    wait_until(nothing_left)
 
 
 class EmbeddedHost(Supervised):

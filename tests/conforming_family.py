@@ -63,7 +63,7 @@ class FamilyHost(Supervised):
                 env=environment,
                 start_new_session=True,
             )
-        wait_until(lambda: self.type().present(str(self.scan)), 20)
+        wait_until(lambda: self.type().present(str(self.scan)))
 
     def look(self) -> None:
         """Have the root process look at its directory, if it can be told; the others do within five seconds."""
@@ -94,8 +94,8 @@ class FamilyHost(Supervised):
         """As the unit does: the root ends, then the supervisors are told to, and what is left is killed."""
         assert self.supervisor is not None
         self.supervisor.send_signal(signal.SIGTERM)
-        self.supervisor.wait(30)
-        wait_until(lambda: not self.supervisors(), 30)
+        self.supervisor.wait(120)
+        wait_until(lambda: not self.supervisors())
 
 
 class S6Host(FamilyHost):
@@ -122,8 +122,8 @@ class RunitHost(FamilyHost):
     def stop(self) -> None:
         assert self.supervisor is not None
         self.supervisor.send_signal(signal.SIGHUP)
-        self.supervisor.wait(30)
-        wait_until(lambda: not self.supervisors(), 30)
+        self.supervisor.wait(120)
+        wait_until(lambda: not self.supervisors())
 
 
 class DaemontoolsHost(FamilyHost):
@@ -136,12 +136,12 @@ class DaemontoolsHost(FamilyHost):
     def stop(self) -> None:
         assert self.supervisor is not None
         self.supervisor.terminate()
-        self.supervisor.wait(30)
+        self.supervisor.wait(120)
         for part in ("*/supervise", "*/log/supervise"):
             for folder in self.suite.glob(part):
                 with contextlib.suppress(OSError, NoSupervisor):
                     send(f"{folder}/control", b"dx")
-        wait_until(lambda: not self.supervisors(), 30)
+        wait_until(lambda: not self.supervisors())
 
 
 class EncoreHost(DaemontoolsHost):

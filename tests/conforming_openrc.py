@@ -67,7 +67,7 @@ class OpenRcHost(SystemdHost):
         self.machine.do("cp", str(self.base / "script"), "/etc/init.d/holdfast")
         self.machine.do("rc-service", "--quiet", "holdfast", "start")
         # After a kill that is nothing to OpenRC, which has it started already: supervise-daemon is about to.
-        wait_until(self._answers, 30)
+        wait_until(self._answers)
 
     def _answers(self) -> bool:
         try:

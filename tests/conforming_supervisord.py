@@ -59,7 +59,7 @@ class SupervisordHost(Supervised):
                     "HOLDFAST_TEST": str(self.base),
                 },
             )
-        wait_until(self._answers, 30)
+        wait_until(self._answers)
 
     def close(self) -> None:
         """End all of it at once: an orderly end takes two of its turns, and has a behaviour of its own."""

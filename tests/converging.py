@@ -79,7 +79,7 @@ class Host:
         command = [PYTHON, "-I", "-S", str(self.runtime), "supervise", *self.options, str(self.scan)]
         with (self.base / "errors").open("ab") as errors:
             self.supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
-        wait_until(self._answers, 30)
+        wait_until(self._answers)
 
     def _answers(self) -> bool:
         assert self.supervisor is not None
@@ -135,7 +135,7 @@ class Host:
             self.start()
         self.supervisor.send_signal(signal.SIGTERM)
         try:
-            self.supervisor.wait(20)
+            self.supervisor.wait(120)
         except subprocess.TimeoutExpired:
             self.supervisor.kill()
             self.supervisor.wait()

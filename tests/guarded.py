@@ -162,7 +162,7 @@ class Guards:
                 procs.kill(pid)
             return not left
 
-        wait_until(nothing_left, 20)
+        wait_until(nothing_left)
 
 
 def overlaps(history: Path) -> tuple[int, list[str]]:

@@ -152,7 +152,7 @@ class HelperProcess:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(120)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:

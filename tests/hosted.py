@@ -111,7 +111,7 @@ class Machine:
     @staticmethod
     def missing() -> str:
         """Say why there can be none on this machine; nothing if there can."""
-        done = subprocess.run([sys.executable, TOOL, "check"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, TOOL, "check"], capture_output=True, text=True, timeout=300, check=False)
         return done.stderr.strip()
 
     def tool(self, *words: str) -> str:
@@ -167,7 +167,7 @@ class Machine:
             input=json.dumps([verb, arguments]) + "\n",
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert done.stdout == "" and done.returncode != 0, f"{word} was not run: {done.stdout}{done.stderr}"
@@ -197,13 +197,13 @@ class Machine:
     def down(self) -> None:
         """Remove the host; may be called twice."""
         self._end_agent()
-        subprocess.run(self._words("down"), capture_output=True, timeout=120, check=False)
+        subprocess.run(self._words("down"), capture_output=True, timeout=600, check=False)
         atexit.unregister(self.down)
 
     def _end_agent(self) -> None:
         agent, self._agent = self._agent, None
         if agent is not None:
-            agent.communicate(timeout=60)
+            agent.communicate(timeout=300)
 
     def _words(self, *words: str) -> list[str]:
         return [sys.executable, str(TOOL), "--lab", self.lab, *words]
@@ -247,7 +247,7 @@ class Remote(Backend):
 
 
 def play(
-    folder: Path, inventory: str, variables: dict[str, Any], playbook: str, *options: str, timeout: float = 300
+    folder: Path, inventory: str, variables: dict[str, Any], playbook: str, *options: str, timeout: float = 900
 ) -> str:
     """Run a playbook of the collection on the hosts of *inventory*, which must succeed; what it said."""
     (folder / "hosts.yml").write_text(inventory)

@@ -108,7 +108,7 @@ class NfsStore(FileStore):
 
         def hanging(work: Callable[..., Any]) -> Callable[..., Any]:
             def one(*arguments: Any) -> Any:
-                wait_until(lambda: not self._silent.exists(), 60)
+                wait_until(lambda: not self._silent.exists())
                 return work(*arguments)
 
             return one

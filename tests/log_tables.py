@@ -115,7 +115,7 @@ class Table:
 
         wait_until(catches)
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(30)
+        status = self.process.wait(120)
         self.process = None
         return status
 

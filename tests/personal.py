@@ -71,7 +71,7 @@ class Person:
         return {pid: pid for pid in procs.pids()}
 
     def end(self) -> None:
-        self._agent.communicate(timeout=60)
+        self._agent.communicate(timeout=300)
 
 
 class Resident(hosted.Machine):
@@ -87,16 +87,27 @@ class Resident(hosted.Machine):
         script = """mkdir -p "$1" && printf '[Service]\\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\\n' >"$1/place.conf" &&
             systemctl daemon-reload && loginctl enable-linger "$2" """
         self.do("sh", "-c", script, "sh", "/etc/systemd/system/user@.service.d", self.user)
-        wait_until(self.manages, 30, "the user's systemd does not come up")
+        wait_until(self.manages, 120, "the user's systemd does not come up")
 
     def manages(self) -> bool:
         """Tell whether the user's systemd runs."""
+        # It may have ended and its socket be there.
+        connects = """
+import socket, sys
+try:
+    socket.socket(socket.AF_UNIX).connect(sys.argv[1])
+except OSError:
+    sys.exit()
+print("yes")
+"""
         path = f"/run/user/{self.uid}/systemd/private"
-        return self.do("sh", "-c", f"[ ! -S {path} ] || echo yes").strip() == "yes"
+        return self.do("python3", "-c", connects, path).strip() == "yes"
 
     def ends(self) -> bool:
-        """Tell whether the user's systemd has been told to end and has not yet."""
-        return self.do("sh", "-c", f"systemctl is-active user@{self.uid}.service || true").strip() == "deactivating"
+        """Tell whether anything of a user's systemd that has been told to end is still there."""
+        units = f"user@{self.uid}.service user-runtime-dir@{self.uid}.service"
+        states = self.do("sh", "-c", f"systemctl is-active {units} || true").split()
+        return not set(states) <= {"inactive", "failed"}
 
     def _resident(self, program: str = hosted.AGENT) -> list[str]:
         library = self._base / "library"
@@ -188,7 +199,7 @@ class BootedHost(ResidentHost):
         self.machine.do("sh", "-c", waits, "sh", str(self.below), drop_in)
         self.machine.power_cycle()
         self.machine.do("systemctl", "start", f"user@{self.uid}.service")
-        wait_until(self.answers, 60, "the supervisor does not answer after the boot")
+        wait_until(self.answers, 120, "the supervisor does not answer after the boot")
 
     def answers(self) -> bool:
         """Tell whether the supervisor can be asked."""

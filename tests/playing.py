@@ -82,7 +82,7 @@ class Player:
             "ANSIBLE_LOCALHOST_WARNING": "false",
         }
         command = [sys.executable, "-m", "ansible", "playbook", *self._where, *options, str(self._folder / "play.yml")]
-        process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+        process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
         lines = [line for line in process.stdout.splitlines() if line.startswith("RESULT ")]
         # A role has more than one.
         assert len(lines) >= len(tasks), process.stdout + process.stderr

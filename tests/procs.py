@@ -119,7 +119,7 @@ def living_in(directory: Path) -> list[int]:
 
 
 def until_dead(pid: int) -> None:
-    wait_until(lambda: not alive(pid), 30)
+    wait_until(lambda: not alive(pid))
 
 
 def stop(pid: int) -> None:

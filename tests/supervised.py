@@ -148,7 +148,7 @@ class Scan:
             except ConnectionLost:
                 return False
 
-        wait_until(answers, 30)
+        wait_until(answers)
 
     def complaints(self) -> str:
         """What the supervisor wrote to its standard error."""
@@ -164,7 +164,7 @@ class Scan:
         """Have it stop all in order; gives its exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(120)
 
     # -- talk
 
@@ -188,7 +188,7 @@ class Scan:
         errors = self.call("Control", commands=[{"name": name, "action": action}])["errors"]
         assert errors == []
 
-    def until(self, name: str, *states: str, timeout: float = 30, **wanted: Any) -> dict[str, Any]:
+    def until(self, name: str, *states: str, timeout: float = 120, **wanted: Any) -> dict[str, Any]:
         """Wait until a service is in one of *states* and every key of its report in *wanted* has that value."""
         last: dict[str, Any] = {}
 
@@ -212,16 +212,16 @@ class Scan:
             found.update(self.service(name))
             return found["pid"] not in (0, pid)
 
-        wait_until(other, 30)
+        wait_until(other)
         return found
 
     def until_deaths(self, name: str, least: int) -> dict[str, Any]:
         """Wait until a service has died so often."""
-        wait_until(lambda: self.service(name)["deaths"] >= least, 60)
+        wait_until(lambda: self.service(name)["deaths"] >= least)
         return self.service(name)
 
     def until_gone(self, name: str) -> None:
-        wait_until(lambda: name not in self.services(), 30)
+        wait_until(lambda: name not in self.services())
 
     def events(self, name: str, count: int = 1000) -> list[dict[str, Any]]:
         return list(self.call("Why", name=name, count=count)["events"])
@@ -233,7 +233,7 @@ class Scan:
             self.command(*arguments),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
             env=environment,
             **options,
@@ -264,7 +264,7 @@ class Scan:
                 procs.kill(pid)
             return not left
 
-        wait_until(nothing_left, 30)
+        wait_until(nothing_left)
 
 
 def make_base() -> Path:
@@ -275,4 +275,4 @@ def make_base() -> Path:
 
 def client(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a client of another suite."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -12,7 +12,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def wait_until(predicate: Callable[[], Value], timeout: float = 20.0, message: str = "") -> Value:
+def wait_until(predicate: Callable[[], Value], timeout: float = 120.0, message: str = "") -> Value:
     """Call ``predicate`` until it gives something true, and give that. AssertionError after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     pause = 0.002

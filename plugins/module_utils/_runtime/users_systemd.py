@@ -14,12 +14,15 @@ import contextlib
 import os
 import pwd
 
+from .._supervise._systemd.manager import listens
 from .files import MARKER, read_text
 from .interpreter import Runner
 from .systemd import RUNNING, Systemd, UnitError
 
 #: A file here for each user whose systemd runs without a session, see loginctl(1).
 LINGERING = "/var/lib/systemd/linger"
+#: What need not be said to one that has ended: it has stopped its units, and reads them when it starts.
+NEEDLESS = ("stop", "daemon-reload")
 
 
 def account() -> str:
@@ -93,7 +96,7 @@ class UsersSystemd(Systemd):
 
     def is_init(self) -> bool:
         """Tell whether it runs."""
-        return os.path.exists(self._running)
+        return listens(self._running)
 
     def is_used(self) -> bool:
         """Tell whether it starts the supervisor, or is to: not if its units are somebody else's or another tree's."""
@@ -124,3 +127,11 @@ class UsersSystemd(Systemd):
 
     def _command(self, *arguments: str) -> list[str]:
         return words(*arguments)
+
+    def _systemctl(self, *arguments: str, check: bool = True) -> None:
+        try:
+            super()._systemctl(*arguments, check=check)
+        except UnitError:
+            # It may have ended since it was looked at.
+            if arguments[0] not in NEEDLESS or self.is_init():
+                raise

@@ -74,7 +74,7 @@ class Cgroup:
         """Stop (or continue) all processes of the group at once, unseen by them; returns when it is so."""
         self.path.joinpath("cgroup.freeze").write_text(str(int(frozen)), encoding="ascii")
         events = self.path / "cgroup.events"
-        wait_until(lambda: f"frozen {int(frozen)}" in events.read_text(encoding="ascii"), 10, f"{events} to change")
+        wait_until(lambda: f"frozen {int(frozen)}" in events.read_text(encoding="ascii"), 60, f"{events} to change")
 
     def is_frozen(self) -> bool:
         """Whether `freeze` holds the group now."""
@@ -95,7 +95,7 @@ class Cgroup:
                     continue
             return not targets
 
-        wait_until(none_left, 30, f"the processes of {self.path} to end")
+        wait_until(none_left, 120, f"the processes of {self.path} to end")
 
     def remove(self) -> None:
         """Remove the group and those below it; spared members go to the group above it."""
@@ -108,7 +108,7 @@ class Cgroup:
                 continue
         for directory, _folders, _files in os.walk(self.path, topdown=False):
             # A group stays busy for a moment after its last process.
-            wait_until(functools.partial(_remove_one, directory), 10, f"{directory} to be free")
+            wait_until(functools.partial(_remove_one, directory), 60, f"{directory} to be free")
 
 
 def _remove_one(directory: str) -> bool:

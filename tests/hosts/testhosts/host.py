@@ -106,7 +106,7 @@ class Host:
                 env=_ENVIRONMENT,
                 start_new_session=True,
             )
-        wait_until(lambda: self.pid() is not None or holder.poll() is not None, 30, f"{self.name} to start")
+        wait_until(lambda: self.pid() is not None or holder.poll() is not None, 120, f"{self.name} to start")
         # From here on the cgroup tells what is alive; the holder outlives us.
         holder.returncode = 0
 

@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-BOOT_TIMEOUT = 60.0
+BOOT_TIMEOUT = 300.0
 """Seconds that all hosts of one command may take to boot; a loaded machine takes a multiple of the usual second."""
 
 _WRAPPER = """\

@@ -10,6 +10,7 @@ Exit codes of systemctl say little: what became of a unit is read from its prope
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterable
@@ -45,6 +46,27 @@ READ = ("UnitsLoadFinishTimestampMonotonic", "UnitsLoadTimestampMonotonic")
 PATIENCE = 60.0
 #: Units of one command line, far below what the kernel takes.
 BATCH = 500
+#: Seconds for which a user's systemd may have a socket and not listen there.
+DEAF = 10.0
+
+
+def listens(path: str) -> bool:
+    """Tell whether the systemd whose socket is *path* runs."""
+    deadline = time.monotonic() + DEAF
+    while os.path.exists(path):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.setblocking(False)
+            try:
+                one.connect(path)
+                return True
+            except BlockingIOError:
+                return True  # many others talk to it
+            except OSError:
+                # Either it has ended, then the socket goes too, or it executes itself anew, then it is back soon.
+                if time.monotonic() >= deadline:
+                    return False
+        time.sleep(0.05)
+    return False
 
 
 def is_newer(path: str, shown: str) -> bool:
@@ -78,7 +100,7 @@ class Manager:
         """Raise NotRunning unless this manager runs."""
         if not os.path.isdir(RUNNING):
             raise NotRunning("systemd is not the init of this host")
-        if self.user and not os.path.exists(f"{self._environment['XDG_RUNTIME_DIR']}/systemd/private"):
+        if self.user and not listens(f"{self._environment['XDG_RUNTIME_DIR']}/systemd/private"):
             raise NotRunning(
                 "systemd does not run for this user: have somebody enable lingering (loginctl enable-linger), "
                 "so that his services live without a session"

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import MARKER
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.systemd import Systemd, UnitError
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.users_systemd import UsersSystemd
+from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._systemd import manager
 
 TEXTS = {"holdfast.service": f"{MARKER}\none\n", "holdfast-services.service": f"{MARKER}\ntwo\n"}
 
@@ -118,3 +122,66 @@ def test_a_name_that_is_no_unit_is_refused(recorder: Recorder, name: str) -> Non
 def test_what_is_about_to_run_counts_as_active(recorder: Recorder, output: str, inactive: list[str]) -> None:
     recorder.answer = (3, output, "")
     assert systemd(recorder).inactive() == inactive
+
+
+def listening(path: Path) -> socket.socket:
+    one = socket.socket(socket.AF_UNIX)
+    one.bind(str(path))
+    one.listen()
+    return one
+
+
+def test_a_users_systemd_that_has_ended_and_left_its_socket_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "private"
+    assert not manager.listens(str(path))
+    with listening(path):
+        assert manager.listens(str(path))
+    # Its folder goes a moment after it.
+    threading.Timer(0.1, path.unlink).start()
+    assert not manager.listens(str(path)) and not path.exists()
+    listening(path).close()
+    monkeypatch.setattr(manager, "DEAF", 0.1)
+    assert not manager.listens(str(path)) and path.exists()
+
+
+def test_a_users_systemd_that_executes_itself_anew_runs(tmp_path: Path) -> None:
+    path, beside = tmp_path / "private", tmp_path / "beside"
+    listening(path).close()
+    with listening(beside):
+        threading.Timer(0.1, beside.replace, [path]).start()
+        assert manager.listens(str(path))
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_users_systemd_that_ends_meanwhile_has_stopped_its_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "systemd").mkdir()
+    private = listening(tmp_path / "systemd" / "private")
+    asked = []
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        asked.append(command[4:])
+        if ended and (tmp_path / "systemd" / "private").exists():
+            private.close()
+            (tmp_path / "systemd" / "private").unlink()
+        return 1, "", "Failed to connect to bus: Connection refused\n"
+
+    units = UsersSystemd(TEXTS, run, "/scan")
+    folder = tmp_path / ".config" / "systemd" / "user"
+    folder.mkdir(parents=True)
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text)
+    if ended:
+        units.stop()
+        assert asked == [["stop", "holdfast-services.service"], ["stop", "holdfast.service"]]
+        units.remove()
+        assert units.installed() == []
+    else:
+        with pytest.raises(UnitError, match="Connection refused"):
+            units.stop()
+        private.close()
