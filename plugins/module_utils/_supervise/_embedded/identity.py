@@ -32,6 +32,15 @@ def kin(pid: int) -> tuple[int, str, int, int] | None:
     return (int(fields[19]), fields[0].decode(), int(fields[2]), int(fields[3])) if fields else None
 
 
+def in_session(leader: int) -> int:
+    """Give a process of the session whose leader was *leader* that has not died, 0 if there is none."""
+    for name in os.listdir("/proc"):
+        found = kin(int(name)) if name.isdecimal() else None
+        if found is not None and found[3] == leader and found[1] not in "ZX":
+            return int(name)
+    return 0
+
+
 def below(pid: int) -> list[int]:
     """Give the processes that descend from *pid* and have not died."""
     children: dict[int, list[int]] = {}

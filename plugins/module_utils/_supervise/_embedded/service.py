@@ -72,6 +72,8 @@ _AT_REST = (DOWN, BACKOFF, SCHEDULED, FAILED)
 GROUP_PATIENCE = 1.0
 #: A service that has lived this long, in seconds, is restarted at once after its death.
 STEADY = 1.0
+#: Seconds in which what a command leaves behind ends if it is none that stays: a logger at the other end of its pipe, say.
+LINGERING = 1.0
 #: `run` with this exit code gives up for good (daemontools-encore), `finish` with that one (s6).
 RUN_GIVES_UP = 100
 FINISH_GIVES_UP = 125
@@ -122,8 +124,11 @@ class Service:
         "_notify",
         "_readiness",
         "_spawn_error",
+        "_stays",
+        "_stray",
         "_timer",
         "_token",
+        "_unswept",
         "adopted",
         "again",
         "deaths",
@@ -196,6 +201,9 @@ class Service:
         self._first = True
         self._spawn_error = ""
         self._lived = 0.0
+        self._stays = False
+        self._stray = 0
+        self._unswept = False
         self._notify = -1
         self._heartbeat = -1
         self._cause = ""
@@ -604,10 +612,21 @@ class Service:
 
     def _dying(self) -> None:
         """Clear away what the dead main process leaves, while its group can't be anybody else's."""
+        # Of one that nobody wanted to end it is looked at first: what dies is not to be told from what was never there.
+        well = self._is_sudden() and identity.zombie_status(self.pid, self._child_started) == 0
+        self._unswept = well and self.want == status.WANT_UP
+        # One that is becoming another program at this moment has no mark that could be read.
+        self._stray = identity.in_session(self.pid) if self._unswept else 0
+        if not self._unswept:
+            self._sweep(self.pid)
+
+    def _sweep(self, leader: int) -> None:
+        """Kill what *leader* has left behind, as the definition says."""
+        self._unswept = False
         if self.set.kill != "process" and self.state != FINISHING:
             if self.set.kill == "tree" and self.group is not None:
                 self.group.send(SIGKILL)
-            signals.sweep(self.pid, self.set.kill, self._token)
+            signals.sweep(leader, self.set.kill, self._token)
 
     def died(self, exit_: Exit) -> None:
         """Hear that `run` has ended."""
@@ -616,6 +635,53 @@ class Service:
         self._close_complaint()
         self._cancel()
         lived = self.lived
+        sudden = self._unswept or (exit_.success and self._is_sudden())
+        if sudden and self._linger(exit_, lived, self.pid, self._stray):
+            self._arm(LINGERING, self._stay)
+            self._keep()
+        else:
+            self._over(exit_, lived, self.pid)
+
+    def _is_sudden(self) -> bool:
+        """Say whether a command that ends now, and well, may be one that goes to the background."""
+        return (
+            self.state in (UP, READY)
+            and self.lived < STEADY
+            and self.set.restart == "always"
+            and self.set.interval is None
+        )
+
+    def _linger(self, exit_: Exit, lived: float, leader: int, stray: int = 0) -> bool:
+        """Wait for the end of a process that *leader* has left behind, the service's pid meanwhile; False if there is none.
+
+        stray: one that is known.
+        """
+        token = self._token.encode()
+        stray = stray or identity.marked({token}).get(token, 0)
+
+        def ended(_exit: Exit) -> None:
+            if self.state == STOPPING or self._stays or not self._linger(exit_, lived, leader):
+                self._cancel()
+                self._over(exit_, lived, leader)
+
+        started = identity.start_time(stray) if stray else 0
+        if not started or not self.host.children.adopt(stray, started, ended):
+            return False
+        self.pid, self._child_started = stray, started
+        return True
+
+    def _stay(self) -> None:
+        """What was left behind has not ended by itself."""
+        self._stays = True
+        signals.send(self.pid, SIGKILL, "tree", self._token)
+
+    def _over(self, exit_: Exit, lived: float, leader: int) -> None:
+        """Draw the conclusions from the end of `run`, whose process was *leader*."""
+        # It is reaped, and its group still its own unless the number is in use again.
+        if self._unswept and not identity.start_time(leader):
+            self._sweep(leader)
+        stays, self._stays = self._stays, False
+        self.pid = leader
         self.exit, self.exit_at = exit_, time.time_ns()
         reason = self._out_of_memory(exit_) or str(exit_)
         # An end that was asked for is no death, nor is a run of a periodic service that went well.
@@ -626,7 +692,6 @@ class Service:
             reason = self._spawn_error
             self.note("cannot start", reason)
         wanted = self.state == STOPPING
-        stray = 0 if wanted else self._background(exit_)
         self.note("exit", reason if not wanted else f"{reason}, as asked")
         self._notify_script("killed" if exit_.kind != EXITED else "exit")
         self.host.log_ends(self)
@@ -634,8 +699,7 @@ class Service:
         self.since = time.time_ns()
         self.paused = False
         self._lived, self._cause = lived, reason
-        if stray:
-            signals.send(stray, SIGKILL, "tree", self._token)
+        if stays and not wanted:
             self.give_up(
                 "the command goes to the background, where nobody can supervise it: use its foreground option, or, if it has "
                 "none, type: forking"
@@ -665,12 +729,6 @@ class Service:
             return
         if not self.group.remove() and not last:
             self.host.loop.later(GROUP_PATIENCE, lambda: self._leave_group(last=True))
-
-    def _background(self, exit_: Exit) -> int:
-        """Find the daemon that a command has left behind when it ended at once and with success; 0 if there is none."""
-        if not exit_.success or self.lived >= STEADY or self.set.restart != "always" or self.set.interval is not None:
-            return 0
-        return identity.marked({self._token.encode()}).get(self._token.encode(), 0)
 
     def finished(self, exit_: Exit) -> None:
         """Hear that `finish` has ended."""
