@@ -81,6 +81,10 @@ _TOOLS = {"log.syslog": "logger", "log.journald": "systemd-cat", "process": "set
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+class _Unfinished(Exception):
+    """The `finish` of a service goes on and on."""
+
+
 class Family(Backend):
     """One suite on SCAN/.NAME."""
 
@@ -169,7 +173,7 @@ class Family(Backend):
                 continue
             try:
                 self._command(portable, action)
-            except NoSupervisor as error:
+            except (NoSupervisor, _Unfinished) as error:
                 refused[name] = str(error)
             except OSError as error:
                 raise BackendError(f"{name}: {action}: {error}") from None
@@ -427,6 +431,9 @@ class Family(Backend):
         name, directory = portable.name, self.directory(portable.name)
         fifo = f"{directory}/supervise/control"
         status = self.status(name)
+        if action == "once" and status is not None and status.finishing:
+            # Whoever is told so while `finish` runs starts nothing, then or later.
+            status = self._until_finished(portable, status)
         running = status is not None and bool(status.pid)
         if action in ("start", "once", "restart"):
             for file in ("failed", "deaths", "pause"):
@@ -455,6 +462,20 @@ class Family(Backend):
             send(fifo, b"c")
         if action in ("start", "once", "restart") and status is not None and status.finishing:
             self._end_pause(status.pid)
+
+    def _until_finished(self, portable: Portable, status: Status) -> Status | None:
+        """Wait until `finish` has ended, and give the status then. Raises _Unfinished."""
+        directory = self.directory(portable.name)
+        found: Status | None = status
+        limit = float(portable.meta.get("finish_timeout") or 0.0) + LEAVE
+        deadline = time.monotonic() + limit
+        while found is not None and found.finishing and supervised(directory, self.form):
+            if time.monotonic() >= deadline:
+                raise _Unfinished(f"its finish has not ended within {limit:g} s")
+            self._end_pause(found.pid)
+            time.sleep(0.01)
+            found = self.status(portable.name)
+        return found
 
     def _end_pause(self, pid: int) -> None:
         """End the pause that `finish` makes before a service starts again."""

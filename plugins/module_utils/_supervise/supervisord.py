@@ -433,21 +433,31 @@ class Supervisord(Backend):
         return attending.restart(meta) != "always" or meta.get("state") == "once"
 
     def _until_stopped(self, names: list[str], found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Wait until nothing of *names* is stopping, for as long as they may take; gives what is said of them then.
+        """Wait until nothing of *names* is on its way out, for as long as they may take; gives what is said of them then.
 
         found: what was said of them before, nothing if that may have changed. Raises BackendError.
         """
-        limits = [float((self._known.get(name) or ({}, ""))[0].get("stop_timeout") or NEVER) for name in names]
+        metas = [(self._known.get(name) or ({}, ""))[0] for name in names]
+        limits = [float(meta.get("stop_timeout") or NEVER) + float(meta.get("finish_timeout") or 0) for meta in metas]
         deadline = time.monotonic() + min(max(limits, default=0.0), 300.0) + TURN
         found = found or self._processes(names)
         while True:
-            left = [name for name in names if name in found and found[name]["state"] == STOPPING]
+            left = [name for name in names if name in found and self._leaves(name, found[name])]
             if not left:
                 return found
             if time.monotonic() >= deadline:
                 raise BackendError(f"{', '.join(left)}: does not stop")
             time.sleep(PAUSE / 5)
             found = self._processes(names)
+
+    def _leaves(self, name: str, info: Mapping[str, Any]) -> bool:
+        """Tell whether a program is about to end: supervisord does not start it until it has, and keeps no start for later."""
+        if info["state"] == STOPPING:
+            return True
+        note = attending.of(self.place.state(name), int(info["pid"])) if info["pid"] else None
+        # The parent of a periodic one stays.
+        periodic = name in self._known and self._known[name][0].get("type") == "periodic"
+        return note is not None and not periodic and note.state in (attending.FINISHING, attending.ENDED)
 
     def _start(self, names: list[str], found: dict[str, dict[str, Any]]) -> dict[str, str]:
         """Start programs that do not run, with their present configuration. found: see `_until_stopped`."""

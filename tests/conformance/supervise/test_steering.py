@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -92,13 +93,15 @@ def test_it_is_asked_to_end_by_the_signal_of_its_choice(host: Supervised) -> Non
 @features("reload")
 def test_a_reload_keeps_the_process(host: Supervised) -> None:
     marks = host.base / "marks"
-    script = f"trap 'echo usr1 >>{marks}' USR1; while :; do sleep 0.02; done"
+    # Ready by its time of grace, which says nothing of the trap: without that the signal would end it.
+    script = f"trap 'echo usr1 >>{marks}' USR1; echo begins >>{marks}; while :; do sleep 0.02; done"
     definition = {"command": sh(script), "on_change": "reload", "reload_signal": "USR1", "kill": "process"}
     host.good({"one": definition})
+    wait_until(marks.exists)
     pid = host.service("one").pid
     result = host.good({"one": {**definition, "environment": {"A": "1"}}})
     assert result["actions"] == ["one: update", "one: reload"]
-    wait_until(marks.exists)
+    wait_until(lambda: marks.read_text() == "begins\nusr1\n")
     assert host.service("one").pid == pid
     assert not host.good({"one": {**definition, "environment": {"A": "1"}}})["changed"]
 
@@ -124,6 +127,23 @@ def test_once_is_one_time(host: Supervised) -> None:
     host.good({"job": {"command": sh(f"echo >>{marks}; exit 0"), "state": "once"}})
     wait_until(lambda: marks.read_text() == "\n\n")
     host.until("job", "down")
+
+
+@features("once", "finish")
+def test_once_is_not_lost_while_finish_runs(host: Supervised) -> None:
+    marks, slow, go = host.base / "marks", host.base / "slow", host.base / "go"
+    finish = sh(f"[ -e {slow} ] || exit 0; rm {slow}; while [ ! -e {go} ]; do sleep 0.02; done")
+    host.good({"job": {"command": sh(f"echo >>{marks}"), "state": "once", "finish": finish}})
+    slow.touch()
+    host.control(("job", "once"))
+    wait_until(lambda: not slow.exists())
+    assert host.service("job").state == "finishing"
+    # It may be that the command is given only when `finish` has ended.
+    over = threading.Timer(0.5, go.touch)
+    over.start()
+    host.control(("job", "once"))
+    over.join()
+    wait_until(lambda: marks.read_text() == "\n\n\n")
 
 
 def test_no_command_to_a_crash_looping_service_is_lost(host: Supervised) -> None:
