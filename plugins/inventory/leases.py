@@ -130,6 +130,7 @@ from ansible.errors import AnsibleParserError
 from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import nearest
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import LeaseError
 
@@ -154,7 +155,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Fill *inventory*. Raises AnsibleParserError if the store cannot be read: no inventory is better than half of one."""
         super().parse(inventory, loader, path, cache)
-        self._read_config_data(path)
+        self._refuse_unknown(path, self._read_config_data(path))
         key = self.get_cache_key(path)
         cached = self.get_option("cache")
         found = None
@@ -168,6 +169,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if cached:
                 self._cache[key] = found
         self._fill(found)
+
+    def _refuse_unknown(self, path: str, given: Any) -> None:
+        """Refuse an option that there is none of: without what was meant, another store would be asked than was meant."""
+        known = self.option_definitions
+        wrong = [f"{name}: unknown option; {nearest(str(name), known)}" for name in given if name not in known]
+        if wrong:
+            raise AnsibleParserError(f"{path}: " + "; ".join(one.removesuffix("; ") for one in wrong))
 
     def _ask(self, path: str) -> list[dict[str, Any]]:
         driver = self.get_option("driver")

@@ -125,6 +125,12 @@ def test_a_second_host_of_the_same_name_is_not_registered(fleet: Fleet) -> None:
     assert "has a holder of host:web1 here already" in (fleet.guards.base / "web1.err").read_text()
 
 
+def test_an_option_that_there_is_none_of_is_an_error(fleet: Fleet) -> None:
+    """Without its endpoints an inventory would be that of whatever etcd the controller has."""
+    done = fleet.inventory(endpoint="http://etcd1.example.com:2379", compose={"a": "1"}, cache=False)
+    assert done.returncode != 0 and "endpoint: unknown option; did you mean 'endpoints'?" in done.stderr
+
+
 def test_a_store_that_cannot_be_read_is_an_error_and_no_empty_inventory(fleet: Fleet) -> None:
     fleet.driver, fleet.options = "etcd", {"endpoints": "http://127.0.0.1:1"}
     done = fleet.inventory()
