@@ -72,8 +72,12 @@ class Answer:
         """Answer the helper."""
         if self.returned < 0:
             os.write(CONTROL, self.data)
-        else:
+            return
+        try:
             passing.give(CONTROL, self.data, self.returned)
+        except OSError as error:
+            os.write(CONTROL, _encode({"raised": function.told(error, MESSAGE)}).encode())
+        finally:
             os.close(self.returned)
 
 

@@ -12,9 +12,11 @@ the helper nothing, and it can hang a worker, which has a time limit.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+import time
 
 from .._lean import json
 from .._varlink import sockets
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: First number of a descriptor that a worker is passed.
 FIRST = 10
+#: Seconds for which an answer waits while too many descriptors are under way, and between two looks.
+_PATIENCE, _PAUSE = 5.0, 0.005
 #: Characters of what is told of a descriptor.
 _TOLD = 256
 
@@ -93,10 +97,24 @@ def take(control: int, declared: dict[str, dict[str, Any]], values: dict[str, An
 
 
 def give(control: int, answer: bytes, descriptor: int) -> None:
-    """Answer the helper, with a descriptor for the caller."""
+    """Answer the helper, with a descriptor for the caller. Raises OSError.
+
+    How many are under way, sent and not received, the kernel bounds for all processes of a user together, and so for a worker
+    that has sent none.
+    """
     end = _end(control)
+    deadline = time.monotonic() + _PATIENCE
     try:
-        sockets.send(end, answer, [descriptor])
+        while True:
+            try:
+                sockets.send(end, answer, [descriptor])
+                return
+            except OSError as error:
+                if error.errno != errno.ETOOMANYREFS:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise OSError(error.errno, "processes of its user have too many descriptors under way") from None
+            time.sleep(_PAUSE)
     finally:
         end.close()
 
