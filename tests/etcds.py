@@ -127,7 +127,7 @@ class Cluster:
                 return False
             return True
 
-        wait_until(serves, 30, "etcd does not serve")
+        wait_until(serves, message="etcd does not serve")
 
     @property
     def endpoints(self) -> str:

@@ -129,7 +129,7 @@ class Guards:
             found = self.report(name)
             return found.get("phase") == phase and (phase != "active" or bool(found["tree"]))
 
-        wait_until(reached, 20, f"{name} is not {phase}: {self.report(name)}, {self.errors(name)}")
+        wait_until(reached, message=f"{name} is not {phase}: {self.report(name)}, {self.errors(name)}")
         return self.report(name)
 
     def errors(self, name: str) -> str:

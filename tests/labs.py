@@ -34,7 +34,7 @@ class Lab:
     def __init__(self, kind: str) -> None:
         self.name = f"{kind}-{uuid.uuid4().hex[:8]}"
         possible = subprocess.run(
-            [sys.executable, HOSTS, "check"], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, HOSTS, "check"], capture_output=True, text=True, timeout=300, check=False
         )
         if possible.returncode != 0:
             pytest.skip(possible.stderr)

@@ -168,6 +168,6 @@ def test_two_at_a_time_would_be_seen(guards: Guards) -> None:
         # Each has its own idea of who has it.
         guards.driver = (f"--directory={guards.base}/{side}",)
         pair.start(side)
-        wait_until(lambda: bool(pair.told()), 20, "nobody begins")
-    wait_until(lambda: len(pair.told()) == 2, 20, "the other one does not begin")
+        wait_until(lambda: bool(pair.told()), message="nobody begins")
+    wait_until(lambda: len(pair.told()) == 2, message="the other one does not begin")
     assert wrong(pair.told()) == ["1 of b began while another one was there", "1 was granted after 1"]

@@ -331,7 +331,7 @@ def test_one_in_line_is_told_when_it_is_free(make: Make) -> None:
     waiter = waits(other)
     assert not ended(waiter)
     one.release()
-    wait_until(lambda: ended(waiter), 20)
+    wait_until(lambda: ended(waiter))
     assert other.acquire()
 
 
@@ -352,7 +352,7 @@ def test_one_that_leaves_the_line_holds_nothing(make: Make) -> None:
 def test_a_line_for_what_is_free_is_none(make: Make) -> None:
     one = make("one", "r")
     waiter = waits(one)
-    wait_until(lambda: ended(waiter), 20)
+    wait_until(lambda: ended(waiter))
     assert one.acquire()
 
 
@@ -401,7 +401,7 @@ def test_what_a_process_has_taken_with_it_is_held_until_it_ends(executing: Store
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    wait_until(lambda: ended(waiter), 20)
+    wait_until(lambda: ended(waiter))
     other.acquire()
     assert tokens(other)["r"] > owners[0].token
 
@@ -456,7 +456,7 @@ def test_what_is_renewed_is_kept_and_what_is_not_runs_out(renewing: Store, make:
         assert not ended(waiter)
         time.sleep(0.1)
     kept = one.good_from
-    wait_until(lambda: ended(waiter), 20)
+    wait_until(lambda: ended(waiter))
     assert now() > kept + (one.ttl or 0)
     other.acquire()
     assert tokens(other)["r"] > tokens(one)["r"]
@@ -500,7 +500,7 @@ def test_what_was_taken_away_is_lost_and_the_store_tells(renewing: Store, make: 
                 return True
             return False
 
-        wait_until(told, 10)
+        wait_until(told)
     with pytest.raises(interface.Lost):
         one.renew()
     one.register("t", EXCLUSIVE)
@@ -646,7 +646,7 @@ def test_a_mark_ends_with_its_time(handing: Store, make: Make) -> None:
     source.complete_out("h")
     with pytest.raises(interface.Busy):
         third.acquire()
-    wait_until(lambda: third.handed_over("r") is None, 20)
+    wait_until(lambda: third.handed_over("r") is None)
     third.acquire()
 
 

@@ -82,7 +82,7 @@ def test_a_run_that_goes_wrong_fails_the_task_and_is_no_end(host: Supervised) ->
 def test_runs_never_overlap(host: Supervised) -> None:
     marks = host.base / "marks"
     host.good({"beat": every("1s", f"echo begin >>{marks}; sleep 1.5; echo end >>{marks}")})
-    wait_until(lambda: len(lines(marks)) >= 6, 30)
+    wait_until(lambda: len(lines(marks)) >= 6)
     assert lines(marks)[:6] == ["begin", "end"] * 3
 
 

@@ -140,7 +140,7 @@ def test_what_others_have_put_into_the_tree_of_the_suite_goes_on(host: Supervise
     shutil.copytree(beside, host.suite / ".theirs")
     (host.suite / ".theirs").rename(theirs)
     host.look()
-    wait_until((host.base / "said").exists, 20)
+    wait_until((host.base / "said").exists)
 
     def alive() -> bool:
         """One of each has been started, and lives."""

@@ -104,7 +104,7 @@ def test_there_is_a_pause_of_its_choice_between_two_lives(host: Supervised) -> N
     marks = host.base / "marks"
     pause = {"initial": "1s", "maximum": "1s"}
     host.task({"bad": {"command": crashes(marks), "backoff": pause, "readiness": PATIENT}}, timeout=0.1)
-    wait_until(lambda: len(lines(marks)) >= 3, 40)
+    wait_until(lambda: len(lines(marks)) >= 3)
     at = [float(line) for line in lines(marks)]
     assert all(after - before > 0.9 for before, after in zip(at, at[1:]))
 
@@ -119,7 +119,7 @@ def test_the_pause_grows_and_a_start_ends_it(host: Supervised) -> None:
         assert result["failed"] and not result["changed"] and host.snapshot().services == {}
         assert [text for text in result["problems"] if text.startswith("bad: backoff (") and host.backend in text]
         return
-    wait_until(lambda: len(lines(marks)) >= 4, 40)
+    wait_until(lambda: len(lines(marks)) >= 4)
     at = [float(line) for line in lines(marks)]
     # The third pause is four times the first. A busy machine makes pauses longer, and never shorter.
     initial = {"100ms": 0.1, "1s": 1.0}[host.backoff["initial"]]

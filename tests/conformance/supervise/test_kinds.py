@@ -154,7 +154,7 @@ def test_a_killed_supervisor_does_not_do_a_oneshot_a_second_time(host: Supervise
         assert lines(marks) == ["up"]
     else:
         # Undone first: it is never done twice in a row.
-        wait_until(lambda: lines(marks) == ["up", "down", "up"], 30)
+        wait_until(lambda: lines(marks) == ["up", "down", "up"])
 
 
 @features("oneshot", "needs")
@@ -165,7 +165,7 @@ def test_a_oneshot_is_done_again_after_a_boot_before_what_needs_it(host: Supervi
     wait_until(lambda: lines(marks) == ["up", "front"])
     host.reboot()
     # An orderly stop has undone it; a power cut has not.
-    wait_until(lambda: [line for line in lines(marks) if line != "down"] == ["up", "front"] * 2, 30)
+    wait_until(lambda: [line for line in lines(marks) if line != "down"] == ["up", "front"] * 2)
     assert host.until("bridge", "ready").pid
 
 
@@ -199,7 +199,7 @@ class Terminal:
         return self.text
 
     def until(self, pattern: str) -> None:
-        wait_until(lambda: re.search(pattern, self.read()), 30, f"no {pattern}: {self.text!r}")
+        wait_until(lambda: re.search(pattern, self.read()), message=f"no {pattern}: {self.text!r}")
         self.text = ""
 
     def hang_up(self) -> None:

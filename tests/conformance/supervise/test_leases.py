@@ -35,9 +35,9 @@ def leased(host: Supervised, **more: Any) -> dict[str, Any]:
 @features("lease", "process")
 def test_one_of_two_runs_and_the_other_follows(host: Supervised) -> None:
     host.good({"first": leased(host)})
-    wait_until(lambda: report(host, "first").get("phase") == "active" and report(host, "first")["tree"], 30)
+    wait_until(lambda: report(host, "first").get("phase") == "active" and report(host, "first")["tree"])
     host.good({"first": leased(host), "second": leased(host)})
-    wait_until(lambda: report(host, "second").get("phase") == "standby", 30)
+    wait_until(lambda: report(host, "second").get("phase") == "standby")
 
     guard = host.service("first").pid or 0
     assert guard == host.number(report(host, "first")["pid"])
@@ -53,7 +53,7 @@ def test_one_of_two_runs_and_the_other_follows(host: Supervised) -> None:
     assert not host.good({"first": leased(host), "second": leased(host)})["changed"]
 
     assert host.tell("first", "stop", "down").outcome == "reached"
-    wait_until(lambda: report(host, "second").get("phase") == "active", 30)
+    wait_until(lambda: report(host, "second").get("phase") == "active")
 
 
 @features("lease", "needs.active")
@@ -66,7 +66,7 @@ def test_what_needs_the_active_copy_runs_where_that_is(host: Supervised) -> None
         "beside": {"command": SLEEP, "needs": ["second"]},
     }
     host.good({"first": definitions["first"]})
-    wait_until(lambda: report(host, "first").get("phase") == "active", 30)
+    wait_until(lambda: report(host, "first").get("phase") == "active")
 
     # A host whose copy stands by is as it should be.
     host.good(definitions)
@@ -99,9 +99,9 @@ def test_a_service_that_takes_the_place_of_its_guard_is_the_supervisors_process(
         return {**definition, "lease": {**definition["lease"], "mode": "exec", "safety": "standard"}}
 
     host.good({"first": alone()})
-    wait_until(lambda: report(host, "first").get("phase") == "active", 30)
+    wait_until(lambda: report(host, "first").get("phase") == "active")
     host.good({"first": alone(), "second": alone()})
-    wait_until(lambda: report(host, "second").get("phase") == "standby", 30)
+    wait_until(lambda: report(host, "second").get("phase") == "standby")
     process = host.service("first").pid or 0
     assert process == host.number(report(host, "first")["pid"])
     wait_until(lambda: procs.arguments(process) == SLEEP)
@@ -111,6 +111,6 @@ def test_a_service_that_takes_the_place_of_its_guard_is_the_supervisors_process(
     # One that waits is stopped as it is started: by the supervisor alone.
     assert host.tell("second", "stop", "down").outcome == "reached"
     assert host.tell("second", "start", "ready").outcome == "reached"
-    wait_until(lambda: report(host, "second").get("phase") == "standby", 30)
+    wait_until(lambda: report(host, "second").get("phase") == "standby")
     assert host.tell("first", "stop", "down").outcome == "reached"
-    wait_until(lambda: report(host, "second").get("phase") == "active", 30)
+    wait_until(lambda: report(host, "second").get("phase") == "active")

@@ -182,7 +182,7 @@ def stop_and_start(host: Supervised, folder: Path, names: list[str]) -> None:
         time.sleep(0.02)
     missing = lost()
     # On a machine that others keep busy a start may be late; one that was lost never comes.
-    wait_until(lambda: not lost(), 30, f"lost: {missing}")
+    wait_until(lambda: not lost(), message=f"lost: {missing}")
     if "HOLDFAST_CYCLES" in os.environ:
         assert not missing, "too late"
 

@@ -34,7 +34,7 @@ def until(host: Host, phase: str, name: str = "one") -> dict[str, Any]:
         there = found.get("phase") == phase and found["pid"] == host.status()[name]["pid"]
         return there and (phase != "active" or bool(found["tree"]))
 
-    wait_until(reached, 30)
+    wait_until(reached)
     return guard(host, name)
 
 

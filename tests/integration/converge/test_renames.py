@@ -34,7 +34,7 @@ def renamed(host: Host, **more: Any) -> dict[str, Any]:
 
 def start(host: Host) -> None:
     good(host.task({"billing": {"command": alone(host)}}))
-    wait_until(lambda: len(logged(host, "billing")) == 1, 30)
+    wait_until(lambda: len(logged(host, "billing")) == 1)
 
 
 def test_the_former_service_stops_and_becomes_the_new_one_with_its_logs(host: Host) -> None:
@@ -50,7 +50,7 @@ def test_the_former_service_stops_and_becomes_the_new_one_with_its_logs(host: Ho
     assert status.keys() == {"invoicing"} and status["invoicing"]["state"] == "ready"
     # It would have died if the former one had still been there.
     assert status["invoicing"]["deaths"] == 0
-    wait_until(lambda: len(logged(host, "invoicing")) == 2, 30)
+    wait_until(lambda: len(logged(host, "invoicing")) == 2)
     assert not (host.logs / "billing").exists()
     assert (host.scan / "invoicing" / "notes").read_text() == "of a person"
     assert [path.name for path in host.scan.iterdir() if path.name != ".holdfast"] == ["invoicing"]
@@ -83,7 +83,7 @@ def test_a_former_service_that_does_not_stop_keeps_the_new_one_from_starting(hos
     # Ready when it is deaf.
     definition = {"command": deaf, "stop_timeout": 0, "kill": "process"}
     good(host.task({"billing": definition}))
-    wait_until(lambda: len(logged(host, "billing")) == 1, 30)
+    wait_until(lambda: len(logged(host, "billing")) == 1)
     result = host.task({"invoicing": {**definition, "was": "billing"}}, timeout=0.5)
     assert result["failed"] and "billing, which it was, has not stopped" in result["msg"]
     assert host.status().keys() == {"billing"} and not (host.scan / "invoicing").exists()
@@ -97,7 +97,7 @@ def test_what_has_run_once_does_not_run_again_under_its_new_name(host: Host) -> 
     mark = host.base / "runs"
     command = ["/bin/sh", "-c", f"echo run >>{mark}"]
     good(host.task({"billing": {"command": command, "state": "once"}}))
-    wait_until(mark.exists, 30)
+    wait_until(mark.exists)
     for _time in range(2):
         good(host.task({"invoicing": {"command": command, "state": "once", "was": "billing"}}))
     assert mark.read_text() == "run\n"
@@ -114,8 +114,8 @@ def test_both_names_at_once_leave_the_new_one(host: Host) -> None:
 def test_an_interrupted_rename_is_finished_by_the_next_run(host: Host) -> None:
     start(host)
     host.call("Control", commands=[{"name": "billing", "action": "remove"}])
-    wait_until(lambda: host.status()["billing"]["pid"] == 0, 30)
+    wait_until(lambda: host.status()["billing"]["pid"] == 0)
     (host.scan / "billing").rename(host.scan / ".invoicing.old")
     good(host.task(renamed(host)))
-    wait_until(lambda: host.status().keys() == {"invoicing"}, 30)
+    wait_until(lambda: host.status().keys() == {"invoicing"})
     assert host.status()["invoicing"]["state"] == "ready"

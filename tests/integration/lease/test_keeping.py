@@ -123,10 +123,10 @@ def both(runtime: Path, do: Callable[[Scan], object]) -> tuple[str, str]:
     try:
         add_leased(one, base, "first", lease={"resources": ["r"], "keep": "10m"})
         one.start()
-        wait_until(lambda: phase(one, "first")() == "active", 30)
+        wait_until(lambda: phase(one, "first")() == "active")
         add_leased(other, base, "second", lease={"resources": ["r"]})
         other.start()
-        wait_until(lambda: phase(other, "second")() == "standby", 30)
+        wait_until(lambda: phase(other, "second")() == "standby")
         before = one.service("first")["pid"]
         do(one)
         wait_until(

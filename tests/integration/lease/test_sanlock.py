@@ -187,7 +187,7 @@ def test_a_dead_daemon_ends_the_service_in_order_at_once(fragile: Storage, guard
     wait_until(lambda: story(guards) == "asked\nended\n", 4)
     # What it held cannot be given back, and is not free before its time.
     guards.until("one", "releasing")
-    wait_until(lambda: not procs.alive(guard), 20)
+    wait_until(lambda: not procs.alive(guard))
     assert "the daemon sanlock has ended" in guards.errors("one")
 
 
@@ -198,8 +198,8 @@ def test_a_daemon_that_hangs_ends_the_service_before_its_time(fragile: Storage, 
     space = one.daemon().space()
     assert space is not None
     one.signal(signal.SIGSTOP)
-    wait_until(lambda: story(guards) == "asked\nended\n", 20)
-    wait_until(lambda: not procs.alive(guard), 20)
+    wait_until(lambda: story(guards) == "asked\nended\n")
+    wait_until(lambda: not procs.alive(guard))
     assert "does not answer" in guards.errors("one")
     # The other host does not believe it yet.
     resource = f"{guards.base.name}/r"
@@ -261,9 +261,9 @@ def test_storage_that_hangs_ends_the_service_before_its_time(disk: Path, guards:
         guards.until("one", "active")
         subprocess.run(["fsfreeze", "--freeze", str(disk)], check=True)
         try:
-            wait_until(lambda: story(guards) == "asked\nended\n", 20)
+            wait_until(lambda: story(guards) == "asked\nended\n")
             # It cannot be given back, and the guard does not wait for that any longer than it could hold it.
-            wait_until(lambda: not procs.alive(guard), 20)
+            wait_until(lambda: not procs.alive(guard))
         finally:
             subprocess.run(["fsfreeze", "--unfreeze", str(disk)], check=True)
         assert "sanlock has not renewed the host's lease" in guards.errors("one")

@@ -44,7 +44,7 @@ def test_one_of_two_runs_and_both_are_ready(pair: tuple[Scan, Scan, Path]) -> No
     one, other, leases = pair
     for scan in (one, other):
         add(scan, leases)
-    wait_until(both(one, other), 30)
+    wait_until(both(one, other))
     for scan in (one, other):
         scan.until("billing", "ready")
 
@@ -52,9 +52,9 @@ def test_one_of_two_runs_and_both_are_ready(pair: tuple[Scan, Scan, Path]) -> No
 def test_the_command_line_tells_who_holds_and_who_stands_by(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     add(other, leases)
-    wait_until(both(one, other), 30)
+    wait_until(both(one, other))
     line = one.run("lease", "list").stdout.splitlines()[1].split()
     assert (line[0], line[1], line[4:]) == ("billing", "active", ["billing", "(1)", "-"])
     guards = json.loads(other.run("lease", "list", "--json").stdout)["guards"]
@@ -71,21 +71,21 @@ def test_the_command_line_tells_who_holds_and_who_stands_by(pair: tuple[Scan, Sc
 def test_a_stopped_service_hands_over_and_stands_by_when_started_again(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     add(other, leases)
-    wait_until(both(one, other), 30)
+    wait_until(both(one, other))
     one.control("billing", "stop")
     one.until("billing", "down")
-    wait_until(lambda: phase(other)() == "active", 30)
+    wait_until(lambda: phase(other)() == "active")
     one.control("billing", "start")
-    wait_until(lambda: phase(one)() == "standby", 30)
+    wait_until(lambda: phase(one)() == "standby")
     assert phase(other)() == "active"
 
 
 def test_what_needs_the_active_copy_follows_it_though_nobody_is_awake(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     add(other, leases)
     # In a circle with itself, by hand: it waits, and does no harm.
     other.add("circle", needs=["circle", "billing"], needs_active=["billing"])
@@ -100,16 +100,16 @@ def test_what_needs_the_active_copy_follows_it_though_nobody_is_awake(pair: tupl
     # The guard becomes active while no supervisor lives.
     other.kill_supervisor()
     one.control("billing", "stop")
-    wait_until(lambda: phase(other)() == "active", 30)
+    wait_until(lambda: phase(other)() == "active")
     other.start()
     front = other.until("front", "ready")["pid"]
 
     # What runs goes on, and waits again at its next start; a guard that was killed is not active any more.
     guard = other.service("billing")["pid"]
     one.control("billing", "start")
-    wait_until(lambda: phase(one)() == "standby", 30)
+    wait_until(lambda: phase(one)() == "standby")
     procs.kill(guard)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     assert other.service("front")["pid"] == front
     other.control("front", "restart")
     other.until("front", "waiting")
@@ -118,23 +118,23 @@ def test_what_needs_the_active_copy_follows_it_though_nobody_is_awake(pair: tupl
 def test_the_other_takes_over_when_supervisor_and_guard_are_killed(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     add(other, leases)
-    wait_until(both(one, other), 30)
+    wait_until(both(one, other))
     guard = one.service("billing")["pid"]
     tree = json.loads((one.path / ".holdfast" / "guards" / "billing" / "state.json").read_text())["tree"]
     one.kill_supervisor()
     assert procs.alive(guard)
     assert phase(other)() == "standby"
     procs.kill(guard)
-    wait_until(lambda: phase(other)() == "active", 30)
+    wait_until(lambda: phase(other)() == "active")
     assert not procs.alive(tree)
 
 
 def test_a_supervisor_that_comes_back_finds_its_guard_and_keeps_the_lease(pair: tuple[Scan, Scan, Path]) -> None:
     one, _other, leases = pair
     add(one, leases)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     guard = one.service("billing")["pid"]
     one.kill_supervisor()
     one.start()
@@ -153,10 +153,10 @@ def test_the_guard_stays_root_and_the_service_is_what_it_was_defined_to_be(pair:
         environment={"COLOUR": "blue"},
         secret_environment={"PASSWORD": "x"},
     )
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     guard = one.service("billing")["pid"]
     init = json.loads((one.path / ".holdfast" / "guards" / "billing" / "state.json").read_text())["tree"]
-    wait_until(lambda: [procs.arguments(pid) for pid in procs.children(init)] == [["/bin/sleep", "100000"]], 30)
+    wait_until(lambda: [procs.arguments(pid) for pid in procs.children(init)] == [["/bin/sleep", "100000"]])
     service = procs.children(init)[0]
     assert procs.status(guard)["Uid"].split()[0] == "0"
     assert procs.status(init)["Uid"].split()[0] == "0"
@@ -171,7 +171,7 @@ def test_the_guard_stays_root_and_the_service_is_what_it_was_defined_to_be(pair:
 def test_a_leased_service_is_not_paused(pair: tuple[Scan, Scan, Path]) -> None:
     one, _other, leases = pair
     add(one, leases)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     errors = one.call("Control", commands=[{"name": "billing", "action": "pause"}])["errors"]
     assert "is not paused" in errors[0]["message"]
     assert procs.state(one.service("billing")["pid"]) != "T"
@@ -198,9 +198,9 @@ ALONE = {"lease": {"mode": "exec", "safety": "standard"}}
 def test_the_supervisors_process_is_the_service_and_a_standby_is_ready(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases, user="nobody", umask="0027", secret_environment={"PASSWORD": "x"}, **ALONE)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     add(other, leases, user="nobody", **ALONE)
-    wait_until(both(one, other), 30)
+    wait_until(both(one, other))
     for scan in (one, other):
         scan.until("billing", "ready")
     service = one.service("billing")["pid"]
@@ -218,31 +218,31 @@ def test_the_supervisors_process_is_the_service_and_a_standby_is_ready(pair: tup
 def test_without_a_guard_the_other_follows_a_stop_a_kill_and_a_dead_supervisor(pair: tuple[Scan, Scan, Path]) -> None:
     one, other, leases = pair
     add(one, leases, **ALONE)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     add(other, leases, **ALONE)
-    wait_until(both(one, other), 30)
+    wait_until(both(one, other))
     one.control("billing", "stop")
     one.until("billing", "down")
-    wait_until(lambda: phase(other)() == "active", 30)
+    wait_until(lambda: phase(other)() == "active")
     one.control("billing", "start")
-    wait_until(lambda: phase(one)() == "standby", 30)
+    wait_until(lambda: phase(one)() == "standby")
     # A stop reaches one that waits, too.
     one.control("billing", "stop")
     assert one.until("billing", "down")["exit"]["code"] == 0
     one.control("billing", "start")
-    wait_until(lambda: phase(one)() == "standby", 30)
+    wait_until(lambda: phase(one)() == "standby")
     service = other.service("billing")["pid"]
     other.kill_supervisor()
     assert procs.alive(service)
     assert phase(one)() == "standby"
     procs.kill(service)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
 
 
 def test_a_supervisor_that_comes_back_finds_a_service_that_has_no_guard(pair: tuple[Scan, Scan, Path]) -> None:
     one, _other, leases = pair
     add(one, leases, **ALONE)
-    wait_until(lambda: phase(one)() == "active", 30)
+    wait_until(lambda: phase(one)() == "active")
     service = one.service("billing")["pid"]
     one.kill_supervisor()
     one.start()

@@ -172,7 +172,7 @@ def test_a_service_is_not_started_after_a_hook_that_says_stop(place: Place, text
         log={"directory": str(output), "format": "none"},
     )
     log = output / "current"
-    wait_until(lambda: log.exists() and "cannot start" in log.read_text(errors="replace"), 20)
+    wait_until(lambda: log.exists() and "cannot start" in log.read_text(errors="replace"))
     place.scan.until("billing", "down")
     assert f"cannot start: hook {place.hooks}/before_start/10-stop failed {how}" in log.read_text()
     # What came before may have to be undone, so the hooks behind run all the same.
@@ -321,8 +321,8 @@ def test_an_unhealthy_holder_lets_others_have_a_try(place: Place, runtime: Path,
         add_leased(other, place.leases, command=["/bin/sleep", "100000"])
         wait_until(lambda: phase(other)() == "standby")
         well.unlink()
-        wait_until(lambda: phase(other)() == "active", 20)
-        wait_until(lambda: phase(place.scan)() == "standby" and report(place.scan)["pid"] != first, 20)
+        wait_until(lambda: phase(other)() == "active")
+        wait_until(lambda: phase(place.scan)() == "standby" and report(place.scan)["pid"] != first)
     finally:
         other.close()
         shutil.rmtree(other.base)

@@ -273,7 +273,7 @@ def test_reexec_again_and_again_under_deaths(scan: Scan) -> None:
         assert len(set(procs.living_in(scan.path / f"s{number}")) - {pid}) <= 1
     # Every child was collected.
     for child in procs.children(pid):
-        wait_until(partial(procs.gone_or_alive, child), 30)
+        wait_until(partial(procs.gone_or_alive, child))
 
 
 def answers(scan: Scan) -> bool:

@@ -92,7 +92,7 @@ def test_back_off_is_capped(scan: Scan) -> None:
     # Doubled without a cap, the eighth pause would be longer than the test may take.
     scan.add("a", "#!/bin/sh\nexit 1\n", backoff={"initial": 0.01, "maximum": 0.02})
     scan.start()
-    wait_until(lambda: scan.service("a")["deaths"] >= 15, 20)
+    wait_until(lambda: scan.service("a")["deaths"] >= 15)
 
 
 def test_a_service_that_had_been_up_is_restarted_at_once(scan: Scan) -> None:

@@ -85,17 +85,17 @@ def until_complete(scan: Scan, directory: Path, name: str) -> None:
 
 def until_more(scan: Scan, name: str, lines: int) -> None:
     """Wait until a log has more than so many lines."""
-    wait_until(lambda: len(logged(scan.base / "log" / name)) > lines, 30)
+    wait_until(lambda: len(logged(scan.base / "log" / name)) > lines)
 
 
 def until_logged(scan: Scan, name: str, *lines: str) -> None:
     """Wait until a log has exactly these lines."""
-    wait_until(lambda: logged(scan.base / "log" / name) == list(lines), 30)
+    wait_until(lambda: logged(scan.base / "log" / name) == list(lines))
 
 
 def until_other_writer(scan: Scan, pid: int) -> None:
     """Wait until there is another log writer than *pid*."""
-    wait_until(lambda: log_writer(scan) != pid, 30)
+    wait_until(lambda: log_writer(scan) != pid)
 
 
 @pytest.fixture(autouse=True)

@@ -80,7 +80,7 @@ def built(collections_path: Path, tmp_path_factory: pytest.TempPathFactory) -> d
         text=True,
         check=False,
         env={**os.environ, "HOME": home, "ANSIBLE_HOME": home},
-        timeout=120,
+        timeout=600,
     )
     assert process.returncode == 0, process.stderr
     return dict(json.loads(process.stdout))

@@ -67,7 +67,7 @@ class Service:
             capture_output=True,
             check=False,
             encoding="utf-8",
-            timeout=30,
+            timeout=300,
         )
 
     def report(self, *command: str, **environment: str) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def test_the_pid_stays(service: Service) -> None:
     """The script becomes the command: no shell stays in between."""
     service.write(nice=1, limits={"core": 0}, secret_environment={"S": "x"})
     with subprocess.Popen("./run", cwd=service.directory, stdout=subprocess.PIPE) as process:
-        output = process.communicate(timeout=30)[0]
+        output = process.communicate(timeout=300)[0]
     assert json.loads(output.splitlines()[0])["pid"] == process.pid
 
 

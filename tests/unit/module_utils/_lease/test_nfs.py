@@ -743,7 +743,7 @@ while not os.waitpid(looker, os.WNOHANG)[0]:
 def test_what_is_mounted_when_somebody_looks_is_looked_at(tmp_path: Path) -> None:
     script = (sys.executable, "-c", AUTOMOUNTED, str(tmp_path), str(Path(__file__).parents[3]))
     command = ("unshare", "--mount", "--propagation=private", *script)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert "is on tmpfs of this host" in done.stdout, done
 
 

@@ -91,7 +91,7 @@ sys.exit(code)
 def said(folder: Path, refusals: int, failures: int = 0, seconds: int = 60, killed: bool = False) -> str:
     script = GUARD.format(tests=Path(__file__).parents[4], folder=folder)
     command = [sys.executable, "-c", script, *map(str, (refusals, failures, seconds, int(killed)))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
