@@ -85,13 +85,21 @@ def test_no_beat_of_an_old_holder_after_the_first_of_a_new_one(guards: Guards) -
             "init and guard": [init, guard],
             "all but the grandchild": [service, init, guard],
         }[whom]
+        waiting = next(name for name in running if name != holder)
+        if chance.random() < 0.3:
+            # What waits in line for it, or what it has at hand for its service.
+            for pid in procs.children(running[waiting].pid):
+                if chance.random() < 0.5:
+                    procs.kill(pid)
         if whom != "service" and chance.random() < 0.3:
             # A stopped init dies as well; one that nobody kills would keep the lease, which is safe and takes forever.
             procs.kill(init, 19)
         for pid in order:
             procs.kill(pid)
         running[holder].wait(60)
-        running[holder] = guards.start(holder, command=(*command, holder))
+        # The other one too may have ended: what it had at hand was killed when it was about to become its service.
+        for name in [name for name in running if running[name].poll() is not None]:
+            running[name] = guards.start(name, command=(*command, name))
     tenures, wrong = overlaps(history)
     assert wrong == [], f"seed {seed}"
     assert tenures >= ROUNDS

@@ -64,6 +64,8 @@ class File(Driver):
     api: ClassVar[tuple[int, int]] = (1, 4)
     capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, HANDOVER, NOTE, EXEC})
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope"})
+    #: The holder files name the tree; its copies of the locks are not counted on.
+    ahead: ClassVar[bool] = True
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
         """Make the driver. Raises DriverRefused."""

@@ -186,6 +186,9 @@ class Driver(ABC):
     ttl: float | None = None
     #: The part of `ttl` after which the guard calls `renew` again.
     pace: ClassVar[float] = 1 / 3
+    #: Whether a tree may be made before anything is granted: it need not inherit what `acquire` or `prepare_tree` open, as
+    #: `bind` keeps others out until it is gone.
+    ahead: ClassVar[bool] = False
     #: From when on: the time (CLOCK_BOOTTIME) at which the last request was sent that got or renewed all that is held.
     good_from: float = 0.0
 

@@ -80,19 +80,111 @@ def test_a_guard_in_line_ends_when_asked_and_holds_nothing(guards: Guards) -> No
     assert guards.start("c", "--no-wait").wait(20) == 75
 
 
-def test_a_killed_guard_in_line_leaves_no_waiter_behind(guards: Guards) -> None:
+def _of_one_in_line(guard: int) -> tuple[int, int]:
+    """Give what waits in line for a guard, and the first process of the tree that it has at hand."""
+
+    def found() -> tuple[int, int] | None:
+        ours = os.readlink("/proc/self/ns/pid")
+        apart = {pid: os.readlink(f"/proc/{pid}/ns/pid") != ours for pid in procs.children(guard)}
+        both = sorted(apart, key=lambda pid: apart[pid])
+        return (both[0], both[1]) if sorted(apart.values()) == [False, True] else None
+
+    return wait_until(found)
+
+
+def test_a_killed_guard_in_line_leaves_nothing_behind(guards: Guards) -> None:
     first = guards.start("a")
     guards.until("a", "active")
     second = guards.start("b")
     guards.until("b", "standby")
-    waiter = wait_until(lambda: procs.children(second.pid))[0]
+    waiter, prepared = _of_one_in_line(second.pid)
     second.kill()
     procs.until_dead(waiter)
+    procs.until_dead(prepared)
     first.terminate()
     guards.start("c", "--no-wait")
     first.wait(20)
     guards.start("d")
     wait_until(lambda: "active" in (guards.report("c").get("phase"), guards.report("d").get("phase")))
+
+
+def test_the_tree_that_one_in_line_has_at_hand_becomes_its_services(guards: Guards) -> None:
+    told = guards.base / "told"
+    tell = (
+        'echo "$HOLDFAST_TOKEN $(cat $HOLDFAST_TOKEN_FILE) $(cat <&$HOLDFAST_TOKEN_FD) $(ls -d /proc/[0-9]* | wc -l)"'
+    )
+    script = f"{tell} > {told}.new; mv {told}.new {told}; exec sleep 1000"
+    first = guards.start("a")
+    guards.until("a", "active")
+    second = guards.start("b", command=("/bin/sh", "-c", script))
+    assert guards.until("b", "standby")["tree"] == 0
+    _waiter, prepared = _of_one_in_line(second.pid)
+    assert not procs.children(prepared)
+    assert not told.exists()
+    first.terminate()
+    assert guards.until("b", "active")["tree"] == prepared
+    wait_until(told.exists)
+    token = str(guards.token("b"))
+    *tokens, processes = told.read_text().split()
+    assert tokens == [token, "r", token, "r", token]
+    assert int(processes) < 10
+    assert [procs.name(pid) for pid in procs.children(prepared)] == ["sleep"]
+    guards.start("c", "--no-wait").wait(20)
+    assert "r: held by b (process" in guards.complaints("c")
+
+
+@pytest.mark.parametrize("which", ["waiter", "prepared", "both"])
+def test_a_guard_in_line_loses_nothing_when_its_children_are_killed(guards: Guards, which: str) -> None:
+    first = guards.start("a")
+    guards.until("a", "active")
+    second = guards.start("b")
+    guards.until("b", "standby")
+    waiter, prepared = _of_one_in_line(second.pid)
+    for pid in {"waiter": [waiter], "prepared": [prepared], "both": [waiter, prepared]}[which]:
+        procs.kill(pid)
+        procs.until_dead(pid)
+    if which != "prepared":
+        wait_until(lambda: set(procs.children(second.pid)) - {waiter, prepared})
+    assert guards.report("b")["phase"] == "standby"
+    first.terminate()
+    assert first.wait(20) == 0
+    tree = guards.until("b", "active")["tree"]
+    assert (tree == prepared) == (which == "waiter")
+    wait_until(lambda: [procs.name(pid) for pid in procs.children(tree)] == ["sleep"])
+    second.terminate()
+    assert second.wait(20) == 0
+    procs.until_dead(tree)
+
+
+def test_a_guard_in_line_that_ends_takes_what_it_has_at_hand_along(guards: Guards) -> None:
+    guards.start("a")
+    guards.until("a", "active")
+    second = guards.start("b")
+    guards.until("b", "standby")
+    waiter, prepared = _of_one_in_line(second.pid)
+    second.terminate()
+    assert second.wait(20) == 0
+    assert not procs.alive(waiter)
+    assert not procs.alive(prepared)
+
+
+def test_a_tree_at_hand_that_was_stopped_starts_when_it_goes_on_and_not_without_its_guard(guards: Guards) -> None:
+    told = guards.base / "told"
+    first = guards.start("a")
+    guards.until("a", "active")
+    second = guards.start("b", command=("/bin/sh", "-c", f"echo > {told}; exec sleep 1000"))
+    guards.until("b", "standby")
+    _waiter, prepared = _of_one_in_line(second.pid)
+    procs.stop(prepared)
+    first.terminate()
+    guards.until("b", "active")
+    assert not told.exists()
+    second.kill()
+    procs.until_dead(prepared)
+    third = guards.start("c")
+    guards.until("c", "active")
+    assert not told.exists()
+    third.terminate()
 
 
 def test_shared_holders_exclude_only_exclusive_ones(guards: Guards) -> None:

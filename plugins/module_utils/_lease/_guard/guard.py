@@ -12,13 +12,14 @@ import time
 from ..._lean import signal
 from ..._supervise._embedded import files, identity
 from ..._supervise._embedded.loop import Loop
-from .. import core, execution
+from .. import core, execution, trees
 from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import accounts, kernel
 from .descriptors import make_room
 from .handovers import REASON, Handovers
 from .keeping import Keeping
 from .pausing import Pausing
+from .prepared import Prepared
 from .renewals import Renewals
 from .speech import say
 from .tokens import TokenFile
@@ -88,6 +89,8 @@ class Guard:
         self.since = time.time()
         self.code = 0
         self.tree: Tree | None = None
+        #: The service's tree to be, while we stand in line.
+        self._prepared: Prepared | None = None
         self._worker: Worker | None = None
         self._dead_man: kernel.DeadMan | None = None
         self._asking = False
@@ -365,6 +368,8 @@ class Guard:
         if not self._waiter:
             try:
                 signal.set_wakeup_fd(-1)
+                if self._prepared is not None:
+                    self._prepared.tree.drop()
                 kernel.die_with_parent()
                 if os.getppid() == guard:
                     self.driver.line_up()
@@ -378,6 +383,39 @@ class Guard:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(say)
         self.loop.watch(self._word, self._heard)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Have the first process of the service's tree at hand, which does nothing before we are granted everything.
+
+        Where a thread of ours asks the store this is never forked beside it.
+        """
+        ahead = self.driver.ahead and self._worker is None and self.containment == trees.NAMESPACE
+        if ahead and self._prepared is None:
+            try:
+                # So that there is a descriptor for it.
+                self.tokens.write(b"")
+                self._equip(True)
+                self._prepared = Prepared(lambda: Tree(self.command, self.containment, self._drop))
+            except (LeaseError, OSError):
+                # It is made when it is needed, and what is in the way then is told.
+                self.watching.end()
+
+    def _equip(self, tokens: bool) -> None:
+        """Make what the service is given as descriptors. tokens: whether it has any. Raises LeaseError, OSError."""
+        self.command.passed = self.watching.prepare()
+        if tokens:
+            self.command.token_fd = self.tokens.pass_to(self.command.passed)
+
+    def _make_tree(self, tokens: bool) -> Tree:
+        """Give a tree that waits for its word. Raises LeaseError, OSError."""
+        if self._prepared is None:
+            self._equip(tokens)
+        self.driver.prepare_tree()
+        if self._prepared is None:
+            return Tree(self.command, self.containment, self._drop)
+        prepared, self._prepared = self._prepared, None
+        return prepared.take()
 
     def _heard(self, _events: int) -> None:
         """Go on if the waiter has got what it waited for; if it has only ended, its end says what is to be done."""
@@ -416,11 +454,7 @@ class Guard:
         told.update(accounts.variables(grants, self.folder))
         self.command.environment.update(told)
         try:
-            self.command.passed = self.watching.prepare()
-            if grants:
-                self.command.token_fd = self.tokens.pass_to(self.command.passed)
-            self.driver.prepare_tree()
-            self.tree = Tree(self.command, self.containment, self._drop)
+            self.tree = self._make_tree(bool(grants))
         except (LeaseError, OSError) as error:
             self.say(f"cannot start: {getattr(error, 'strerror', None) or error}")
             self.code = UNUSABLE
@@ -433,7 +467,7 @@ class Guard:
                 raise LeaseError("the grant is too old by now")
             # A service that begins is not to find that it does not run yet.
             self.write_down()
-            self.tree.go()
+            self.tree.go(told)
             if self.driver.ttl is not None:
                 # At once, so that the store's word is listened to from the beginning.
                 self.renewals.ask()
@@ -483,6 +517,8 @@ class Guard:
 
     def _do_end(self, _value: None) -> None:
         self.handovers.ended()
+        if self._prepared is not None:
+            self._prepared.discard()
         if not self.asking:
             self.driver.free()
         self.loop.running = False
@@ -523,6 +559,11 @@ class Guard:
                     # Killed by somebody, or the lock file was exchanged: begin anew, in a moment.
                     self.driver.leave_line()
                     self.loop.later(_AGAIN, self._again)
+            elif self._prepared and pid == self._prepared.tree.pid:
+                # Killed by somebody. Another one is made when it is needed.
+                self._prepared.ended()
+                self._prepared = None
+                self.watching.end()
             elif self.tree and pid == self.tree.pid:
                 self._status, why = self.tree.ending(status)
                 if why:

@@ -19,7 +19,7 @@ _TIMER_ABSTIME = 1
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 
 _libc = libc.Library()
-_prctl, _unshare, _mount = (_libc.function(name) for name in ("prctl", "unshare", "mount"))
+_prctl, _unshare, _setns, _mount = (_libc.function(name) for name in ("prctl", "unshare", "setns", "mount"))
 
 
 def die_with_parent() -> None:
@@ -35,6 +35,11 @@ def adopt_orphans() -> None:
 def next_child_in_new_pid_namespace() -> None:
     """Let the next child be the init of a pid namespace. After its death no further child can be made. Raises OSError."""
     check(_unshare(_CLONE_NEWPID), "unshare(CLONE_NEWPID)")
+
+
+def children_in(namespace: int) -> None:
+    """Let children be in the pid namespace of this descriptor from now on. Raises OSError."""
+    check(_setns(namespace, _CLONE_NEWPID), "setns(CLONE_NEWPID)")
 
 
 def own_proc() -> None:

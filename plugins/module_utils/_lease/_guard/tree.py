@@ -42,6 +42,8 @@ FORWARDED = (
     signal.SIGALRM,
     signal.SIGWINCH,
 )
+#: The end of the guard's word. What comes before it is never empty.
+_GO = b"\0go"
 _OURS = (*FORWARDED, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, READY, LOOK)
 
 
@@ -156,9 +158,18 @@ class Tree:
         os.close(tell)
         self.started = identity.start_time(self.pid)
 
-    def go(self) -> None:
-        """Let it become the service. The descriptor stays open: its end tells the child that the guard is dead."""
-        os.write(self._go, b"g")
+    def go(self, told: dict[str, str]) -> None:
+        """Let it become the service, which is *told* more in its environment. Raises OSError.
+
+        The descriptor stays open: its end tells the child that the guard is dead.
+        """
+        left = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in told.items()) + _GO
+        while left:
+            left = left[os.write(self._go, left) :]
+
+    def drop(self) -> None:
+        """In another child of the guard: close what tells that the guard is dead when nobody has it any more."""
+        os.close(self._go)
 
     def ready(self) -> None:
         """Say that the service is ready, for whoever has waited for that."""
@@ -249,11 +260,19 @@ class Tree:
             pass
 
 
-def _wait_for_go(told: int) -> None:
-    """Wait for the guard's word; end if it has died, whenever that was."""
-    if os.read(told, 1) != b"g":
-        os._exit(CANNOT_START)
+def _wait_for_go(command: Command, told: int) -> None:
+    """Wait for the guard's word, and note what it says besides; end if the guard has died, whenever that was."""
+    word = b""
+    while not word.endswith(_GO):
+        piece = os.read(told, 65536)
+        if not piece:
+            os._exit(CANNOT_START)
+        word += piece
     _end_without_guard(told)
+    for one in os.fsdecode(word[: -len(_GO)]).split("\0"):
+        name, equals, value = one.partition("=")
+        if equals:
+            command.told[name] = command.environment[name] = value
 
 
 def _end_without_guard(told: int) -> None:
@@ -272,7 +291,7 @@ def _init(command: Command, told: int, tell: int) -> str:
             signal.signal(number, signal.SIG_DFL)
         kernel.die_with_parent()
         os.setsid()
-        _wait_for_go(told)
+        _wait_for_go(command, told)
         kernel.own_proc()
 
         def become() -> None:
@@ -288,8 +307,7 @@ def _init(command: Command, told: int, tell: int) -> str:
 def _serve(command: Command, told: int, _tell: int) -> str:
     """Become the service as the guard's own child. Returns only to say why not."""
     signal.set_wakeup_fd(-1)
-    if os.read(told, 1) != b"g":
-        os._exit(CANNOT_START)
+    _wait_for_go(command, told)
     command.environment.update(trees.own_mark())
     return _become(command, told)
 
