@@ -141,8 +141,10 @@ def test_once_is_not_lost_while_finish_runs(host: Supervised) -> None:
     # It may be that the command is given only when `finish` has ended.
     over = threading.Timer(0.5, go.touch)
     over.start()
-    host.control(("job", "once"))
-    over.join()
+    try:
+        host.control(("job", "once"))
+    finally:
+        over.join()
     wait_until(lambda: marks.read_text() == "\n\n\n")
 
 

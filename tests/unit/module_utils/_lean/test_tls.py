@@ -58,8 +58,8 @@ class Echo:
         self.thread.start()
 
     def _serve(self) -> None:
-        connected, _address = self.listener.accept()
         try:
+            connected, _address = self.listener.accept()
             with self.context.wrap_socket(connected, server_side=True) as one:
                 self.known = bool(one.getpeercert())
                 while len(self.told) < len(MUCH):
