@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -42,20 +43,21 @@ def converge(request: Request, backend: Backend) -> dict[str, Any]:
 
 
 def _converge(request: Request, scan: Scan, backend: Backend) -> dict[str, Any]:
+    begun = time.time()
     plan = planning.make(request, scan, backend)
     request.mask = request.mask.also(value for item in plan.items.values() for value in secrets_of(item.actual))
     if plan.problems:
         return _refused(plan.problems, plan.unverified)
     if request.check_mode:
         plan.changes.mark_all()
-        return _result(request, plan, Outcome(), backend)
+        return _result(request, plan, Outcome(), backend, begun)
     outcome = Outcome()
     fatal = ""
     try:
         apply(plan, request, scan, backend, outcome)
     except (OSError, BackendError) as error:
         fatal = str(error)
-    result = _result(request, plan, outcome, backend)
+    result = _result(request, plan, outcome, backend, begun)
     if fatal:
         result.update(
             failed=True, msg=f"given up: {fatal}. What was done before is in actions; the next run goes on from there."
@@ -78,15 +80,16 @@ def _refused(problems: list[str], unverified: list[str]) -> dict[str, Any]:
     }
 
 
-def _result(request: Request, plan: Plan, outcome: Outcome, backend: Backend) -> dict[str, Any]:
+def _result(request: Request, plan: Plan, outcome: Outcome, backend: Backend, begun: float) -> dict[str, Any]:
     services = {name: _record(item, plan, outcome) for name, item in plan.items.items()}
     texts = []
     _settle_logs(plan, outcome, services, backend)
     for name, reason in outcome.failures.items():
         item = plan.items[name]
-        lines = [request.mask.text(line) for line in tail_of(item.meta)]
+        found, before = tail_of(item.meta, begun)
+        lines = [request.mask.text(line) for line in found]
         services[name].update(log=lines, reason=request.mask.text(reason))
-        texts.append("\n".join([f"{name}: {services[name]['reason']}", *(f"    {line}" for line in lines)]))
+        texts.append("\n    ".join([f"{name}: {services[name]['reason']}", *before, *lines]))
     result: dict[str, Any] = {
         "changed": plan.changes.changed,
         "services": services,

@@ -34,12 +34,17 @@ PATIENCE, GUESS = 10.0, 1.0
 
 def tail(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> list[str]:
     """Give the last lines in a log directory; none if there is no log, or it cannot be trusted."""
+    return _read(directory, lines, size)[0]
+
+
+def _read(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> tuple[list[str], float]:
+    """Give the last lines, and when the last one was written."""
     try:
         folder = open_folder(directory)
     except OSError:
-        return []
+        return [], 0.0
     try:
-        content, cut = _end(folder, size)
+        content, cut, written = _end(folder, size)
     finally:
         os.close(folder)
     text = content.decode("utf-8", "backslashreplace").split("\n")
@@ -48,15 +53,16 @@ def tail(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> lis
         text[0] = "…" + text[0]
     if text and not text[-1]:
         del text[-1]
-    return ["".join(c if c.isprintable() or c == "\t" else "?" for c in line) for line in text[-lines:]]
+    return ["".join(c if c.isprintable() or c == "\t" else "?" for c in line) for line in text[-lines:]], written
 
 
-def _end(folder: int, size: int) -> tuple[bytes, bool]:
-    """Give the last *size* bytes of the log, and whether a file was cut for it: of `current`, and of the file before it.
+def _end(folder: int, size: int) -> tuple[bytes, bool, float]:
+    """Give the last *size* bytes of the log, of `current` and of the file before it; whether a file was cut for it, and when
+    the last of them was written.
 
     What a service said at last may be in that one, since it is rotated at any moment.
     """
-    content, read = b"", None
+    content, read, written = b"", None, 0.0
     # The second is looked for when the first has been opened: what is rotated between the two looks is found.
     for find in (lambda: "current", lambda: _newest_rotated(folder)):
         try:
@@ -71,13 +77,14 @@ def _end(folder: int, size: int) -> tuple[bytes, bool]:
             left = size - len(content)
             start = max(state.st_size - left, 0)
             content, read = os.pread(file, left, start) + content, state.st_ino
+            written = written or (state.st_mtime if state.st_size else 0.0)
         except OSError:
             continue
         finally:
             os.close(file)
         if start:
-            return content, True
-    return content, False
+            return content, True, written
+    return content, False, written
 
 
 def _newest_rotated(folder: int) -> str:
@@ -100,10 +107,17 @@ def log_directory(meta: dict[str, Any]) -> str:
     return directory if isinstance(directory, str) else ""
 
 
-def tail_of(meta: dict[str, Any]) -> list[str]:
-    """Give the last log lines of the service with this holdfast.json."""
+def tail_of(meta: dict[str, Any], begun: float) -> tuple[list[str], list[str]]:
+    """Give the last log lines of the service with this holdfast.json, and a line to be shown before them if all are older
+    than *begun*, unix time: until when they are.
+    """
     directory = log_directory(meta)
-    return tail(directory) if directory else []
+    lines, written = _read(directory) if directory else ([], 0.0)
+    # The times of files are a little behind the clock.
+    if not lines or written >= begun - 0.05:
+        return lines, []
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(written))
+    return lines, [f"(nothing in its log since this run began; its last lines, until {at}:)"]
 
 
 def settle(logs: Sequence[Log], patience: float = PATIENCE, guess: float = GUESS) -> None:

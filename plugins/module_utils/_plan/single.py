@@ -11,6 +11,7 @@ host's own service manager and is handed to it.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from .._definition.names import is_name
@@ -75,6 +76,7 @@ class _Single:
         self._backend = backend
         self._check_mode = check_mode
         self._actions: list[str] = []
+        self._begun = time.time()
         self._actual = scan.look(self._name)
 
     def run(self) -> dict[str, Any]:
@@ -168,8 +170,9 @@ class _Single:
                 ended = float(status.exit.get("at") or 0.0)
                 settle([(directory, ended, lambda: self._backend.has_written(self._name))])
             mask = Mask(secrets_of(self._actual))
-            lines = [mask.text(line) for line in tail_of(self._actual.meta)]
-            text = "\n".join([f"{self._name}: {mask.text(failure)}", *(f"    {line}" for line in lines)])
+            found, before = tail_of(self._actual.meta, self._begun)
+            lines = [mask.text(line) for line in found]
+            text = "\n    ".join([f"{self._name}: {mask.text(failure)}", *before, *lines])
             result.update(failed=True, msg=text, log=lines)
         return result
 

@@ -27,6 +27,21 @@ def test_a_log_of_any_size_costs_the_same(tmp_path: Path) -> None:
     assert lines[1] == "last without an end"
 
 
+def test_of_lines_from_before_the_run_it_is_told_until_when_they_are(tmp_path: Path) -> None:
+    meta = {"log": {"to": "directory", "directory": str(tmp_path)}}
+    begun = 1_700_000_000.0
+    assert logtail.tail_of(meta, begun) == ([], [])
+    (tmp_path / "@400000006b00e1a014d20ba7.s").write_text("old\n")
+    os.utime(tmp_path / "@400000006b00e1a014d20ba7.s", (begun - 100, begun - 100))
+    # Empty, as it is after a rotation: nobody has said anything then.
+    (tmp_path / "current").write_text("")
+    lines, before = logtail.tail_of(meta, begun)
+    assert lines == ["old"] and len(before) == 1 and "2023-11-14T22:11:40Z" in before[0]
+    (tmp_path / "current").write_text("new\n")
+    os.utime(tmp_path / "current", (begun + 1, begun + 1))
+    assert logtail.tail_of(meta, begun) == (["old", "new"], [])
+
+
 def test_the_last_lines_may_have_been_rotated_away(tmp_path: Path) -> None:
     (tmp_path / "@400000006b00e1a014d20ba7.s").write_text("older\n")
     rotated = tmp_path / "@400000006b00e1a014d20ba8.u"
@@ -79,7 +94,7 @@ def test_the_directory_of_a_definition() -> None:
     assert logtail.log_directory({"log": {"to": "directory", "directory": "/x"}}) == "/x"
     for log in (None, "x", {}, {"to": "none", "directory": "/x"}, {"to": "directory", "directory": None}):
         assert logtail.log_directory({"log": log}) == ""
-    assert logtail.tail_of({}) == []
+    assert logtail.tail_of({}, 0.0) == ([], [])
 
 
 def test_waiting_for_the_last_words_by_the_time_of_the_file(tmp_path: Path) -> None:
