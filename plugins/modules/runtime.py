@@ -117,7 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import converge
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.archive import BadArchive
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import told
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import relative, told
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.interpreter import Unfit
 
@@ -142,6 +142,9 @@ def main() -> None:
     if options["payload"]:
         # It would be repeated in every result that is shown with -vvv.
         module.params["payload"] = f"({len(options['payload'])} characters)"
+    wrong = relative(options, "directory", "command", "scan_directory")
+    if wrong:
+        module.fail_json(msg=wrong)
     try:
         if options["state"] == "absent":
             result = converge.absent(options["directory"], options["command"], module.check_mode)

@@ -217,7 +217,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._runtime impo
 )
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.directories import Unsafe
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.embedded_root import EmbeddedRoot
-from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import told
+from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.files import relative, told
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.install import InstallError
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.interpreter import Runner
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime.openrc_root import OpenRcRoot
@@ -237,6 +237,14 @@ ROOTS: dict[str, type[Root]] = {
 
 def supervisor(options: dict[str, Any], state: str, backend: str, run: Runner, check_mode: bool) -> dict[str, Any]:
     """Do what the module is asked to, and give its result."""
+    wrong = relative(options, *(f"{place}_directory" for place in ("scan", "run", "log", "runtime")))
+    if not options["timeout"] > 0:
+        # An upgrade would be taken back before anything could have answered.
+        wrong = f"timeout: {options['timeout']:g}: must be more than 0 seconds; nothing was changed"
+    if not options["stop_timeout"] >= 0:
+        wrong = f"stop_timeout: {options['stop_timeout']:g}: must be a number of seconds that is not negative; nothing was changed"
+    if wrong:
+        raise host.Failed(wrong)
     root = ROOTS[backend].on(options, run)
     if state == "started":
         plan = switch.make(root, [kind.beside(options, run) for kind in ROOTS.values() if kind.name != backend])

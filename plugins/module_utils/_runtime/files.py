@@ -10,6 +10,10 @@ import contextlib
 import os
 import tempfile
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: A line of every file that we make outside of our own directories: only what has it is ours to change and remove.
 MARKER = "# Made by holdfast.supervision; changes are overwritten."
 
@@ -63,3 +67,12 @@ def write_text(path: str, text: str, mode: int) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def relative(options: dict[str, Any], *names: str) -> str:
+    """Say which of these options of a module is no absolute path, "" if all that are given are."""
+    for name in names:
+        path = options[name]
+        if path is not None and not path.startswith("/"):
+            return f"{name}: {path}: must be an absolute path; nothing was changed"
+    return ""
