@@ -26,6 +26,8 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._helper impor
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper gives away what only root has")
 
 SECONDS = float(os.environ.get("HOLDFAST_FUZZ_SECONDS", "8"))
+#: How many there are at least, however long they take.
+LEAST = 300
 SEED = int(os.environ.get("HOLDFAST_FUZZ_SEED", "1"))
 GENERATED = "io.holdfast.Operations"
 
@@ -220,7 +222,7 @@ def test_nothing_runs_that_was_not_allowed_and_valid(helper: HelperProcess) -> N
     deadline = time.monotonic() + SECONDS
     sent = due = answered = 0
     oneway_due = repeats = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or sent < LEAST:
         frame = fuzzer.frame()
         oneway, expected = is_oneway(frame), runs(frame)
         answer = wire.ask(frame, oneway)
@@ -277,7 +279,7 @@ def test_definitions_of_any_shape_are_judged_without_falling_over() -> None:
     assert not schema.problems(base)
     deadline = time.monotonic() + min(SECONDS, 60) / 4
     accepted = refused = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or accepted + refused < 3 * LEAST:
         document = json.loads(json.dumps(base))
         for _turn in range(chance.choice((1, 1, 2, 4))):
             place: Any = document

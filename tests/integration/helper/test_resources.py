@@ -100,7 +100,7 @@ def test_it_lingers_for_the_next_one(helper: HelperProcess) -> None:
 
 
 def test_it_lingers_over_a_restart_as_long_as_was_said_and_no_longer(helper: HelperProcess) -> None:
-    start(helper, linger=6)
+    start(helper, linger=1000)
     hold(helper).release()
     (file,) = (helper.base / "run" / "resources").iterdir()
     until = json.loads(file.read_text())["until"]
@@ -110,6 +110,11 @@ def test_it_lingers_over_a_restart_as_long_as_was_said_and_no_longer(helper: Hel
         # The restart is no new beginning.
         assert json.loads(file.read_text())["until"] == until
         assert helper.client().resources()[0]["state"] == "present"
+    # As if most of that time had passed, and the rest does while it starts, or a moment later.
+    helper.kill()
+    until = time.clock_gettime(time.CLOCK_BOOTTIME) + 2
+    file.write_text(json.dumps({**json.loads(file.read_text()), "until": until}))
+    helper.start()
     wait_until(lambda: done(helper) == ["create a", "destroy a"])
     assert time.clock_gettime(time.CLOCK_BOOTTIME) >= until
     wait_until(lambda: helper.client().resources() == [])
