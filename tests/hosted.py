@@ -265,6 +265,7 @@ def play(
             "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
             "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_TIMEOUT": "120",
         },
         capture_output=True,
         text=True,

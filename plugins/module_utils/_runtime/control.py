@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+#: Seconds that the version that ran before has at least to run again: nobody supervises meanwhile.
+RETURN = 30.0
+
+
 def started(host: Host, check_mode: bool, furnish: Callable[[], None] | None = None) -> dict[str, Any]:
     """Have the supervisor run with the wanted version of the runtime. Give the module's result.
 
@@ -206,7 +210,8 @@ def _back_to(host: Host, before: Running, version: str) -> str:
             os.kill(holder, signal.SIGKILL)
             host.supervisor.wait_until_gone(host.wanted.timeout)
         host.start()
-        found = host.supervisor.wait_for(host.wanted.timeout, lambda one: one.version == before.version)
+        patience = max(host.wanted.timeout, RETURN)
+        found = host.supervisor.wait_for(patience, lambda one: one.version == before.version)
     if found is None:
         return f"{message}; the previous runtime {before.version} is current again but does not answer either{said}"
     return f"{message}; the previous runtime {before.version} runs again (process {found.pid}){said}"

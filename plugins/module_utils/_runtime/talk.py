@@ -18,7 +18,7 @@ INTERFACE = "io.holdfast.Supervisor"
 #: Seconds for an answer that the supervisor gives at once.
 PROMPT = 5.0
 #: Seconds after which a supervisor that was started, and whose lock nobody holds, counts as dead.
-LONELY = 4.0
+LONELY = 8.0
 
 # struct flock: type, whence, start, length, pid
 _FLOCK = "hhqqi"

@@ -54,6 +54,7 @@ def play(deployment: Deployment, checkout: Path, collections_path: Path) -> Play
         "supervisor_log_directory": str(base / "holdfast" / "log"),
         "supervisor_runtime_directory": deployment.layout.root,
         "supervisor_command": str(deployment.command),
+        "supervisor_timeout": 60,
         # One that is there already: nothing outside of the folder is to be changed.
         "supervisor_log_user": "nobody",
         "services_definitions": SERVICES,

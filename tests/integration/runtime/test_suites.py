@@ -45,7 +45,14 @@ def root_of(kind: type[SuiteRoot], base: Path, **options: str) -> SuiteRoot:
     if kind is EncoreRoot:
         options.setdefault("prefix", ENCORE)
     wanted = host.Wanted(
-        str(base / "services"), str(base / "run"), str(base / "log"), str(base / "lib"), PYTHON, version="v", **options
+        str(base / "services"),
+        str(base / "run"),
+        str(base / "log"),
+        str(base / "lib"),
+        PYTHON,
+        version="v",
+        timeout=60.0,
+        **options,
     )
     return kind(host.Host(wanted, run, Systemd({}, run)))
 

@@ -80,7 +80,7 @@ def test_the_users_systemd_starts_it_at_boot(host: BootedHost, backend: str) -> 
 
     host.reboot()
     second = host.until("one", "ready").pid
-    assert second != first and host.service("still").state == "down"
+    assert second != first and host.until("still", "down")
     assert not host.to(backend)["changed"]
     result = host.good({"one": {"command": SLEEP}, "still": {"command": SLEEP, "state": "stopped"}}, defaults=QUICK)
     assert not result["changed"], result["actions"]
@@ -256,7 +256,7 @@ def test_the_roles_do_so_and_take_it_away(tmp_path: Path) -> None:
     machine = Resident(tmp_path)
     try:
         inventory = machine.tool("inventory", "--user", machine.user)
-        variables = {"services_definitions": {"one": {"command": SLEEP}}}
+        variables = {"services_definitions": {"one": {"command": SLEEP}}, "supervisor_timeout": 60}
 
         def play(playbook: str, *options: str) -> str:
             return hosted.play(tmp_path, inventory, variables, playbook, *options)

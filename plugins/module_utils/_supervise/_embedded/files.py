@@ -13,7 +13,7 @@ import stat
 import time
 
 #: Seconds for which what is left of a supervisor that has ended may still hold its lock, see `lock_after`.
-ORPHANED_LOCK = 5.0
+ORPHANED_LOCK = 30.0
 
 
 class Busy(Exception):
