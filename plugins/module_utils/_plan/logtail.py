@@ -57,8 +57,7 @@ def _read(directory: str, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> tu
 
 
 def _end(folder: int, size: int) -> tuple[bytes, bool, float]:
-    """Give the last *size* bytes of the log, of `current` and of the file before it; whether a file was cut for it, and when
-    the last of them was written.
+    """Give the last *size* bytes of the log, of `current` and the file before it; whether one was cut, and of when they are.
 
     What a service said at last may be in that one, since it is rotated at any moment.
     """
@@ -108,16 +107,13 @@ def log_directory(meta: dict[str, Any]) -> str:
 
 
 def tail_of(meta: dict[str, Any], begun: float) -> tuple[list[str], list[str]]:
-    """Give the last log lines of the service with this holdfast.json, and a line to be shown before them if all are older
-    than *begun*, unix time: until when they are.
-    """
+    """Give the last log lines of the service with this holdfast.json, and what to show before them if all are older."""
     directory = log_directory(meta)
     lines, written = _read(directory) if directory else ([], 0.0)
-    # The times of files are a little behind the clock.
     if not lines or written >= begun - 0.05:
         return lines, []
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(written))
-    return lines, [f"(nothing in its log since this run began; its last lines, until {at}:)"]
+    return lines, [f"(its log until {at}, before this run:)"]
 
 
 def settle(logs: Sequence[Log], patience: float = PATIENCE, guess: float = GUESS) -> None:

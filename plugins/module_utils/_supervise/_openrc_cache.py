@@ -4,9 +4,8 @@
 
 """What OpenRC keeps of all init scripts: the services, and what each needs. PRIVATE to the collection.
 
-OpenRC makes this cache anew when a script is younger, by whole seconds. It does not see one that is made within the second of
-the cache, nor any while the cache is ahead of the clock: `rc-status` passes such a service over, `rc-service` does not start
-what it needs. So whoever writes or removes a script has the cache made anew.
+It is made anew when a script is younger, by whole seconds: one of the same second, or while it is ahead of the clock, OpenRC
+does not see. `rc-status` passes that service over, and `rc-service` does not start what it needs.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from .interface import BackendError
 #: Where OpenRC keeps what it knows of this boot.
 STATE = "/run/openrc"
 COMMAND = ["rc-update", "-u"]
-#: Who began before the scripts were written may write the cache after us: so often it is made again.
+#: Who began before us may write it after us.
 TURNS = 3
-#: Seconds for one.
 PATIENCE = 60.0
 
 _services = re.compile(r"^depinfo_[0-9]+_service='(.*)'$", re.MULTILINE).findall
@@ -43,15 +41,13 @@ def run(command: list[str]) -> tuple[int, str, str]:
             check=False,
             env=environment,
         )
-    except subprocess.TimeoutExpired:
-        raise BackendError(_failed(f"no answer within {PATIENCE:g} s")) from None
-    except OSError as error:
-        raise BackendError(_failed(error.strerror or str(error))) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BackendError(_failed(str(error))) from None
     return done.returncode, done.stdout, done.stderr
 
 
 def lacking(names: Iterable[str], state: str = STATE) -> set[str]:
-    """Give those of *names* that are not in the cache. Without one there are none: OpenRC makes it when it needs it."""
+    """Give those of *names* that are not in the cache; none where OpenRC has yet to make it."""
     try:
         with open(f"{state}/deptree", encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
@@ -68,14 +64,11 @@ def renew(names: Iterable[str], runner: Callable[[list[str]], tuple[int, str, st
             return
         code, output, errors = runner(COMMAND)
         if code:
-            raise BackendError(_failed(" ".join((errors.strip() or output.strip() or f"exit code {code}").split())))
+            raise BackendError(_failed(" ".join((errors or output).split()) or f"exit code {code}"))
         if not lacking(names, state):
             return
     raise BackendError(_failed(f"OpenRC passes over {', '.join(sorted(lacking(names, state)))}"))
 
 
 def _failed(said: str) -> str:
-    return (
-        f"{' '.join(COMMAND)}: {said[-1000:]}: the init scripts are as they should be, and what OpenRC keeps of them may be of "
-        "before: rc-status may pass over a service, and rc-service what it needs, until that command succeeds"
-    )
+    return f"rc-update -u: {said[-1000:]}: the scripts are in place, but OpenRC may not know them until that succeeds"

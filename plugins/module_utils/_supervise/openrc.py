@@ -41,7 +41,6 @@ class OpenRc(Embedded):
         self._scripts = scripts
         self._runlevel = runlevel
         self._state = state
-        #: Whether a script has been written or removed that OpenRC was not told of.
         self._untold = False
 
     def snapshot(self) -> Snapshot:
@@ -64,7 +63,7 @@ class OpenRc(Embedded):
         self.complete()
 
     def settle(self, name: str) -> None:
-        """Do all but have OpenRC look, which takes its time, and which no start by us depends on."""
+        """Do all but have OpenRC look: no start by us depends on that."""
         del name
         self._settle()
 
