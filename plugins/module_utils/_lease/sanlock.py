@@ -366,23 +366,27 @@ class Sanlock(Driver):
         """Nothing to do: one in line has nothing."""
 
     def line_up(self) -> None:
-        """Look again and again, as the storage cannot tell."""
+        """Look again and again."""
         pause = self._parameters.poll
+        doubts = time.monotonic() + _AGAIN
         while True:
             try:
-                if not self._in_the_way():
+                if not self._in_the_way(doubts):
                     return
                 time.sleep(pause * (0.9 + 0.2 * os.urandom(1)[0] / 255))
             except LeaseError:
                 time.sleep(max(_AGAIN, pause))
 
-    def _in_the_way(self) -> bool:
+    def _in_the_way(self, doubts: float) -> bool:
         """Say whether somebody has what is wanted, and his host is not known to be dead, or it is kept for him. Raises LeaseError."""
         space = self._space()
         wanted = self._wanted(space)
         for one in wanted:
             for owner in self._daemon.owners(one.stored, one.offset, space):
-                if not (one.shared and owner.shared) and self._daemon.state(owner) not in (FREE, DEAD):
+                if (one.shared and owner.shared) or self._daemon.state(owner) in (FREE, DEAD):
+                    continue
+                # This host may have given it back.
+                if owner.host != space.host or time.monotonic() < doubts or self._daemon.clients(one.stored):
                     return True
         return self._handing.kept(wanted, space, _patience(space))
 

@@ -15,8 +15,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import procs
@@ -26,7 +28,12 @@ from sanlocks import SANLOCK, Host, Storage, struck
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.handle import Handle
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import Busy
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
+    EXCLUSIVE_MODE,
+    Busy,
+    LeaseError,
+)
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.sanlock import Sanlock
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root"),
@@ -176,6 +183,45 @@ def test_who_does_not_wait_is_told_which_host_has_it(hosts: Storage, guards: Gua
 
 
 # -- the daemon
+
+
+def test_what_one_has_given_back_and_another_wrote_down_for_him_is_free_for_those_in_line(hosts: Storage) -> None:
+    """Hosts that ask at the same time until one writes down that the other has it: the giving back is not in that place."""
+
+    def asks(one: Sanlock, gate: threading.Barrier) -> bool:
+        gate.wait()
+        try:
+            one.acquire()
+        except LeaseError:
+            return False
+        one.release()
+        one.register("asked", EXCLUSIVE_MODE)
+        return True
+
+    def driver(host: Host) -> Sanlock:
+        one = Sanlock("t", host.parameters())
+        one.register("asked", EXCLUSIVE_MODE)
+        return one
+
+    one, other = (driver(host) for host in hosts.hosts[:2])
+    with ThreadPoolExecutor(2) as pool:
+
+        def forgotten() -> bool:
+            gate = threading.Barrier(2)
+            got = list(pool.map(asks, (one, other), (gate, gate)))
+            return got == [False, True] and bool(one.owners("asked"))
+
+        wait_until(forgotten)
+    pid = os.fork()
+    if not pid:
+        try:
+            other.line_up()
+        finally:
+            os._exit(0)
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid)
+    other.acquire()
+    other.release()
+    assert one.owners("asked") == []
 
 
 def test_a_dead_daemon_ends_the_service_in_order_at_once(fragile: Storage, guards: Guards) -> None:
