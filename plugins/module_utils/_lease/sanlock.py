@@ -353,7 +353,7 @@ class Sanlock(Driver):
             node = known.partition(".")[2] or known
             name = f"host {owner.host}" + (f", {node}" if node else "")
             alive = self._daemon.state(owner) == LIVE or None
-            # The other host's clock is another one, and which of its processes it is, only its daemon knows.
+            # Its clock is another one, and only its daemon knows which process it is.
             found.append(Holder(one.name, mode, name, 0, owner.number, 0.0, alive, None, node))
         return found
 
