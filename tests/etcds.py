@@ -224,6 +224,9 @@ class Proxy:
                     time.sleep(0.01)
                     continue
                 for one in ready:
+                    if one is far and self.delay:
+                        # Before it is read: what follows at once is as late, and no later.
+                        time.sleep(self.delay)
                     data = one.recv(65536)
                     if not data or (one is far and self.mode == "cut"):
                         return
@@ -238,8 +241,6 @@ class Proxy:
                         self.losing -= 1
                     if one is far and (mute or self.mode == "mute"):
                         continue
-                    if one is far and self.delay:
-                        time.sleep(self.delay)
                     (near if one is far else far).sendall(data)
         except (OSError, ValueError):
             pass

@@ -537,7 +537,8 @@ class Systemd(Backend):
         In the pause between two restarts systemd keeps a start back until the pause is over. If that came to its end while a
         stop was queued, nothing ends it any more, and a start that takes the place of this stop waits for good (systemd
         252). A restart ends the pause at once, which is what a start is to do here anyway, and it does what stop and start
-        would have done to a unit whose stop is still under way.
+        would have done to a unit whose stop is still under way. So it does to one whose run was too short for its start to be
+        over before `finish` runs: another start would be taken for that one.
         """
         notes = {name: self._notes(name) for name in names}
         begun = [name for name in names if notes[name].definition and self._known[name][0].get("type") != "periodic"]
@@ -545,7 +546,8 @@ class Systemd(Backend):
         found = []
         for name in begun:
             unit = shown.get(unit_name(name), {})
-            if state.pauses(unit) or (notes[name].asked and unit.get("Job")):
+            leaves = notes[name].asked or unit.get("ActiveState") == "deactivating"
+            if state.pauses(unit) or (leaves and unit.get("Job")):
                 found.append(unit_name(name))
         return found
 

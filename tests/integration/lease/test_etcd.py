@@ -268,6 +268,8 @@ def test_a_slow_store_is_told_of(remote: Guards, proxy: Proxy) -> None:
     remote.use_etcd(proxy.url, ttl=4)
     remote.start("a")
     remote.until("a", "active")
+    # The connection for renewals is there: what is late in making one has failed.
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] > 0, LONG)
     proxy.delay = 0.3
     wait_until(lambda: remote.call("a", "Status")["renewals"]["slow"] > 0, LONG)
     assert "a renewal took" in remote.complaints("a")
@@ -278,6 +280,8 @@ def test_that_a_renewal_failed_is_told_also_right_after_one_that_was_slow(remote
     remote.use_etcd(proxy.url, ttl=4)
     remote.start("a")
     remote.until("a", "active")
+    # The connection for renewals is there: what is late in making one has failed.
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] > 0, LONG)
     proxy.delay = 0.3
     wait_until(lambda: "a renewal took" in remote.complaints("a"), LONG)
     proxy.mode = "hang"

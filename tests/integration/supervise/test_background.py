@@ -66,7 +66,7 @@ def test_what_ends_when_the_command_has_ended_is_no_daemon(scan: Scan) -> None:
 def test_what_it_leaves_is_stopped_with_it(scan: Scan, action: str) -> None:
     directory = scan.add("a", run=JOB)
     scan.start()
-    wait_until(lambda: (directory / "job").exists())
+    wait_until((directory / "job").exists)
     left = int((directory / "job").read_text())
     scan.control("a", action)
     scan.until("a", "down" if action == "stop" else "failed")

@@ -100,7 +100,7 @@ def options_of(kind: str, name: str) -> dict[str, Any]:
         if not fragment.startswith(OURS):
             text = constructed.ModuleDocFragment.DOCUMENTATION
         else:
-            file, _, part = fragment.removeprefix(OURS).partition(".")
+            file, _dot, part = fragment.removeprefix(OURS).partition(".")
             text = literals(ROOT / "plugins" / "doc_fragments" / f"{file}.py")[part.upper() or "DOCUMENTATION"]
         options.update(yaml.safe_load(text).get("options") or {})
     return options
@@ -206,7 +206,7 @@ def commands() -> Iterator[Example]:
         name = str(page.relative_to(ROOT))
         found = [
             line
-            for _, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+            for _language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
             for line in block.splitlines()
         ]
         outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
