@@ -101,15 +101,17 @@ class Run:
 
     def stopped(self) -> dict[str, Any]:
         """The holder is stopped in order."""
-        os.kill(self.a.guard(), signal.SIGTERM)
-        until(self.b.runs, "the service on b")
+        with self.a.kept():
+            os.kill(self.a.guard(), signal.SIGTERM)
+            until(self.b.runs, "the service on b")
         return self._moved(self.a, self.b)
 
     def guard_killed(self) -> dict[str, Any]:
         """The guard of the holder is killed: what it had is given back when its tree is gone."""
         until(self.a.waits, "a in line")
-        os.kill(self.b.guard(), signal.SIGKILL)
-        until(self.a.runs, "the service on a")
+        with self.b.kept():
+            os.kill(self.b.guard(), signal.SIGKILL)
+            until(self.a.runs, "the service on a")
         return self._moved(self.b, self.a)
 
     def partitioned(self) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import os
 import subprocess
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +153,19 @@ class Host:
         ]
         words += ["--parameter=scope=hosts", "--stop-timeout=2"]
         guard = " ".join(["/usr/bin/python3", "-I", "-S", "/payload/runtime", "guard", *words])
-        script = f"while [ ! -e /run/{self.name}/down ]; do {guard} -- /usr/bin/python3 /payload/service.py {self.name}; done"
+        kept = f"while [ -e /run/{self.name}/kept ]; do sleep 0.1; done"
+        again = f"{guard} -- /usr/bin/python3 /payload/service.py {self.name}; {kept}"
+        script = f"while [ ! -e /run/{self.name}/down ]; do {again}; done"
         with open(f"/run/{self.name}.log", "ab") as log:
             self.keeper = subprocess.Popen(self.here("sh", "-c", script), stdout=log, stderr=log)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """No guard is started when the present one ends: it would be as early as one in line, which looks now and then."""
+        file = Path(f"/run/{self.name}/kept")
+        file.touch()
+        yield
+        file.unlink()
 
     def do(self, module: str, options: dict[str, Any]) -> dict[str, Any]:
         """Do a task of a module on this host."""
