@@ -189,6 +189,8 @@ class Driver(ABC):
     #: Whether a tree may be made before anything is granted: it need not inherit what `acquire` or `prepare_tree` open, as
     #: `bind` keeps others out until it is gone.
     ahead: ClassVar[bool] = False
+    #: Seconds in which everybody in line looks once, where the store calls nobody. Who makes way gives them as many.
+    glance: float = 0.0
     #: From when on: the time (CLOCK_BOOTTIME) at which the last request was sent that got or renewed all that is held.
     good_from: float = 0.0
 

@@ -90,6 +90,7 @@ class Nfs(Driver):
             raise DriverRefused(f"driver file: proof: {proof!r} is not pending")
         self._proving = bool(proof)
         self._poll = _seconds(parameters, "poll", 0.1, 60) or 1.0
+        self.glance: float = self._poll * 1.5
         self.ttl: float = self._wanted or _TTL
         self._known = False
         self._modes: dict[str, str] = {}

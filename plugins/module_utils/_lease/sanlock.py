@@ -105,6 +105,7 @@ class Sanlock(Driver):
         self._handing = Handing(self._daemon, self._index, self._parameters.path, self.identity)
         self._left: Handover | None = None
         self.ttl: float = _TTL
+        self.glance: float = self._parameters.poll * 1.5
 
     @property
     def identity(self) -> str:

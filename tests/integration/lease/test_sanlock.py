@@ -11,6 +11,7 @@ adds what takes longer than a minute, as sanlock waits 60 s more for the watchdo
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -91,6 +92,32 @@ def test_the_next_host_gets_it_with_a_greater_number(hosts: Storage, guards: Gua
     assert guards.token("other") > 1
     wait_until(lambda: beating(guards, "other"))
     assert overlaps(guards.base / "beats") == (2, [])
+
+
+def test_who_is_ill_makes_way_for_a_host_that_only_looks_now_and_then(hosts: Storage, guards: Guards) -> None:
+    one, other = hosts.hosts
+    well, path = guards.base / "well", guards.base / "holdfast.json"
+    well.touch()
+    health = {"heartbeat_fd": 4, "interval": 1, "timeout": 1, "failures": 2}
+    path.write_text(json.dumps({"lease": {"process": {}, "readiness": {"grace": 0}, "health": health}}))
+    looks = "--parameter=poll=3"
+    beat = ("/bin/sh", "-c", f"while [ -e {well} ]; do echo >&4; sleep 0.05; done; exec sleep 1000")
+
+    def begin() -> int:
+        return start(guards, one, "one", looks, f"--definition={path}", command=beat)
+
+    ill = begin()
+    guards.until("one", "active")
+    start(guards, other, "other", looks)
+    wait_until(lambda: guards.report("other").get("in_line"))
+    well.unlink()
+    procs.until_dead(ill)
+    assert guards.started[0].wait() == 69
+    # At once, as a supervisor does; and what was wrong is so no more.
+    well.touch()
+    begin()
+    guards.until("other", "active")
+    assert guards.token("other") > 1
 
 
 @pytest.mark.parametrize("victims", ["guard", "init", "keeper", "guard and keeper", "service"])

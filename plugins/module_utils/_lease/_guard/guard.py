@@ -106,6 +106,8 @@ class Guard:
         self._word = -1
         self._turn = False
         self._in_line = False
+        #: Whether we have been told to end.
+        self._asked = False
         self._timer: Timer | None = None
         self._status = 0
 
@@ -132,7 +134,10 @@ class Guard:
 
     def shut_down(self) -> None:
         """Have the service end in order, and the guard after it."""
+        self._asked = True
         self.event(core.STOP, _ASKED)
+        if self.state.phase == core.ENDED:
+            self._leave()
 
     def event(self, kind: str, reason: str = "", sent: float = 0.0) -> None:
         """Let the core decide on an event, and do it."""
@@ -521,6 +526,13 @@ class Guard:
             self._prepared.discard()
         if not self.asking:
             self.driver.free()
+        if self.code == UNHEALTHY and self.driver.glance and not self._asked:
+            # Whoever is started in our place at once would get it again before those in line have looked.
+            self.loop.later(self.driver.glance, self._leave)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
         self.loop.running = False
 
     def _do_arm(self, when: float | None) -> None:
