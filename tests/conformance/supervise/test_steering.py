@@ -134,6 +134,8 @@ def test_once_is_not_lost_while_finish_runs(host: Supervised) -> None:
     marks, slow, go = host.base / "marks", host.base / "slow", host.base / "go"
     finish = sh(f"[ -e {slow} ] || exit 0; rm {slow}; while [ ! -e {go} ]; do sleep 0.02; done")
     host.good({"job": {"command": sh(f"echo >>{marks}"), "state": "once", "finish": finish}})
+    # The first one's `finish` may not have begun, and is not to be the slow one.
+    wait_until(lambda: host.service("job").state == "down")
     slow.touch()
     host.control(("job", "once"))
     wait_until(lambda: not slow.exists())
