@@ -128,7 +128,7 @@ def test_the_tree_that_one_in_line_has_at_hand_becomes_its_services(guards: Guar
     *tokens, processes = told.read_text().split()
     assert tokens == [token, "r", token, "r", token]
     assert int(processes) < 10
-    assert [procs.name(pid) for pid in procs.children(prepared)] == ["sleep"]
+    wait_until(lambda: [procs.name(pid) for pid in procs.children(prepared)] == ["sleep"])
     guards.start("c", "--no-wait").wait(20)
     assert "r: held by b (process" in guards.complaints("c")
 
