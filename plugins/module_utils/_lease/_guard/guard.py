@@ -601,7 +601,10 @@ class Guard:
                     continue
             self.loop.later(_LOOK, self._reap)
             return
+        # That it is not ready any more is written down with the rest: somebody waits for the leases.
+        self._untold += 1
         self.watching.end()
+        self._untold -= 1
         tree.close()
         self.tree = None
         self.event(core.GONE, f"wait status {self._status}")
