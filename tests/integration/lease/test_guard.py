@@ -87,7 +87,9 @@ def _of_one_in_line(guard: int) -> tuple[int, int]:
         ours = os.readlink("/proc/self/ns/pid")
         apart = {pid: os.readlink(f"/proc/{pid}/ns/pid") != ours for pid in procs.children(guard)}
         both = sorted(apart, key=lambda pid: apart[pid])
-        return (both[0], both[1]) if sorted(apart.values()) == [False, True] else None
+        # Its own session is the last that it makes for itself: before, the kernel does not know yet that it dies with its guard.
+        made = sorted(apart.values()) == [False, True] and os.getsid(both[1]) == both[1]
+        return (both[0], both[1]) if made else None
 
     return wait_until(found)
 
