@@ -30,11 +30,21 @@ def make_importable() -> None:
 
 def make_runtime(target: Path) -> Path:
     """Write the runtime, byte-compiled, into *target*."""
+    from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import install, interpreter
     from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
     for name, content in pack.runtime_files().items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    subprocess.run([PYTHON, "-m", "compileall", "-q", str(target)], check=True)
+    code, output, errors = install.byte_compile(
+        str(target), str(target), interpreter.Interpreter(PYTHON, (), PYTHON), _run
+    )
+    if code:
+        raise RuntimeError(output + errors)
     return target
+
+
+def _run(command: list[str]) -> tuple[int, str, str]:
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr

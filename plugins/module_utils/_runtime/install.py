@@ -33,6 +33,8 @@ from .interpreter import Interpreter, Runner
 
 IN_USE = ".in-use"
 INTERPRETER = ".interpreter"
+#: How the names of byte code without docstrings end.
+_BARE = ".opt-2.pyc"
 
 
 class InstallError(Exception):
@@ -244,16 +246,33 @@ def remove(layout: Layout) -> None:
                 raise
 
 
+def byte_compile(tree: str, final: str, interpreter: Interpreter, run: Runner) -> tuple[int, str, str]:
+    """Compile what is in *tree*, and is going to be in *final*. Gives what *run* does. Raises OSError.
+
+    Without docstrings: a daemon would keep a tenth of a megabyte of them for life.
+    """
+    # The sources of a version never change, so the byte code need not be checked against them at every start.
+    # Tracebacks must name the final place, not the one of building.
+    compiling = ["-m", "compileall", "-q", "-f", "-o", "2", "--invalidation-mode", "unchecked-hash"]
+    if tree != final:
+        compiling += ["-s", tree, "-p", final]
+    outcome = run(interpreter.command(*compiling, tree))
+    for folder, _folders, names in os.walk(tree):
+        for name in names:
+            if name.endswith(_BARE):
+                # By this name it is found by an interpreter that was not told to leave documentation out.
+                os.replace(os.path.join(folder, name), os.path.join(folder, name[: -len(_BARE)] + ".pyc"))
+    return outcome
+
+
 def _make_runnable(
     tree: str, final: str, interpreter: Interpreter, identity: Mapping[str, object], run: Runner
 ) -> None:
-    # The sources of a version never change, so the byte code need not be checked against them at every start.
-    # Tracebacks must name the final place, not the one of building.
-    compiling = ["-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
-    if tree != final:
-        compiling += ["-s", tree, "-p", final]
-    for step, arguments in (("byte-compile", [*compiling, tree]), ("test", [tree, "selftest"])):
-        code, output, errors = run(interpreter.command(*arguments))
+    for step, work in (
+        ("byte-compile", lambda: byte_compile(tree, final, interpreter, run)),
+        ("test", lambda: run(interpreter.command(tree, "selftest"))),
+    ):
+        code, output, errors = work()
         if code != 0:
             detail = (errors.strip() or output.strip())[-2000:]
             raise InstallError(f"could not {step} the runtime with {interpreter.path} (exit code {code}): {detail}")

@@ -15,10 +15,7 @@ sender's expense, for a process that can afford to wait for them: see `Peer.held
 
 from __future__ import annotations
 
-import errno
-import os
-
-from . import sockets
+from . import listening, sockets
 from .codec import REQUEST_LIMIT, BadMessage, decode, encode
 
 TYPE_CHECKING = False
@@ -32,7 +29,7 @@ UNREAD_LIMIT = 64 * 1024 * 1024
 PIPELINE_LIMIT = 64
 
 #: include/uapi/asm-generic/socket.h
-_SO_PEERGROUPS, _SO_PEERPIDFD, _SO_PASSRIGHTS = 59, 77, 83
+_SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
 
 #: What all our services say of themselves.
 VENDOR = {"vendor": "holdfast", "url": "https://example.org/holdfast/supervision"}
@@ -54,12 +51,8 @@ class Refused(Exception):
         self.parameters = parameters
 
 
-class Listener:
-    """The listening socket at *path*, made with *mode*; a socket that a dead server left there is replaced.
-
-    longest: the longest request that is read, in bytes; passing: whether descriptors may come with one. The caller holds
-    the lock that makes him the only server of *path*. Raises OSError.
-    """
+class Listener(listening.Listener):
+    """One whose connections are peers. longest: the longest request that is read, in bytes. The rest as there."""
 
     def __init__(
         self,
@@ -69,53 +62,14 @@ class Listener:
         longest: int = REQUEST_LIMIT,
         passing: bool = False,
     ) -> None:
-        self.path = path
+        super().__init__(path, mode, backlog, passing)
         self._longest = longest
         self._passing = passing
-        #: Whether `accept` gave nobody because there was no room for him.
-        self.exhausted = False
-        self._socket = sockets.Socket(
-            sockets.AF_UNIX, sockets.SOCK_STREAM | sockets.SOCK_NONBLOCK | sockets.SOCK_CLOEXEC
-        )
-        if not passing:
-            try:
-                # From Linux 6.16 on nobody can even send one; connections have it from their listener.
-                self._socket.setsockopt(sockets.SOL_SOCKET, _SO_PASSRIGHTS, 0)
-            except OSError:
-                pass  # The kernel drops what nobody asks for.
-        folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # Bound beside and renamed in, so that the name never leads to a socket with other permissions.
-            name = os.path.basename(path)
-            beside = f"/proc/self/fd/{folder}/.{name}.new"
-            try:
-                os.unlink(beside)
-            except FileNotFoundError:
-                pass
-            self._socket.bind(beside)
-            os.chmod(beside, mode)
-            self._socket.listen(backlog)
-            os.rename(beside, f"/proc/self/fd/{folder}/{name}")
-        finally:
-            os.close(folder)
-
-    def fileno(self) -> int:
-        """Give the descriptor that the loop waits for."""
-        return self._socket.fileno()
 
     def accept(self) -> Peer | None:
         """Give the next peer, or None when nobody is waiting any more, or no descriptor is free: see `exhausted`."""
-        try:
-            connection = sockets.accept(self._socket)
-        except OSError as error:
-            self.exhausted = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-            return None
-        connection.setblocking(False)
-        return Peer(connection, self._longest, self._passing)
-
-    def close(self) -> None:
-        """Stop listening; the name stays, since a successor may have it already."""
-        self._socket.close()
+        connection = self.connection()
+        return Peer(connection, self._longest, self._passing) if connection else None
 
 
 class Peer:

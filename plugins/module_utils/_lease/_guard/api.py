@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..._varlink.sockets import Socket
     from .guard import Guard
     from .worker import Work
 
@@ -96,18 +97,14 @@ _INFORMATION = {
 class Api:
     """Answers the peers of one guard: at once, or when the store has answered. One call of a peer after the other."""
 
-    def __init__(self, guard: Guard, path: str) -> None:
-        """Listen at *path*. Raises OSError."""
+    def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._listener = server.Listener(path)
         self._peers: dict[int, server.Peer] = {}
         self._waiting: set[server.Peer] = set()
-        guard.loop.watch(self._listener.fileno(), self._accept)
 
-    def _accept(self, _events: int) -> None:
-        peer = self._listener.accept()
-        if peer is None:
-            return
+    def greet(self, connection: Socket) -> None:
+        """Serve who has connected, if he may ask."""
+        peer = server.Peer(connection)
         if peer.uid not in (0, os.geteuid()) or len(self._peers) >= CONNECTIONS:
             peer.close()
             return

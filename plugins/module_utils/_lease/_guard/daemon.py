@@ -18,8 +18,8 @@ from .. import core, execution, reports, trees
 from ..drivers import load, make
 from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, Hole, LeaseError
 from . import accounts
-from .api import Api
 from .descriptors import move
+from .door import Door
 from .guard import UNUSABLE, Guard
 from .keeping import Keeping
 from .tree import Command
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..interface import Driver
+    from .api import Api
     from .becoming import Becoming
 
 USAGE = """\
@@ -230,7 +231,13 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     guard.on_lost, guard.patience = options.get("on-lost", core.ON_LOST_KILL), options["patience"]
     _prepare_loss(guard)
     guard.resources = [resource for resource, _mode in resources]
-    Api(guard, f"{folder}/socket")
+
+    def api() -> Api:
+        from .api import Api
+
+        return Api(guard)
+
+    Door(guard, f"{folder}/socket", api)
     try:
         return guard.run(command.grace)
     finally:

@@ -16,7 +16,6 @@ from .. import core, execution, trees
 from ..interface import Busy, LeaseError, Lost, StoreUnavailable
 from . import accounts, kernel
 from .descriptors import make_room
-from .handovers import REASON, Handovers
 from .keeping import Keeping
 from .pausing import Pausing
 from .prepared import Prepared
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from ..._supervise._embedded.children import Exited
     from ..._supervise._embedded.loop import Timer
     from ..interface import Driver, Grant, Hole
+    from .handovers import Handovers
     from .worker import Done, Work
 
 BUSY = 75
@@ -51,6 +51,8 @@ _LOOK = 0.01
 _ASKED = "asked to stop"
 #: Of one after which others are to have their turn.
 _SICK, _WAY = "unhealthy", "made way"
+#: Of one after which a chosen guard gets the leases.
+HANDED_OVER = "handed over"
 
 
 class Guard:
@@ -80,7 +82,7 @@ class Guard:
         self.strict = True
         self.loop = Loop()
         self.renewals = Renewals(self)
-        self.handovers = Handovers(self)
+        self._handovers: Handovers | None = None
         self.watching = Watching(self, None, None)
         self.pausing = Pausing(self)
         #: Children that are neither the tree nor the waiter: who hears of their end.
@@ -212,7 +214,7 @@ class Guard:
 
     def make_way(self, whom: str) -> None:
         """Have the service end, so that *whom*, who comes first, gets the leases."""
-        if self.state.phase == core.ACTIVE and not self.handovers.report():
+        if self.state.phase == core.ACTIVE and not (self._handovers and self._handovers.report()):
             self.say(f"makes way for {whom}, which comes first")
             self.code = self.code or UNHEALTHY
             self.event(core.STOP, _WAY)
@@ -245,6 +247,15 @@ class Guard:
     def sick(self) -> bool:
         """Say whether the service was ended so that others get their turn."""
         return self.state.reason in (_SICK, _WAY)
+
+    @property
+    def handovers(self) -> Handovers:
+        """Give our part in handing over, loaded for the first who hands over."""
+        if self._handovers is None:
+            from .handovers import Handovers
+
+            self._handovers = Handovers(self)
+        return self._handovers
 
     # -- getting in
 
@@ -506,7 +517,16 @@ class Guard:
         self.renewals.unwatch()
         # Nobody is to find two of whom both say that they are active.
         self.write_down()
-        self.store(self.handovers.release, self._released)
+        self.store(self._give_back, self._released)
+
+    def _give_back(self) -> None:
+        """Give everything back: to the destination of a hand-over, to our successor, or to anybody. Raises LeaseError."""
+        if self._handovers is not None and self._handovers.leaving:
+            self._handovers.leave()
+        elif self.keeping.wanted(self.asked) and not self.sick:
+            self.keeping.release(self.driver)
+        else:
+            self.driver.release()
 
     def _released(self, error: LeaseError | None) -> None:
         if error is None or isinstance(error, Lost):
@@ -521,7 +541,8 @@ class Guard:
             self.event(core.REFUSED, "stopped")
 
     def _do_end(self, _value: None) -> None:
-        self.handovers.ended()
+        if self._handovers is not None:
+            self._handovers.ended()
         if self._prepared is not None:
             self._prepared.discard()
         if not self.asking:
@@ -641,5 +662,9 @@ class Guard:
             self.code = os.WEXITSTATUS(self._status)
             return
         number = os.WTERMSIG(self._status)
-        asked = self.state.reason in (_ASKED, REASON) and number in (signal.SIGTERM, self.command.stop, signal.SIGKILL)
+        asked = self.state.reason in (_ASKED, HANDED_OVER) and number in (
+            signal.SIGTERM,
+            self.command.stop,
+            signal.SIGKILL,
+        )
         self.code = 0 if asked and number != signal.SIGKILL else 128 + number

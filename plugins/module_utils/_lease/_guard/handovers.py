@@ -13,6 +13,7 @@ from __future__ import annotations
 from .. import core
 from ..handover import Handover
 from ..interface import EXCLUSIVE_MODE, HANDOVER, DriverRefused, LeaseError, Lost, StoreUnavailable
+from .guard import HANDED_OVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Optional[LeaseError], dict[str, Any]], None]
 
-#: Why the service is asked to end.
-REASON = "handed over"
 #: Seconds that a mark may be asked for.
 LONGEST = 86400.0
 #: Seconds by which a mark outlives the time that the service has for its end.
@@ -116,25 +115,16 @@ class Handovers:
                 return
             self._leaving = handover
             self._waiting.append(answer)
-            guard.event(core.STOP, REASON)
+            guard.event(core.STOP, HANDED_OVER)
 
         guard.store(renew_mark, renewed)
 
-    def release(self) -> None:
-        """Give everything back: to the destination of the hand-over, to our successor, or to anybody.
+    @property
+    def leaving(self) -> bool:
+        """Say whether what is held is left to a destination."""
+        return bool(self._leaving)
 
-        The driver's `release` for the guard.
-        """
-        guard = self._guard
-        driver = guard.driver
-        if self._leaving:
-            self._leave_to_the_destination()
-        elif guard.keeping.wanted(guard.asked) and not guard.sick:
-            guard.keeping.release(driver)
-        else:
-            driver.release()
-
-    def _leave_to_the_destination(self) -> None:
+    def leave(self) -> None:
         """Complete the hand-over; if its mark is not there any more, give everything back to anybody. Raises LeaseError."""
         driver = self._guard.driver
         try:

@@ -20,12 +20,15 @@ from ..drivers import make
 from ..interface import EXCLUSIVE_MODE, RESOURCE_NAME, SHARED_MODE, DriverRefused, LeaseError
 from ..places import folder_of, holders, store_of
 from .daemon import have_standard, lock_guard
+from .door import Door
 from .guard import UNUSABLE
-from .holder import LONGEST, Holder, HolderApi
+from .holder import LONGEST, Holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .api import Api
 
 USAGE = """\
 usage: holdfast hold --resource NAME[:shared] --owner NAME [options]
@@ -148,7 +151,13 @@ def _hold(request: dict[str, Any], reports: int) -> int:
     holder.keeper = [request["driver"], store_of(parameters)]
     holder.reports = reports
     holder.strict = request.get("safety") == "strict"
-    HolderApi(holder, f"{folder}/socket")
+
+    def api() -> Api:
+        from .holder_api import HolderApi
+
+        return HolderApi(holder)
+
+    Door(holder, f"{folder}/socket", api)
     holder.begin(float(request.get("wait", 0.0)), request.get("note") or {})
     try:
         return holder.run(0.0)

@@ -18,7 +18,6 @@ from ..._supervise._embedded import identity
 from .. import core
 from ..interface import NOTE, Busy, DriverRefused, LeaseError
 from . import kernel
-from .api import INTERFACE, Api
 from .guard import BUSY, UNUSABLE, Guard
 from .tree import Command
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ..._varlink import server
     from ..interface import Driver
 
 #: Seconds after its end at which a holder that does nothing any more is killed.
@@ -184,36 +182,3 @@ class Holder(Guard):
             "holes": [{"name": hole.name, "text": hole.text} for hole in self.holes],
             "resources": [{"name": one.resource, "mode": one.mode, "token": one.token} for one in self.driver.held()],
         }
-
-
-class HolderApi(Api):
-    """The guard's interface, and what only a holder can do."""
-
-    def __init__(self, holder: Holder, path: str) -> None:
-        super().__init__(holder, path)
-        self._holder = holder
-
-    def _further(self, peer: server.Peer, step: str, parameters: dict[str, Any]) -> bool:
-        holder = self._holder
-        if step == "Extend":
-            seconds = parameters.get("ttl")
-            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-                raise DriverRefused("ttl has to be a number of seconds")
-            holder.extend(float(seconds))
-            if NOTE in holder.driver.capabilities and holder.state.phase == core.ACTIVE:
-                self._ask_store(peer, lambda: holder.driver.annotate(holder.note()), holder.told)
-            else:
-                peer.reply(holder.told())
-            return True
-        if step == "Break":
-            reason = str(parameters.get("reason") or "")
-            if not reason:
-                raise DriverRefused("breaking a lease needs a reason")
-            holder.say(f"broken by user {peer.uid}, process {peer.pid}: {reason}")
-            peer.reply({})
-            holder.shut_down()
-            return True
-        if step in ("PrepareOut", "PrepareIn", "CompleteOut", "CompleteIn", "Cancel", "Acquire", "Release"):
-            peer.error(f"{INTERFACE}.Refused", message=f"{holder.name}: holds a lease for {holder.owner}, no service")
-            return True
-        return super()._further(peer, step, parameters)

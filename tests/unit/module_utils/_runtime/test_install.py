@@ -126,6 +126,13 @@ def test_a_runtime_is_installed_and_runs(place: Place) -> None:
     assert os.listdir(place.layout.tree(archive.version_of(files)) + "/holdfast/_command/__pycache__")
 
 
+def test_what_runs_has_no_documentation_in_memory(place: Place) -> None:
+    files = runtime("one")
+    files["holdfast/_command/main.py"] = b'"""About it."""\n\ndef main(arguments):\n    print(__doc__)\n'
+    place.deploy(files)
+    assert place.says() == "None"
+
+
 def test_what_is_installed_is_not_asked_for_again_and_nothing_is_touched(place: Place) -> None:
     place.deploy(runtime("one"))
     before = place.state()
