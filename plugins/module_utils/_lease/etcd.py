@@ -26,7 +26,7 @@ import os
 import time
 
 from .._lean import json
-from ._etcd import handing, http, store
+from ._etcd import http, store
 from ._etcd.client import Client, EtcdError
 from ._etcd.judge import judge
 from ._etcd.parameters import NAMES, Parameters
@@ -278,7 +278,7 @@ class Etcd(Driver):
         finally:
             watch.close()
 
-    # -- giving back and handing over
+    # -- giving back and handing over; what that takes is loaded for the first who does it
 
     def release(self, resource: str | None = None) -> None:
         """Delete our keys if they are ours, and say in `epoch` that they were given back; then give up the lease."""
@@ -304,12 +304,16 @@ class Etcd(Driver):
 
     def prepare_out(self, handover: str, target: str, seconds: float) -> Handover:
         """Mark what is held exclusively. Shared resources get no mark: the destination can hold them at the same time."""
-        return self._asking(lambda: handing.prepare_out(self._tenure, handover, target, seconds))
+        from ._etcd.handing import prepare_out
+
+        return self._asking(lambda: prepare_out(self._tenure, handover, target, seconds))
 
     def complete_out(self, handover: str) -> Handover:
         """Turn the marks in the transaction that gives the resources back."""
+        from ._etcd.handing import complete_out
+
         held = bool(self._tenure.held())
-        state = self._asking(lambda: handing.complete_out(self._tenure, handover))
+        state = self._asking(lambda: complete_out(self._tenure, handover))
         if held:
             for name in state.tokens:
                 del self._tenure.resources[name]
@@ -323,11 +327,15 @@ class Etcd(Driver):
 
     def handed_over(self, resource: str) -> Handover | None:
         """Read the mark."""
-        return self._asking(lambda: handing.marked(self._tenure, resource, self._parameters.prefix))
+        from ._etcd.handing import marked
+
+        return self._asking(lambda: marked(self._tenure, resource, self._parameters.prefix))
 
     def cancel(self, handover: str) -> str:
         """Drop the marks, or turn them back."""
-        return self._asking(lambda: handing.cancel(self._tenure, handover))
+        from ._etcd.handing import cancel
+
+        return self._asking(lambda: cancel(self._tenure, handover))
 
     def free(self) -> None:
         """Close the connections. What is held ends by itself, `ttl` after the last renewal."""

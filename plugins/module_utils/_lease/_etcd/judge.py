@@ -114,7 +114,7 @@ def _has(version: Version, fixed: dict[tuple[int, int], int]) -> bool:
 
 def _clock() -> dict[str, str]:
     try:
-        with open("/sys/devices/system/clocksource/clocksource0/current_clocksource", encoding="ascii") as file:
+        with open("/sys/devices/system/clocksource/clocksource0/current_clocksource", encoding="utf-8") as file:
             return {"clock": f"CLOCK_BOOTTIME, {file.read().strip()}"}
     except (OSError, ValueError):
         return {"clock": "CLOCK_BOOTTIME"}
