@@ -132,6 +132,10 @@ class Guards:
         wait_until(reached, message=f"{name} is not {phase}: {self.report(name)}, {self.errors(name)}")
         return self.report(name)
 
+    def until_in_line(self, name: str) -> None:
+        """Wait until it has found that somebody is in its way: before, it stands by and asks without its preference."""
+        wait_until(lambda: self.report(name).get("in_line"), message=f"{name} is not in line: {self.errors(name)}")
+
     def errors(self, name: str) -> str:
         path = self.base / f"{name}.err"
         return path.read_text() if path.exists() else ""

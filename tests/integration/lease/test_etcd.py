@@ -132,7 +132,7 @@ def test_who_comes_first_gets_what_is_free(remote: Guards) -> None:
     remote.start("later", "--parameter=preference=20")
     remote.start("sooner")
     for name in ("later", "sooner"):
-        remote.until(name, "standby")
+        remote.until_in_line(name)
     first.terminate()
     remote.until("sooner", "active")
     assert remote.report("later")["phase"] == "standby"
