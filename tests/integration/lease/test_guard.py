@@ -14,10 +14,10 @@ import subprocess
 
 import procs
 import pytest
-from guarded import PYTHON, Guards
+from guarded import PYTHON, Guards, make_runtime
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import VarlinkError
+from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import ConnectionLost, VarlinkError
 
 PTRACE_SEIZE = 0x4206
 
@@ -187,6 +187,20 @@ def test_a_tree_at_hand_that_was_stopped_starts_when_it_goes_on_and_not_without_
     guards.until("c", "active")
     assert not told.exists()
     third.terminate()
+
+
+def test_a_guard_whose_runtime_was_damaged_cannot_answer_and_goes_on(guards: Guards) -> None:
+    guards.runtime = make_runtime(guards.base)
+    guards.start("a")
+    tree = guards.until("a", "active")["tree"]
+    answering = guards.runtime / "holdfast/_lease/_guard/api.py"
+    kept = answering.rename(guards.base / "kept")
+    with pytest.raises(ConnectionLost):
+        guards.call("a", "Status")
+    assert "cannot answer: No module named" in guards.complaints("a")
+    kept.rename(answering)
+    assert guards.call("a", "Status")["tree"] == tree
+    assert procs.alive(tree)
 
 
 def test_shared_holders_exclude_only_exclusive_ones(guards: Guards) -> None:
