@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 
 def selftest(options: Namespace) -> int:
-    """Import every module of the runtime; with a scan directory, read its state with this runtime's own code.
+    """Import every module of the runtime, and try what its daemons need of Python.
 
-    Changes nothing. Exit code 0 only if all could be read.
+    With a scan directory, read its state with this runtime's own code. Changes nothing. Exit code 0 only if all went well.
     """
     problems = _load_all()
+    if not problems:
+        from .._lean import trial
+
+        problems = [f"_lean.{problem}" for problem in trial.problems()]
     if options.directory or options.scan:
         problems += _read_state(scan_directory(options.directory or options.scan))
     for problem in problems:
