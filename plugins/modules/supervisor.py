@@ -209,6 +209,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._plan.patience import refusal
 from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import (
     control,
     host,
@@ -241,8 +242,9 @@ def supervisor(options: dict[str, Any], state: str, backend: str, run: Runner, c
     if not options["timeout"] > 0:
         # An upgrade would be taken back before anything could have answered.
         wrong = f"timeout: {options['timeout']:g}: must be more than 0 seconds; nothing was changed"
-    if not options["stop_timeout"] >= 0:
-        wrong = f"stop_timeout: {options['stop_timeout']:g}: must be a number of seconds that is not negative; nothing was changed"
+    negative = refusal("stop_timeout", options["stop_timeout"])
+    if negative:
+        wrong = f"{negative}; nothing was changed"
     if wrong:
         raise host.Failed(wrong)
     root = ROOTS[backend].on(options, run)

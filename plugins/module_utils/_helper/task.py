@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .._plan.patience import refusal
 from .client import Helper, HelperError, HelperGone, OutcomeUnknown
 
 TYPE_CHECKING = False
@@ -18,9 +19,9 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
     In check mode only pure operations are called; of the others nothing is known but that they would be.
     """
-    wrong = _negative(options, "wait")
+    wrong = refusal("wait", options["wait"])
     if wrong:
-        return wrong
+        return {"failed": True, "msg": wrong}
     helper = Helper(options["socket"], first_launch=options["wait"])
     parameters = {**(options["parameters"] or {}), **(options["secret_parameters"] or {})}
     try:
@@ -60,9 +61,9 @@ def call(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def jobs(options: dict[str, Any]) -> dict[str, Any]:
     """Do the task of job_info: give the jobs, or the one that is asked for."""
-    wrong = _negative(options, "wait", "timeout")
+    wrong = refusal("wait", options["wait"]) or refusal("timeout", options["timeout"])
     if wrong:
-        return wrong
+        return {"failed": True, "msg": wrong}
     helper = Helper(options["socket"], first_launch=options["wait"], answer=options["timeout"])
     try:
         if options["id"] is None:
@@ -79,17 +80,6 @@ def jobs(options: dict[str, Any]) -> dict[str, Any]:
     except HelperError as error:
         return _refused(error, "")
     return {"changed": False, "jobs": [job]}
-
-
-def _negative(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Refuse a time that is none; empty if all are."""
-    for name in names:
-        if not options[name] >= 0:
-            return {
-                "failed": True,
-                "msg": f"{name}: {options[name]:g}: must be a number of seconds that is not negative",
-            }
-    return {}
 
 
 def _refused(error: HelperError, operation: str) -> dict[str, Any]:

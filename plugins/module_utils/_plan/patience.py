@@ -17,11 +17,18 @@ MOST = 86400.0
 KILLED = 5.0
 
 
-def complaint(given: float | None) -> str:
-    """Say what is wrong with a time that a task was given, "" if nothing is."""
+def refusal(name: str, given: float | None) -> str:
+    """Say what is wrong with the time that a task was given as *name*, "" if nothing is."""
+    # Written so that what is no number is refused too.
     if given is None or given >= 0:
         return ""
-    return f"timeout: {given:g}: must be a number of seconds that is not negative; leave it out for the usual time"
+    return f"{name}: {given:g}: must be a number of seconds that is not negative"
+
+
+def complaint(given: float | None) -> str:
+    """Say what is wrong with the time that a task is to wait, and what to do about it, "" if nothing is."""
+    wrong = refusal("timeout", given)
+    return wrong and f"{wrong}; leave it out for the usual time"
 
 
 def patience(given: float | None, waiting: Iterable[tuple[str, Mapping[str, Any], str, str]]) -> float:

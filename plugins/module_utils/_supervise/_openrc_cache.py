@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterable
 
+from . import programs
 from .interface import BackendError
 
 #: Where OpenRC keeps what it knows of this boot.
@@ -22,7 +22,6 @@ STATE = "/run/openrc"
 COMMAND = ["rc-update", "-u"]
 #: Who began before us may write it after us.
 TURNS = 3
-PATIENCE = 60.0
 
 _services = re.compile(r"^depinfo_[0-9]+_service='(.*)'$", re.MULTILINE).findall
 
@@ -31,19 +30,9 @@ def run(command: list[str]) -> tuple[int, str, str]:
     """Run a program of OpenRC; gives return code, output and errors. Raises BackendError."""
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE,
-            check=False,
-            env=environment,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        return programs.run(command, environment)
+    except OSError as error:
         raise BackendError(_failed(str(error))) from None
-    return done.returncode, done.stdout, done.stderr
 
 
 def lacking(names: Iterable[str], state: str = STATE) -> set[str]:

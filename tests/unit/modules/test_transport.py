@@ -57,7 +57,7 @@ LEASES = ["lease", "lease_info"]
 #: leases, and are run for one service, or once for a host.
 LIMIT = 300_000
 LARGER = {
-    "services_suite": 303_000,
+    "services_suite": 303_500,
     "lease": 427_000,
     "lease_info": 427_000,
     "service": 371_000,

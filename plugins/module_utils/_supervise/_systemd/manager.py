@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Iterable
 
+from .. import programs
 from ..interface import BackendError, NotRunning
 
 #: There exactly if systemd is the init of this host.
@@ -42,8 +42,6 @@ PROPERTIES = (
 )
 #: When systemd has read its units, at boot and for the last time.
 READ = ("UnitsLoadFinishTimestampMonotonic", "UnitsLoadTimestampMonotonic")
-#: Seconds for an answer; systemd is slow while it reads thousands of units.
-PATIENCE = 60.0
 #: Units of one command line, far below what the kernel takes.
 BATCH = 500
 #: Seconds for which a user's systemd may have a socket and not listen there.
@@ -139,21 +137,12 @@ class Manager:
         """Run systemctl and give its output. Raises BackendError with what it said."""
         command = [*self._prefix, *arguments]
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=PATIENCE,
-                check=False,
-                env=self._environment,
-            )
+            code, output, errors = programs.run(command, self._environment)
         except FileNotFoundError:
             raise NotRunning("there is no systemctl on this host") from None
-        except subprocess.TimeoutExpired:
-            raise BackendError(f"systemctl {arguments[0]}: no answer within {PATIENCE:g} s") from None
-        if done.returncode != 0:
-            said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        except OSError as error:
+            raise BackendError(f"systemctl {arguments[0]}: {error.strerror or error}") from None
+        if code != 0:
+            said = " ".join((errors or output).split()) or f"exit code {code}"
             raise BackendError(f"systemctl {arguments[0]}: {said[-1000:]}")
-        return done.stdout
+        return output
