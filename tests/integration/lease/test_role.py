@@ -116,6 +116,9 @@ def test_lock_files_for_several_hosts_have_to_be_meant(play: Play) -> None:
     assert code != 0
     assert "a: leases_driver=file keeps leases for the services of one host, and this play is about 2" in output
     assert "Set leases_scope to host" in output
+    # A limit hides the other host, not what it runs.
+    code, output = play.run("--limit", "a", hosts="a,b", **leases)
+    assert code != 0 and "this play is about 1, or more without --limit a. Set leases_scope to host" in output, output
     code, output = play.run(hosts="a,b", leases_scope="host", **leases)
     assert code == 0, output
     assert play.result("a")["contended_with"] == "a" and play.result("b")["contended_with"] == "b"
