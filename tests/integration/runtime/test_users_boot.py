@@ -53,7 +53,10 @@ def trace(host: BootedHost, name: str, **more: object) -> dict[str, object]:
         trap 'echo "stop {name}" >>{host.base}/home/trace; exit 0' TERM
         echo "start {name}" >>{host.base}/home/trace
         sleep 100000 & wait"""
-    ready = {"check": ["/usr/bin/grep", "-q", f"start {name}", f"{host.base}/home/trace"], "interval": "50ms"}
+    # More starts than stops: what an earlier life has noted is no sign of this one.
+    count = f'"$(grep -c "%s {name}" {host.base}/home/trace)"'
+    check = f"[ {count % 'start'} -gt {count % 'stop'} ]"
+    ready = {"check": ["/bin/sh", "-c", check], "interval": "50ms"}
     return {"command": ["/bin/sh", "-c", script], "readiness": ready, **more}
 
 
