@@ -49,9 +49,11 @@ def main(arguments: list[str]) -> int:
 
         start.forget()
     if verb == "guard":
+        from .._lean import end
         from .._lease._guard import daemon as guard
 
-        return guard.main(arguments[1:])
+        # The next one in line is starting on the same processors.
+        end.leave(guard.main(arguments[1:]))
     if verb == "hooks":
         from .._hooks import daemon as around
 
