@@ -374,7 +374,7 @@ def _own_holes(containment: str) -> list[Hole]:
         holes.append(
             Hole(
                 "process_group",
-                "a process that leaves the service's group and session (setsid) outlives a killed guard; "
+                "only the service's first process is sure to die with a killed guard, what it has started may go on; "
                 "containment pid_namespace, as root, closes it",
             )
         )
