@@ -272,7 +272,7 @@ _LEASE = (
     Key(
         "containment",
         "choice",
-        "How the service's processes are kept from outliving the guard. With process_group only its first one is sure to die with a killed guard.",
+        "How the service's processes are kept from outliving the guard. process_group does not reach those that leave it (setsid).",
         default="pid_namespace",
         choices=("pid_namespace", "process_group"),
         example="pid_namespace",

@@ -203,6 +203,25 @@ def test_a_guard_whose_runtime_was_damaged_cannot_answer_and_goes_on(guards: Gua
     assert procs.alive(tree)
 
 
+def test_a_process_group_dies_with_a_killed_guard_and_what_has_left_it_does_not(guards: Guards) -> None:
+    words = ("--containment=process_group", "--safety=standard")
+    script = "setsid sleep 1001 & sleep 1000 & wait"
+    guard = guards.start("a", *words, command=("/bin/sh", "-c", script))
+    tree = guards.until("a", "active")["tree"]
+
+    def parted() -> tuple[int, int] | None:
+        by_group = {os.getpgid(pid): pid for pid in procs.children(tree) if procs.name(pid) == "sleep"}
+        left = [pid for group, pid in by_group.items() if group == pid]
+        return (by_group[tree], left[0]) if left and tree in by_group else None
+
+    stayed, left = wait_until(parted)
+    guard.kill()
+    for pid in (tree, stayed):
+        procs.until_dead(pid)
+    assert procs.alive(left)
+    procs.kill(left)
+
+
 def test_shared_holders_exclude_only_exclusive_ones(guards: Guards) -> None:
     first = guards.start("a", "--resource=r:shared")
     guards.until("a", "active")

@@ -374,8 +374,8 @@ def _own_holes(containment: str) -> list[Hole]:
         holes.append(
             Hole(
                 "process_group",
-                "only the service's first process is sure to die with a killed guard, what it has started may go on; "
-                "containment pid_namespace, as root, closes it",
+                "what leaves the service's process group (setsid), or closes all that it does not know, outlives a killed "
+                "guard; containment pid_namespace, as root, closes it",
             )
         )
     if os.geteuid() != 0:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import struct
 import time
 
@@ -25,6 +27,16 @@ _prctl, _unshare, _setns, _mount = (_libc.function(name) for name in ("prctl", "
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends. A change of user takes that back. Raises OSError."""
     check(_prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def kill_group_at_end_of(pipe: int) -> None:
+    """Have the kernel kill our process group when nobody has the other end of *pipe* any more, and somebody this one. Raises OSError.
+
+    fcntl(2): F_SETSIG, F_SETOWN, O_ASYNC. It is ours to do so for processes of our user.
+    """
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, int(signal.SIGKILL))
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def adopt_orphans() -> None:

@@ -5,8 +5,9 @@
 """The service's process tree, started below the guard so that it cannot outlive it. PRIVATE to the collection.
 
 With a pid namespace, the guard's child is the namespace's init, see init.py: the kernel kills it when the guard ends, and
-everything else in the namespace when init ends. Without one, the service itself is the guard's child; then only that
-process is sure to die with the guard.
+everything else in the namespace when init ends. Without one, the service itself is the guard's child; then that process is
+sure to die with the guard, and with it what has stayed in its process group, as long as somebody there keeps the
+descriptor by which the kernel is told.
 
 Either child waits for a word before it does anything: by then the guard has tied the leases to it.
 """
@@ -319,6 +320,7 @@ def _become(command: Command, told: int | None) -> str:
         if told is not None:
             # After the change of user, which would take it back.
             kernel.die_with_parent()
+            kernel.kill_group_at_end_of(lift(told, inheritable=True))
             _end_without_guard(told)
 
     try:
