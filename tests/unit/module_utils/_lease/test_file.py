@@ -67,6 +67,29 @@ def test_a_lost_counter_does_not_bring_a_living_holders_token_again(leases: Path
     assert driver(leases, "r", mode=interface.SHARED_MODE).acquire()[0].token > tokens(one)[0]
 
 
+def test_a_lock_file_that_is_exchanged_between_open_and_lock_is_not_the_one_that_is_held(
+    leases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, beside = leases / "r.lock", leases / "r.lock.new"
+    real = ofd.lock
+
+    def late(*arguments: Any, **named: Any) -> bool:
+        if file.exists() and not beside.exists() and not moved:
+            moved.append(file.stat().st_ino)
+            beside.touch()
+            beside.rename(file)
+        return real(*arguments, **named)
+
+    moved: list[int] = []
+    monkeypatch.setattr(ofd, "lock", late)
+    made = driver(leases, "r")
+    made.acquire()
+    assert moved != [file.stat().st_ino]
+    # What others will lock is locked.
+    with file.open("rb+") as named:
+        assert not ofd.lockable(named.fileno(), 0)
+
+
 def test_a_damaged_counter_lets_nobody_in(leases: Path) -> None:
     (leases / "r.token").write_text("many\n")
     made = driver(leases, "r")
