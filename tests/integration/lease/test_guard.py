@@ -222,6 +222,19 @@ def test_a_process_group_dies_with_a_killed_guard_and_what_has_left_it_does_not(
     procs.kill(left)
 
 
+def test_a_service_of_another_user_dies_with_a_killed_guard_also_without_any_descriptor(guards: Guards) -> None:
+    definition = guards.base / "holdfast.json"
+    definition.write_text(json.dumps({"lease": {"process": {"user": "nobody"}}}))
+    words = ("--containment=process_group", "--safety=standard", f"--definition={definition}")
+    script = "import os, time; os.closerange(3, 4096); time.sleep(1000)"
+    guard = guards.start("a", *words, command=(PYTHON, "-c", script))
+    tree = guards.until("a", "active")["tree"]
+    wait_until(lambda: sorted(os.listdir(f"/proc/{tree}/fd")) == ["0", "1", "2"])
+    assert procs.status(tree)["Uid"].split()[0] != "0"
+    guard.kill()
+    procs.until_dead(tree)
+
+
 def test_shared_holders_exclude_only_exclusive_ones(guards: Guards) -> None:
     first = guards.start("a", "--resource=r:shared")
     guards.until("a", "active")
