@@ -33,6 +33,20 @@ DAEMONS = (
 )
 HEAVY = {"asyncio", "concurrent", "dataclasses", "enum", "inspect", "logging", "pathlib", "subprocess", "typing"}
 
+#: Where leases look at the wall clock, and what for. Nothing else may: a step of it must move no lease's end.
+WALL_CLOCK = {
+    "_lease/_etcd/client.py": "when a user's token is exchanged",
+    "_lease/_etcd/tenure.py": "since when, for people",
+    "_lease/_guard/becoming.py": "since when, for people",
+    "_lease/_guard/guard.py": "since when, for people",
+    "_lease/_guard/holder.py": "until when, for people",
+    "_lease/_nfs/store.py": "since when, for people",
+    "_lease/information.py": "until when, for people",
+    "_lease/lockfile.py": "since when, for people",
+    "_lease/remote_marks.py": "the end of a mark of which nobody here has seen the beginning",
+    "_lease/sanlock.py": "since when, for people",
+}
+
 
 def identify(path: Path) -> str:
     return str(path.relative_to(PLUGINS))
@@ -123,3 +137,15 @@ def test_daemons_load_nothing_heavy(path: Path) -> None:
 @pytest.mark.parametrize("folder", sorted({path.parent for path in UTILITIES}), ids=identify)
 def test_package_has_an_init_file(folder: Path) -> None:
     assert (folder / "__init__.py").is_file()
+
+
+def test_no_lease_depends_on_the_wall_clock() -> None:
+    found = {
+        str(path.relative_to(PLUGINS / "module_utils"))
+        for path in UTILITIES
+        if "_lease" in path.parts
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Attribute) and node.attr in ("time", "time_ns", "CLOCK_REALTIME", "now", "utcnow")
+        if isinstance(node.value, ast.Name) and node.value.id in ("time", "datetime")
+    }
+    assert found == set(WALL_CLOCK)
