@@ -36,8 +36,8 @@ from etcds import Cluster, certificates
 TTL = 2
 #: Seconds after which a lock that its holder's death did not free counts as never free.
 NEVER = 8.0
-#: Seconds for which many guards are watched.
-WATCHED = 20.0
+#: Seconds for which many guards are watched, and for which those in line are.
+WATCHED, WAITED = 20.0, 60.0
 
 #: figure, unit, limit, values by who it is.
 Row = tuple[str, str, str, dict[str, float]]
@@ -491,6 +491,32 @@ def memory(bench: Bench) -> None:
             one.wait()
 
 
+def waiting(bench: Bench) -> None:
+    """How often one in line wakes, with all of its processes."""
+    begun: dict[str, list[subprocess.Popen[bytes]]] = {}
+    try:
+        for who, way in bench.ways().items():
+            for side in "ab":
+                command = [*way(f"w-{who}", f"w-{who}-{side}"), "sleep", "1000"]
+                begun.setdefault(who, []).append(
+                    subprocess.Popen(command, env={**os.environ, "ETCDCTL_API": "3"}, start_new_session=True)
+                )
+                time.sleep(2)
+        trees = {who: [pair[1].pid, *procs.descendants(pair[1].pid)] for who, pair in begun.items()}
+        before = {who: sum(map(procs.switches, pids)) for who, pids in trees.items()}
+        time.sleep(WAITED)
+        woken = {who: sum(map(procs.switches, pids)) - before[who] for who, pids in trees.items()}
+        bench.add("one in line wakes, in 10 s", "", "<= 1", **{who: n / WAITED * 10 for who, n in woken.items()})
+    finally:
+        for one in (one for pair in begun.values() for one in pair):
+            for pid in [*procs.descendants(one.pid), one.pid]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    continue
+            one.wait()
+
+
 def many(bench: Bench, count: int) -> None:
     """So many guarded services on one etcd, each with T = 10 s."""
     begun: list[subprocess.Popen[bytes]] = []
@@ -574,7 +600,8 @@ def table(rows: list[Row]) -> str:
 
 
 MEASURES: dict[str, Callable[..., None]] = {
-    one.__name__: one for one in (acquiring, renewing, starting, taking_over, host_death, dead_man, memory, many)
+    one.__name__: one
+    for one in (acquiring, renewing, starting, taking_over, host_death, dead_man, memory, waiting, many)
 }
 
 
