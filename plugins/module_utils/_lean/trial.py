@@ -15,6 +15,9 @@ import os
 from .._varlink import sockets
 from . import json, libc, records, signal, tls
 
+#: Bytes that are enough for the name of any host: Linux has 64.
+_ROOM = 256
+
 
 def problems() -> list[str]:
     """Say what does not do here what it is there for. Changes nothing."""
@@ -55,8 +58,8 @@ def _signal() -> bool:
 
 def _libc() -> bool:
     library = libc.Library()
-    room = libc.room(16)
-    libc.check(library.function("gethostname")(room, 16), "gethostname")
+    room = libc.room(_ROOM)
+    libc.check(library.function("gethostname")(room, _ROOM), "gethostname")
     return library.function("getppid")() == os.getppid() and library.find("no_such_function") is None
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -32,6 +33,20 @@ def selftest(tree: Path) -> subprocess.CompletedProcess[str]:
 
 def test_what_works_here_is_well(tmp_path: Path) -> None:
     done = selftest(make_runtime(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can name a host")
+def test_a_host_with_the_longest_of_names_is_as_good(tmp_path: Path) -> None:
+    named = 'printf %064d 1 >/proc/sys/kernel/hostname; exec "$@"'
+    command = [PYTHON, "-I", "-S", str(make_runtime(tmp_path)), "selftest"]
+    done = subprocess.run(
+        ["unshare", "--uts", "/bin/sh", "-c", named, "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 
