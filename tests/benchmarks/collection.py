@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -31,6 +30,7 @@ def make_importable() -> None:
 def make_runtime(target: Path) -> Path:
     """Write the runtime, byte-compiled, into *target*."""
     from ansible_collections.holdfast.supervision.plugins.module_utils._runtime import install, interpreter
+    from ansible_collections.holdfast.supervision.plugins.module_utils._supervise import programs
     from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
     for name, content in pack.runtime_files().items():
@@ -38,13 +38,8 @@ def make_runtime(target: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     code, output, errors = install.byte_compile(
-        str(target), str(target), interpreter.Interpreter(PYTHON, (), PYTHON), _run
+        str(target), str(target), interpreter.Interpreter(PYTHON, (), PYTHON), programs.run
     )
     if code:
         raise RuntimeError(output + errors)
     return target
-
-
-def _run(command: list[str]) -> tuple[int, str, str]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr

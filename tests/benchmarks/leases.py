@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +157,7 @@ class Bench:
             both = procs.alive(services[0])
             return (int(told[1].read_text().split()[1]) - struck) / 1e9, both
         finally:
-            for one in begun:
-                for pid in [*procs.descendants(one.pid), one.pid]:
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except OSError:
-                        continue
-                one.wait()
+            end(begun)
 
     def close(self) -> None:
         self.cluster.close()
@@ -171,6 +165,17 @@ class Bench:
         if self.storage is not None:
             self.storage.close()
         shutil.rmtree(self.memory)
+
+
+def end(begun: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Kill them, and all that is below them."""
+    for one in begun:
+        for pid in [*procs.descendants(one.pid), one.pid]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        one.wait()
 
 
 def kill_service(_holder: int, service: int) -> None:
@@ -508,13 +513,7 @@ def waiting(bench: Bench) -> None:
         woken = {who: sum(map(procs.switches, pids)) - before[who] for who, pids in trees.items()}
         bench.add("one in line wakes, in 10 s", "", "<= 1", **{who: n / WAITED * 10 for who, n in woken.items()})
     finally:
-        for one in (one for pair in begun.values() for one in pair):
-            for pid in [*procs.descendants(one.pid), one.pid]:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    continue
-            one.wait()
+        end(one for pair in begun.values() for one in pair)
 
 
 def many(bench: Bench, count: int) -> None:

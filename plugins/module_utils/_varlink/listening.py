@@ -18,8 +18,8 @@ _SO_PASSRIGHTS = 83
 class Listener:
     """The listening socket at *path*, made with *mode*; a socket that a dead server left there is replaced.
 
-    passing: whether descriptors may come with a request. The caller holds
-    the lock that makes him the only server of *path*. Raises OSError.
+    passing: whether descriptors may come with a request. The caller holds the lock that makes him the only server of *path*.
+    Raises OSError.
     """
 
     def __init__(self, path: str, mode: int = 0o600, backlog: int = 4096, passing: bool = False) -> None:

@@ -109,7 +109,7 @@ def test_who_is_ill_makes_way_for_a_host_that_only_looks_now_and_then(hosts: Sto
     ill = begin()
     guards.until("one", "active")
     start(guards, other, "other", looks)
-    wait_until(lambda: guards.report("other").get("in_line"))
+    guards.until_in_line("other")
     well.unlink()
     procs.until_dead(ill)
     assert guards.started[0].wait() == 69

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..interface import Driver
-    from .api import Api
     from .becoming import Becoming
 
 USAGE = """\
@@ -231,13 +230,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     guard.on_lost, guard.patience = options.get("on-lost", core.ON_LOST_KILL), options["patience"]
     _prepare_loss(guard)
     guard.resources = [resource for resource, _mode in resources]
-
-    def api() -> Api:
-        from .api import Api
-
-        return Api(guard)
-
-    Door(guard, f"{folder}/socket", api)
+    Door(guard, f"{folder}/socket")
     try:
         return guard.run(command.grace)
     finally:

@@ -13,19 +13,16 @@ from ..._varlink.listening import Listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .api import Api
     from .guard import Guard
 
 
 class Door:
-    """Lets in who comes to *guard*. make: gives what answers."""
+    """Lets in who comes to *guard*."""
 
-    def __init__(self, guard: Guard, path: str, make: Callable[[], Api]) -> None:
+    def __init__(self, guard: Guard, path: str) -> None:
         """Listen at *path*. Raises OSError."""
         self._guard = guard
-        self._make = make
         self._api: Api | None = None
         self._listener = Listener(path)
         guard.loop.watch(self._listener.fileno(), self._open)
@@ -36,7 +33,7 @@ class Door:
             return
         if self._api is None:
             try:
-                self._api = self._make()
+                self._api = self._guard.api()
             except (ImportError, OSError, SyntaxError) as error:
                 # Whoever has damaged the runtime is not to end what runs.
                 self._guard.say(f"cannot answer: {error}")

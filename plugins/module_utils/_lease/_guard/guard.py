@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..._supervise._embedded.children import Exited
     from ..._supervise._embedded.loop import Timer
     from ..interface import Driver, Grant, Hole
+    from .api import Api
     from .handovers import Handovers
     from .worker import Done, Work
 
@@ -247,6 +248,12 @@ class Guard:
     def sick(self) -> bool:
         """Say whether the service was ended so that others get their turn."""
         return self.state.reason in (_SICK, _WAY)
+
+    def api(self) -> Api:
+        """Give what answers whoever asks us, loaded for the first. Raises ImportError, OSError."""
+        from .api import Api
+
+        return Api(self)
 
     @property
     def handovers(self) -> Handovers:

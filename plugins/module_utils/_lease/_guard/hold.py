@@ -28,8 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .api import Api
-
 USAGE = """\
 usage: holdfast hold --resource NAME[:shared] --owner NAME [options]
        holdfast register [--name HOST] [options]
@@ -151,13 +149,7 @@ def _hold(request: dict[str, Any], reports: int) -> int:
     holder.keeper = [request["driver"], store_of(parameters)]
     holder.reports = reports
     holder.strict = request.get("safety") == "strict"
-
-    def api() -> Api:
-        from .holder_api import HolderApi
-
-        return HolderApi(holder)
-
-    Door(holder, f"{folder}/socket", api)
+    Door(holder, f"{folder}/socket")
     holder.begin(float(request.get("wait", 0.0)), request.get("note") or {})
     try:
         return holder.run(0.0)

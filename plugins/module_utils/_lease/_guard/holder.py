@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..interface import Driver
+    from .api import Api
 
 #: Seconds after its end at which a holder that does nothing any more is killed.
 _LATE = 5.0
@@ -68,6 +69,12 @@ class Holder(Guard):
         self._note: dict[str, Any] = {}
         self._refusal: LeaseError | None = None
         self._kernel: kernel.DeadMan | None = None
+
+    def api(self) -> Api:
+        """Give what answers, and knows what only a holder can do."""
+        from .holder_api import HolderApi
+
+        return HolderApi(self)
 
     def make_way(self, whom: str) -> None:
         """Stay: what an owner holds it holds until its time is over."""

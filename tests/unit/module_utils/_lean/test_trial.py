@@ -25,10 +25,10 @@ CHANGES = {
 }
 
 
-def selftest(tree: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PYTHON, "-I", "-S", str(tree), "selftest"], capture_output=True, text=True, timeout=120, check=False
-    )
+def selftest(tree: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    """Run it, as the last words of the command *before*."""
+    command = [*before, PYTHON, "-I", "-S", str(tree), "selftest"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_what_works_here_is_well(tmp_path: Path) -> None:
@@ -39,14 +39,7 @@ def test_what_works_here_is_well(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can name a host")
 def test_a_host_with_the_longest_of_names_is_as_good(tmp_path: Path) -> None:
     named = 'printf %064d 1 >/proc/sys/kernel/hostname; exec "$@"'
-    command = [PYTHON, "-I", "-S", str(make_runtime(tmp_path)), "selftest"]
-    done = subprocess.run(
-        ["unshare", "--uts", "/bin/sh", "-c", named, "sh", *command],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = selftest(make_runtime(tmp_path), "unshare", "--uts", "/bin/sh", "-c", named, "sh")
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 
