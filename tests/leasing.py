@@ -74,6 +74,7 @@ class FileStore(Store):
     """A directory on this host."""
 
     name = "file"
+    patient: dict[str, Any] = {}  # noqa: RUF012
 
     def fresh(self) -> None:
         self.close()

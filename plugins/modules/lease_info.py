@@ -147,6 +147,11 @@ guards:
       description: The hand-over that is under way, with C(id), C(role) and C(other); null if there is none.
       type: dict
       returned: always
+    limits:
+      description: C(most_resources), how many resources one service can have, null for any number, and C(shortest_ttl), how many
+        seconds a grant has to be good for. Null if the driver cannot be used.
+      type: dict
+      returned: always
     holes:
       description: The ways in which two holders may come to be in spite of the lease, each with C(name) and C(text).
       type: list

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition import (
@@ -21,10 +21,10 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._definition i
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory import files
 from ansible_collections.holdfast.supervision.plugins.module_utils._directory.guarding import executes, guarding
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, execution
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import HANDOVER, UNBROKEN
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import execution
 
-from . import render
+from . import lease_checks, render
+from .lease_checks import Said
 
 FORMAT = 1
 
@@ -79,7 +79,8 @@ def make(
             where, cure = f"{origins[name]}.{name}.lease.mode", "write mode: guard, or another driver"
             problems.append(Problem(where, "exec", why, cure))
             continue
-        refused = list(_refused(lease, f"{origins[name]}.{name}.lease")) if lease else []
+        said = Said(f"{origins[name]}.{name}", definitions[name], defaults)
+        refused = list(lease_checks.refused(lease, said)) if lease else []
         if refused:
             problems += refused
             continue
@@ -100,7 +101,7 @@ def make(
         if service["lease"] and "." in service["lease"]["driver"]:
             services[name]["verify"]["lease_driver"] = {
                 "name": service["lease"]["driver"],
-                "variable": _named_in(f"{origins[name]}.{name}", definitions[name], defaults),
+                "variable": said.at("driver"),
                 "shipped": context.get("lease_drivers"),
             }
         if service["was"]:
@@ -119,26 +120,6 @@ def _with_origin(problem: Problem, where: str, definition: Any, defaults: Mappin
         return problem
     cure = f"it comes from services_defaults, {key}: null in the definition takes it away"
     return problem._replace(advice=f"{problem.advice}; {cure}" if problem.advice else cure)
-
-
-def _refused(lease: Mapping[str, Any], where: str) -> Iterator[Problem]:
-    """Find what the driver cannot do; only here, as driver and parameters may be those of all leases."""
-    pauses = lease["on_lost"] == "pause"
-    for key, asked, capability in (("keep", lease["keep"], HANDOVER), ("on_lost", pauses, UNBROKEN)):
-        if asked and drivers.lacks(lease["driver"], lease["parameters"], capability):
-            which = f"driver {lease['driver']}"
-            if lease["parameters"].get("scope"):
-                which += f" with scope {lease['parameters']['scope']}"
-            yield Problem(f"{where}.{key}", str(lease[key]), f"is not possible with {which}", "leave it out")
-
-
-def _named_in(where: str, definition: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Return the variable in which the driver of a lease is named."""
-    for section, path in ((definition, where), (defaults, "services_defaults")):
-        lease = section.get("lease")
-        if isinstance(lease, Mapping) and lease.get("driver") is not None:
-            return f"{path}.lease.driver"
-    return "leases_driver"
 
 
 def encode(content: Mapping[str, Any]) -> str:

@@ -114,7 +114,7 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
         "--state=../.holdfast/guards",
         f"--driver={lease['driver']}",
         *([f"--directory={lease['directory']}"] if lease["driver"] == "file" else []),
-        *([f"--ttl={lease['ttl']:g}"] if lease["ttl"] is not None and _has_ttl(lease) else []),
+        *([f"--ttl={lease['ttl']:g}"] if lease["ttl"] is not None and has_ttl(lease) else []),
         *(f"--parameter={name}={value}" for name, value in sorted(lease["parameters"].items())),
         *(f"--resource={resource}" for resource in lease["resources"]),
         *([f"--keep={lease['keep']:g}"] if lease["keep"] else []),
@@ -131,7 +131,7 @@ def _guard(service: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _has_ttl(lease: Mapping[str, Any]) -> bool:
+def has_ttl(lease: Mapping[str, Any]) -> bool:
     """Return whether a driver is told the time that is set for all leases. One of another collection may refuse it."""
     driver, scope = lease["driver"], lease["parameters"].get("scope")
     return driver == "etcd" or "." in driver or (driver == "file" and scope == "hosts")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, DriverNotLoaded, LeaseError
+from .interface import CAPABILITIES, CORE_API, CORE_FEATURES, DriverNotFound, DriverNotLoaded, DriverRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,15 +93,26 @@ def make(name: str, tenant: str, parameters: Mapping[str, Any]) -> Driver:
     chosen = found.chosen(parameters)
     if chosen is not found:
         chosen.load(CORE_API, CORE_FEATURES)
-    return chosen(tenant, parameters)
+    made = chosen(tenant, parameters)
+    why = too_short(chosen, made.ttl)
+    if why:
+        raise DriverRefused(why)
+    return made
 
 
-def lacks(name: str, parameters: Mapping[str, Any], capability: str) -> bool:
-    """Say whether the driver *name*, with these parameters, has not the *capability*; False if it is not there to be asked."""
-    try:
-        return capability not in look_at(name).chosen(parameters).capabilities
-    except LeaseError:
-        return False
+def too_many(driver: type[Driver], resources: int) -> str:
+    """Say why one service cannot have so many *resources* with *driver*, "" if it can."""
+    most = driver.most_resources
+    if most is None or resources <= most:
+        return ""
+    return f"driver {driver.name} can keep {most} for one service at most, not {resources}"
+
+
+def too_short(driver: type[Driver], ttl: float | None) -> str:
+    """Say why a grant of *driver* cannot be good for *ttl* seconds only, "" if it can, or is good for ever."""
+    if ttl is None or ttl >= driver.shortest_ttl:
+        return ""
+    return f"driver {driver.name} needs {driver.shortest_ttl:g} s at least, not {ttl:g}"
 
 
 def look_at(name: str, drivers: Mapping[str, Callable[[], type[Driver]]] | None = None) -> type[Driver]:

@@ -29,7 +29,7 @@ from .._lean import json
 from ._etcd import http, store
 from ._etcd.client import Client, EtcdError
 from ._etcd.judge import judge
-from ._etcd.parameters import NAMES, Parameters
+from ._etcd.parameters import NAMES, SHORTEST, Parameters
 from ._etcd.tenure import Resource, Tenure, holder_of, preference_of
 from ._etcd.watch import Watch
 from .handover import complete_in
@@ -45,7 +45,6 @@ from .interface import (
     UNBROKEN,
     Driver,
     DriverNotLoaded,
-    DriverRefused,
     Grant,
     Holder,
     Hole,
@@ -84,6 +83,8 @@ class Etcd(Driver):
         {SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE, UNBROKEN}
     )
     parameters: ClassVar[frozenset[str]] = NAMES
+    most_resources: ClassVar[int | None] = store.MOST
+    shortest_ttl: ClassVar[float] = SHORTEST
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
         """Make the driver. Raises DriverRefused."""
@@ -120,9 +121,7 @@ class Etcd(Driver):
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
         resources = self._tenure.resources
-        check_registration(resource, mode, resources)
-        if len(resources) >= store.MOST:
-            raise DriverRefused(f"{resource}: etcd takes {store.MOST} resources for one service at most")
+        check_registration(resource, mode, resources, self.most_resources)
         resources[resource] = Resource(self._parameters.prefix, resource, mode)
 
     def forget(self, resource: str) -> None:

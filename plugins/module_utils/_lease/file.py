@@ -64,6 +64,8 @@ class File(Driver):
     api: ClassVar[tuple[int, int]] = (1, 4)
     capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, HANDOVER, NOTE, EXEC})
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope"})
+    #: A descriptor for each, of the 1024 that a process usually may have.
+    most_resources: ClassVar[int | None] = 512
     #: The holder files name the tree; its copies of the locks are not counted on.
     ahead: ClassVar[bool] = True
 
@@ -120,7 +122,7 @@ class File(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource; refuses names that are no file names."""
-        check_registration(resource, mode, self._resources)
+        check_registration(resource, mode, self._resources, self.most_resources)
         self._resources[resource] = Resource(self.directory, resource, mode, self.tenant)
 
     def acquire(self) -> list[Grant]:

@@ -126,6 +126,7 @@ def probe(store: Store) -> dict[str, Any]:
     result: dict[str, Any] = {
         "driver": store.driver,
         "capabilities": [],
+        "limits": None,
         "holes": [],
         "facts": {},
         "exec": None,
@@ -136,6 +137,7 @@ def probe(store: Store) -> dict[str, Any]:
         result["capabilities"] = sorted(load(store.driver).capabilities)
         made = store.made()
         result["capabilities"] = sorted(made.capabilities)
+        result["limits"] = {"most_resources": made.most_resources, "shortest_ttl": made.shortest_ttl}
         result["holes"] = [{"name": hole.name, "text": hole.text} for hole in store.ask(lambda one: one.probe())]
         result["facts"] = made.facts()
         result["exec"] = execution.told(made)

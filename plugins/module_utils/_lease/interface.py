@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any, ClassVar
 
     from .handover import Handover
@@ -182,6 +182,10 @@ class Driver(ABC):
     capabilities: ClassVar[frozenset[str]]
     #: Parameters that it knows; any other is an error.
     parameters: ClassVar[frozenset[str]] = frozenset()
+    #: How many resources one service can have, None if nothing but its memory limits them; `register` refuses one more.
+    most_resources: ClassVar[int | None] = None
+    #: Seconds that `ttl` can be at least: what the store keeps to, and what leaves room for the deadlines.
+    shortest_ttl: ClassVar[float] = 0.0
     #: Seconds for which a grant is good, None: for good. Known when the instance is made; `acquire` may correct it.
     ttl: float | None = None
     #: The part of `ttl` after which the guard calls `renew` again.
@@ -392,11 +396,16 @@ class Driver(ABC):
         raise LeaseError(f"driver {self.name}: cannot hand over")
 
 
-def check_registration(resource: str, mode: str, registered: Container[str]) -> None:
-    """Judge a resource that is to be registered beside *registered*. Raises DriverRefused if its name or its mode can't be."""
+def check_registration(resource: str, mode: str, registered: Collection[str], most: int | None = None) -> None:
+    """Judge a resource that is to be registered beside *registered*, of which there can be *most*.
+
+    Raises DriverRefused if its name or its mode can't be, or if it is one too many.
+    """
     if not RESOURCE_NAME(resource):
         raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
     if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
         raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
     if resource in registered:
         raise DriverRefused(f"{resource}: is named twice")
+    if most is not None and len(registered) >= most:
+        raise DriverRefused(f"{resource}: one service can have {most} resources at most")

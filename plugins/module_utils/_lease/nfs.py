@@ -74,6 +74,9 @@ class Nfs(Driver):
     api: ClassVar[tuple[int, int]] = (1, 2)
     capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE})
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope", "ttl", "poll", "proof"})
+    #: Each heartbeat asks the server some times for each, and is to be done in a quarter of the time of a grant.
+    most_resources: ClassVar[int | None] = 128
+    shortest_ttl: ClassVar[float] = float(LEAST)
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
         """Make the driver. Raises DriverRefused."""
@@ -164,7 +167,7 @@ class Nfs(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
-        check_registration(resource, mode, self._modes)
+        check_registration(resource, mode, self._modes, self.most_resources)
         self._modes[resource] = mode
 
     def forget(self, resource: str) -> None:

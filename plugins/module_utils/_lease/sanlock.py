@@ -32,7 +32,7 @@ from ._sanlock.index import Index
 from ._sanlock.judge import GONE, judge
 from ._sanlock.keeper import Keeper
 from ._sanlock.parameters import NAMES, Parameters
-from ._sanlock.wire import DEAD, FREE, LIVE, Ended
+from ._sanlock.wire import AT_ONCE, DEAD, FREE, LIVE, Ended
 from .handover import complete_in
 from .interface import (
     EXCLUSIVE_MODE,
@@ -84,6 +84,10 @@ class Sanlock(Driver):
     api: ClassVar[tuple[int, int]] = (1, 4)
     capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, KEPT, REMOTE, HANDOVER, EXEC})
     parameters: ClassVar[frozenset[str]] = NAMES
+    #: The daemon takes 8 in one call; so many calls are one grant, or none. Each look of one in line reads 1 MiB for each.
+    most_resources: ClassVar[int | None] = 16 * AT_ONCE
+    #: An io_timeout is one second at least.
+    shortest_ttl: ClassVar[float] = float(GONE)
     #: The host's lease is renewed each 2 of the 8 io_timeouts; this is one of them.
     pace: ClassVar[float] = 1 / GONE
 
@@ -134,7 +138,7 @@ class Sanlock(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
-        check_registration(resource, mode, self._resources)
+        check_registration(resource, mode, self._resources, self.most_resources)
         stored = in_store(self._parameters.prefix + resource)
         self._resources[resource] = Resource(resource, mode, mode == SHARED_MODE, stored)
 

@@ -158,6 +158,35 @@ def test_many_resources_at_once(make: Make) -> None:
     make("other", *names).acquire()
 
 
+# -- limits
+
+
+def test_as_many_resources_as_it_declares_and_not_one_more(store: Store, make: Make) -> None:
+    most = store.driver().most_resources
+    if most is None:
+        pytest.skip(f"{store.name} declares no limit")
+    names = [f"r{at}" for at in range(most)]
+    one = make("one", *names, **store.patient)
+    with pytest.raises(interface.DriverRefused, match=str(most)):
+        one.register("more", EXCLUSIVE)
+    assert [grant.resource for grant in one.acquire()] == names
+    one.release(names[0])
+    one.register("more", EXCLUSIVE)
+    one.acquire()
+    assert "more" in tokens(one)
+
+
+def test_a_time_that_is_shorter_than_it_declares_is_refused_by_its_name(store: Store) -> None:
+    driver = store.driver()
+    shortest = driver.shortest_ttl
+    if "ttl" not in driver.parameters:
+        pytest.skip(f"{store.name} is told no time")
+    assert shortest > 0
+    assert driver("t", {**store.parameters(), "ttl": shortest}).ttl == shortest
+    with pytest.raises(interface.DriverRefused, match="ttl"):
+        driver("t", {**store.parameters(), "ttl": shortest * 0.99})
+
+
 # -- tokens
 
 

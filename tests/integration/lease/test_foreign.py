@@ -21,6 +21,7 @@ from guarded import PYTHON, STUBBORN, Guards, overlaps
 from plain_imports import plain_imports
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import VarlinkError
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import foreign
 
 DRIVER = "example.locks.table"
@@ -64,6 +65,27 @@ def test_without_it_nothing_is_started(guards: Guards) -> None:
     assert guards.start("a", command=("touch", str(guards.base / "ran"))).wait(LONG) == 111
     assert "name it in supervisor_lease_drivers" in guards.complaints("a")
     assert not (guards.base / "ran").exists()
+
+
+def test_what_it_only_declares_as_its_limits_the_guard_sees_to(shipped: Guards) -> None:
+    driver = shipped.runtime / "holdfast/_foreign/example/locks/table.py"
+    code = driver.read_text().replace("most_resources: ClassVar[int | None] = 100", "most_resources = 2")
+    code = code.replace("shortest_ttl: ClassVar[float] = 1.0", "shortest_ttl = 3.0")
+    # It looks at neither itself.
+    code = code.replace("self.shortest_ttl <= self.ttl", "0 < self.ttl").replace(
+        "if len(self._modes) >=", "if False and 0 >"
+    )
+    driver.write_text(code)
+    assert shipped.start("a").wait(LONG) == 111
+    assert f"driver {DRIVER} needs 3 s at least, not 2" in shipped.complaints("a")
+    shipped.driver = (*shipped.driver, "--ttl=4")
+    assert shipped.start("b", "--resource=r", "--resource=s", "--resource=t").wait(LONG) == 111
+    assert f"driver {DRIVER} can keep 2 for one service at most, not 3" in shipped.complaints("b")
+    shipped.start("c", "--resource=r", "--resource=s")
+    shipped.until("c", "active")
+    with pytest.raises(VarlinkError) as refused:
+        shipped.call("c", "Acquire", resource="t")
+    assert "can keep 2 for one service at most" in str(refused.value.parameters)
 
 
 def test_what_it_does_not_understand_is_its_own_error(shipped: Guards) -> None:

@@ -403,6 +403,14 @@ def test_a_lock_file_that_was_exchanged_lets_nobody_in(guards: Guards) -> None:
     assert guards.report("a")["phase"] == "active"
 
 
+def test_more_resources_than_the_driver_declares_are_refused_with_the_variable_and_the_cure(guards: Guards) -> None:
+    assert guards.start("a", *(f"--resource=r{at}" for at in range(513))).wait(20) == 111
+    assert "a: driver file can keep 512 for one service at most, not 513; write fewer into lease.resources" in (
+        guards.complaints("a")
+    )
+    assert not guards.leases.exists()
+
+
 def test_strict_refuses_a_process_group_and_standard_takes_it(guards: Guards) -> None:
     assert guards.start("a", "--containment=process_group").wait(20) == 111
     assert "process_group" in guards.complaints("a")

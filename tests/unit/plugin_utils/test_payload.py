@@ -142,6 +142,65 @@ def test_what_the_driver_of_all_leases_cannot_do_is_refused(
     assert all(said in problem.text() for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("common", "given", "said"),
+    [
+        (
+            {"driver": "etcd", "ttl": 1.5},
+            {},
+            "leases_ttl: 1.5: service x: driver etcd needs 2 s at least, not 1.5; choose 2 s or more",
+        ),
+        (
+            {"parameters": {"scope": "hosts"}},
+            {"ttl": "3s"},
+            "services_definitions.x.lease.ttl: 3: service x: driver file needs 5 s",
+        ),
+        (
+            {"parameters": {"scope": "hosts", "ttl": "3s"}},
+            {},
+            "leases_parameters.ttl: 3: service x: driver file needs 5 s at least, not 3; choose 5 s or more",
+        ),
+        (
+            {"driver": "example.locks.table", "parameters": {"path": "/x", "ttl": 0.5}},
+            {},
+            "leases_parameters.ttl: 0.5: service x: driver example.locks.table needs 1 s at least",
+        ),
+        ({"driver": "etcd"}, {"resources": [f"r{at}" for at in range(40)]}, ""),
+        (
+            {"driver": "etcd"},
+            {"resources": [f"r{at}" for at in range(41)]},
+            "services_definitions.x.lease.resources: driver etcd can keep 40 for one service at most, not 41; give several",
+        ),
+        (
+            {"driver": "example.locks.table", "parameters": {"path": "/x"}},
+            {"resources": [f"r{at}" for at in range(101)]},
+            "x.lease.resources: driver example.locks.table can keep 100 for one service at most, not 101",
+        ),
+        ({"driver": "not.on.controller", "parameters": {"any": 1}}, {"resources": [f"r{at}" for at in range(999)]}, ""),
+        (
+            {"driver": "etcd", "parameters": {"colour": "blue"}},
+            {},
+            "leases_parameters.colour: service x: is no parameter of driver etcd, which knows: ca_file, ",
+        ),
+        (
+            {},
+            {"parameters": {"ttl": 9}},
+            "lease.parameters.ttl: service x: is no parameter of driver file, which knows: containment, directory, scope; leave it out, or",
+        ),
+        ({}, {"parameters": {"ttl": 9}}, "leave it out, or choose a driver that knows it: file with scope hosts, etcd"),
+        ({"parameters": {"scope": "all"}}, {}, "scope: 'all' is neither host nor hosts"),
+    ],
+)
+def test_what_is_beyond_the_drivers_limits_is_refused_with_service_variable_and_cure(
+    common: dict[str, Any], given: dict[str, Any], said: str
+) -> None:
+    with plain_imports():
+        problems = make({"x": {"command": ["/bin/x"], "lease": given}}, lease=common).problems
+    assert len(problems) == (1 if said else 0)
+    assert all(said in problem.text() for problem in problems)
+    assert all("blue" not in problem.text() for problem in problems)
+
+
 def test_a_service_takes_the_place_of_its_guard_only_with_drivers_that_can() -> None:
     lease = {"mode": "exec", "safety": "standard"}
     definition = {"command": ["/bin/x"], "user": "app", "stop_signal": "QUIT", "kill": "process", "lease": lease}

@@ -11,7 +11,7 @@ import time
 
 from ..._supervise._embedded.loop import READ, WRITE
 from ..._varlink import server
-from .. import core
+from .. import core, drivers
 from ..handover import Handover, Overtaken
 from ..interface import EXCLUSIVE_MODE, HOT, Busy, DriverRefused, LeaseError, Lost, NotHeld
 from .handovers import WrongPhase
@@ -219,6 +219,10 @@ class Api:
         def add() -> None:
             if any(grant.resource == resource and grant.mode == mode for grant in guard.driver.held()):
                 return
+            # The guard itself, too: a driver of another collection may only have declared it.
+            too_many = drivers.too_many(type(guard.driver), len(guard.driver.held()) + 1)
+            if too_many:
+                raise DriverRefused(f"{resource}: {too_many}; give another one back first")
             guard.driver.register(resource, mode)
             try:
                 guard.driver.acquire()

@@ -14,9 +14,8 @@ import time
 from ..._hooks import hooks
 from ..._lean import json, signal
 from ..._supervise._embedded import files
-from .. import core, execution, reports, trees
-from ..drivers import load, make
-from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, Hole, LeaseError
+from .. import core, drivers, execution, reports, trees
+from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, DriverRefused, Hole, LeaseError
 from . import accounts
 from .descriptors import move
 from .door import Door
@@ -189,11 +188,15 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     _look_for_service(folder)
     containment = options["containment"]
     executes = options["mode"] == execution.EXEC_MODE
-    if "containment" in load(options["driver"]).parameters and not executes:
+    if "containment" in drivers.load(options["driver"]).parameters and not executes:
         options["parameters"]["containment"] = containment
-    driver = make(options["driver"], options["name"], options["parameters"])
+    driver = drivers.make(options["driver"], options["name"], options["parameters"])
     if executes and execution.refusal(type(driver)):
         raise LeaseError(f"mode exec: {execution.refusal(type(driver))}")
+    # Before the driver itself says so: one of another collection may only have declared it.
+    too_many = drivers.too_many(type(driver), len(resources))
+    if too_many:
+        raise DriverRefused(f"{too_many}; write fewer into lease.resources")
     for resource, mode in resources:
         driver.register(resource, mode)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}

@@ -53,6 +53,8 @@ class LeaseDriver(Driver):
     api: ClassVar[tuple[int, int]] = (1, 3)
     capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, RENEWS, UNBROKEN})
     parameters: ClassVar[frozenset[str]] = frozenset({"path", "ttl"})
+    most_resources: ClassVar[int | None] = 100
+    shortest_ttl: ClassVar[float] = 1.0
 
     def __init__(self, tenant: str, parameters: Mapping[str, Any]) -> None:
         """Make the driver. Raises DriverRefused."""
@@ -64,7 +66,7 @@ class LeaseDriver(Driver):
             self.ttl = float(parameters.get("ttl", 10))
         except ValueError:
             raise DriverRefused(f"driver {self.name}: ttl: {parameters['ttl']!r} is no number") from None
-        if not 1 <= self.ttl <= 3600:
+        if not self.shortest_ttl <= self.ttl <= 3600:
             raise DriverRefused(f"driver {self.name}: ttl: {self.ttl:g} is not from 1 to 3600")
         self._owner = os.urandom(16).hex()
         self._modes: dict[str, str] = {}
@@ -107,6 +109,8 @@ class LeaseDriver(Driver):
             raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
         if resource in self._modes:
             raise DriverRefused(f"{resource}: is named twice")
+        if len(self._modes) >= (self.most_resources or 0):
+            raise DriverRefused(f"{resource}: one service can have {self.most_resources} resources at most")
         self._modes[resource] = mode
 
     def forget(self, resource: str) -> None:
