@@ -37,6 +37,7 @@ def make_nfs_payload(folder: Path, program: str) -> Path:
     make_payload(folder, program)
     for name in ("nfs_world.py", "nfs_agent.py"):
         shutil.copy(PROGRAMS / name, folder)
+    shutil.copy(COLLECTION / "tests" / "witnesses.py", folder)
     (folder / "lib").mkdir()
     (folder / "lib" / "current").symlink_to("/payload/runtime")
     modules = emulated.modules("nfsd", "nfsv4", "veth")

@@ -10,26 +10,25 @@ A history is a file of JSON lines, each with `at` (nanoseconds), `event`, and wh
     beat     token, name: something of the service's tree was alive
     granted  token: the store has given the lease
     gone     token, released: the store has it no more, given back or run out; at is when we heard of it, never before it was so
+    good     token, until: the latest time that the store has let its holder go on to; a later event of the token replaces it
     paused   token, until: for all of this time its guard said that every process of the tree stood still
     fault    what, whom: done by the test, for people who read the history
     healed   all faults are over
-    moved    seconds, from the end of one holder's beats to the first of the next
+
+What the store says is told by a witness, see witnesses.py.
 """
 
 from __future__ import annotations
 
-import base64
+import bisect
 import collections
-import http.client
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-
-from etcds import Cluster
 
 Event = dict[str, Any]
 
@@ -92,19 +91,23 @@ class History:
         ]
 
 
-def violations(events: list[Event], early: float = 0.0) -> list[str]:
+def violations(events: list[Event], early: float = 0.0, shared: frozenset[str] = frozenset()) -> list[str]:
     """Give everything that must not be.
 
     early: seconds by which the store may end a lease too early, so that its holder beats on for a moment; the next one
     must have waited for that. What was given back by its holder was so after its last beat, whatever *early* says.
+    shared: who has asked for it shared. Two of them may have it at a time, and nobody else beside them.
     """
     spans: dict[int, list[int]] = {}
     gone: dict[int, int] = {}
+    good: dict[int, int] = {}
     released = set()
-    granted: list[int] = []
-    taken: dict[int, int] = {}
+    granted: dict[int, int] = {}
     still: dict[int, int] = {}
-    accepted = 0
+    sharing: set[int] = set()
+    latest = 0
+    # The greatest number that has written, of whom nobody may be beside, and of all.
+    alone = accepted = 0
     found = []
     for event in events:
         token = event.get("token", 0)
@@ -117,87 +120,50 @@ def violations(events: list[Event], early: float = 0.0) -> list[str]:
                 )
             spans.setdefault(token, [event["at"], event["at"]])[1] = event["at"]
             # A store that remembers the greatest token would refuse this one: somebody writes who is no holder any more.
-            if token < accepted:
-                found.append(f"token {token} wrote at {event['at']} after {accepted} had")
+            greatest = alone if event.get("name") in shared else accepted
+            if token < greatest:
+                found.append(f"token {token} wrote at {event['at']} after {greatest} had")
             accepted = max(accepted, token)
+            if event.get("name") in shared:
+                sharing.add(token)
+            else:
+                alone = max(alone, token)
         elif event["event"] == "granted":
-            if granted and token <= granted[-1]:
-                found.append(f"token {token} was granted after {granted[-1]}")
-            granted.append(token)
-            taken[token] = event["at"]
+            if token <= latest:
+                found.append(f"token {token} was granted after {latest}")
+            latest = max(latest, token)
+            granted[token] = event["at"]
+        elif event["event"] == "good":
+            good[token] = event["until"]
         elif event["event"] == "gone":
             gone[token] = event["at"]
             if event.get("released"):
                 released.add(token)
-    ordered = sorted(spans)
-    for token, later in zip(ordered, ordered[1:]):
+    exclusive = sorted(set(spans) - sharing)
+    for token, later in _following(spans, sharing, exclusive):
         if spans[token][1] >= spans[later][0]:
             found.append(f"token {token} beat until {spans[token][1]}, token {later} from {spans[later][0]} on")
     for token, end in gone.items():
         if token in spans and spans[token][1] > end + (0 if token in released else early * 1e9):
             found.append(f"token {token} beat at {spans[token][1]}, and the store had it no more at {end}")
-    for token, later in zip(granted, granted[1:]):
-        if token in spans and spans[token][1] > taken[later]:
-            found.append(f"token {token} beat at {spans[token][1]}, after {later} was granted at {taken[later]}")
+    for token, end in good.items():
+        if token in spans and spans[token][1] > end:
+            found.append(f"token {token} beat at {spans[token][1]}, and was good until {end}")
+    for token, later in _following({**granted, **spans}, sharing, exclusive):
+        if token in spans and later in granted and spans[token][1] > granted[later]:
+            found.append(f"token {token} beat at {spans[token][1]}, after {later} was granted at {granted[later]}")
     found.extend(f"token {token} beats and was not granted" for token in spans if granted and token not in granted)
     return found[:20]
 
 
-class Witness:
-    """Hears from etcd itself who is granted the resource and who has it no more."""
-
-    def __init__(self, cluster: Cluster, prefix: str, resource: str, history: History) -> None:
-        self._cluster = cluster
-        self._range = [base64.b64encode(f"{prefix}/{resource}{end}".encode()).decode() for end in ("/", "0")]
-        self._history = history
-        self._revision = 1
-        self._tokens: dict[str, int] = {}
-        self._ended = False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def end(self) -> None:
-        self._ended = True
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        at = 0
-        while not self._ended:
-            member = self._cluster.members[at % len(self._cluster.members)]
-            at += 1
-            try:
-                self._listen(member.url.rpartition("/")[2])
-            except (OSError, ValueError, http.client.HTTPException):
-                time.sleep(0.05)
-
-    def _listen(self, address: str) -> None:
-        connection = http.client.HTTPConnection(address, timeout=1)
-        try:
-            request = {"key": self._range[0], "range_end": self._range[1], "start_revision": str(self._revision)}
-            connection.request("POST", "/v3/watch", json.dumps({"create_request": request}))
-            answer = connection.getresponse()
-            while not self._ended:
-                line = answer.readline()
-                if not line:
-                    return
-                heard = json.loads(line)["result"].get("events", ())
-                # Whoever gives a resource back says so in its epoch, in the same transaction.
-                changed = {event["kv"]["mod_revision"] for event in heard if _key(event).endswith("/epoch")}
-                for event in heard:
-                    self._revision = int(event["kv"]["mod_revision"]) + 1
-                    if "/holder/" in _key(event):
-                        self._heard(event, event["kv"]["mod_revision"] in changed)
-        finally:
-            connection.close()
-
-    def _heard(self, event: dict[str, Any], released: bool) -> None:
-        one = event["kv"]
-        if event.get("type") == "DELETE":
-            self._history.note("gone", token=self._tokens.pop(one["key"], 0), released=released)
-        elif one["version"] == "1":
-            token = json.loads(base64.b64decode(one["value"]))["token"]
-            self._tokens[one["key"]] = token
-            self._history.note("granted", token=token)
+def _following(tokens: Iterable[int], sharing: set[int], exclusive: list[int]) -> Iterator[tuple[int, int]]:
+    """Give each token with the next one that must not be beside it; of who never wrote nobody knows whether he shares."""
+    ordered = sorted(tokens)
+    for token, later in zip(ordered, ordered[1:]):
+        if token not in sharing:
+            yield token, later
+        elif exclusive and token < exclusive[-1]:
+            yield token, exclusive[bisect.bisect(exclusive, token)]
 
 
 class Pauses:
@@ -240,10 +206,6 @@ class Pauses:
         begin, end = self._seen.pop(one)
         if end > begin:
             self._history.note_at(begin, "paused", token=one[1], until=end)
-
-
-def _key(event: dict[str, Any]) -> str:
-    return base64.b64decode(event["kv"]["key"]).decode()
 
 
 def report(store: str, events: list[Event], found: list[str], **known: Any) -> None:

@@ -22,8 +22,9 @@ import procs
 import pytest
 from etcds import ETCD, Cluster, Proxy
 from guarded import PYTHON, STUBBORN, Edits, Guards, make_runtime
-from histories import History, Pauses, Witness, violations
+from histories import History, Pauses, violations
 from waiting import wait_until
+from witnesses import EtcdWitness
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import interface
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd import store, tenure
@@ -51,7 +52,7 @@ class Scene:
         self.guards = guards
         self.cluster = cluster
         self.history = History(guards.base)
-        self.witness = Witness(cluster, str(guards.base), "r", self.history)
+        self.witness = EtcdWitness(cluster, str(guards.base), "r", self.history.note)
         self.pauses = Pauses(lambda: [guards.report(name) for name in "ab"], self.history)
         self.proxy = Proxy(cluster.members[0].url)
 

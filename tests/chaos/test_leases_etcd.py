@@ -23,14 +23,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import procs
 import pytest
 from etcds import ETCD, Cluster, Proxy
 from guarded import PYTHON, STUBBORN, Guards
-from histories import Event, History, Pauses, Witness, report, violations
+from histories import Event, History, Pauses, report, violations
 from waiting import wait_until
+from witnesses import EtcdWitness
 
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
@@ -100,7 +100,7 @@ class World:
         self.cluster = cluster
         self.chance = chance
         self.history = History(guards.base)
-        self.witness = Witness(cluster, str(guards.base), "r", self.history)
+        self.witness = EtcdWitness(cluster, str(guards.base), "r", self.history.note)
         self.hosts = [Host(name, guards, cluster, self.history) for name in "abc"]
         self.pauses = Pauses(lambda: [guards.report(host.name) for host in self.hosts], self.history)
 
@@ -275,47 +275,3 @@ def test_never_two_holders_and_always_one_again(world: World) -> None:
     report("etcd", events, found, seed=SEED, seconds=SECONDS, members=MEMBERS, ttl=TTL)
     assert found == [], f"seed {SEED}"
     assert any(event["event"] == "granted" for event in events)
-
-
-# -- the judge
-
-
-def test_the_judge_is_content_with_one_holder_after_the_other() -> None:
-    assert violations(_history("g1 b1 b1 -1 g2 b2 b2 -2")) == []
-
-
-@pytest.mark.parametrize(
-    ("told", "complaint"),
-    [
-        ("g1 b1 b2 b1", "beat until"),
-        ("g1 b1 g2 b1", "after 2 was granted"),
-        ("g1 b1 g2 b2 b1", "wrote at"),
-        ("g2 b2 -2 g1 b1", "was granted after"),
-        ("g1 b1 -1 g1", "was granted after"),
-        ("g1 b1 -1 b1", "the store had it no more"),
-        ("g1 b1 -1 b3", "was not granted"),
-        ("g1 b1 p1 b1", "that it stood still"),
-    ],
-)
-def test_the_judge_sees(told: str, complaint: str) -> None:
-    assert any(complaint in found for found in violations(_history(told)))
-
-
-def test_the_judge_forgives_what_ended_early_and_not_what_was_given_back() -> None:
-    history = _history("g1 b1 -1 b1")
-    assert violations(history, early=1.0) == []
-    history[2]["released"] = True
-    assert violations(history, early=1.0)
-
-
-def test_the_judge_lets_a_paused_one_go_on() -> None:
-    assert violations(_history("g1 b1 p1 p1 f0 b1 b1 -1 g2 b2")) == []
-
-
-def _history(told: str) -> list[dict[str, Any]]:
-    """A pause lasts until after the next but one."""
-    kinds = {"g": "granted", "b": "beat", "-": "gone", "p": "paused", "f": "fault"}
-    found: list[dict[str, Any]] = []
-    for at, word in enumerate(told.split()):
-        found.append({"at": at, "event": kinds[word[0]], "token": int(word[1:]), "until": at + 1.5})
-    return found

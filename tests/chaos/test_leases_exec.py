@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator
 import procs
 import pytest
 from guarded import PYTHON, STUBBORN, Edits, make_runtime
-from histories import History, report, violations
+from histories import Event, History, report, violations
 from leased import add_leased
 from leased import report as account
 from supervised import Scan, make_base
 from waiting import wait_until
+from witnesses import FileWitness
 
 SECONDS = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "15"))
 SEED = int(os.environ.get("HOLDFAST_CHAOS_SEED", str(random.randrange(2**32))))
@@ -51,6 +52,7 @@ class Pair:
         self.bases = [make_base(), make_base()]
         self.scans = [Scan(runtime, base) for base in self.bases]
         self.history = History(self.base)
+        self.witness = FileWitness(self.base / "leases", "billing", self.history.note)
         for scan in self.scans:
             scan.start()
 
@@ -75,7 +77,13 @@ class Pair:
         """The processes that come from that one, and itself, by their environment."""
         return [one for one in procs.pids() if procs.environment(one).get("HOLDFAST_TENURE", "").startswith(f"{pid}.")]
 
+    def end(self) -> list[Event]:
+        """Give everything that happened."""
+        self.witness.end()
+        return self.history.end()
+
     def close(self) -> None:
+        self.witness.end()
         for scan in self.scans:
             scan.close()
 
@@ -147,10 +155,11 @@ def test_never_two_holders_and_always_one_again(pair_of: Callable[..., Pair]) ->
         number += 1
     pair.history.note("healed")
     pair.until_beats()
-    events = pair.history.end()
+    events = pair.end()
     found = violations(events)
     report("exec", events, found, seed=SEED, seconds=SECONDS)
     assert found == [], f"seed {SEED}"
+    assert any(event["event"] == "granted" for event in events)
     # All but two of the faults end a tenure.
     assert len({event["token"] for event in events if event["event"] == "beat"}) > number // 2, f"seed {SEED}"
 
@@ -208,4 +217,4 @@ def test_a_mutant_is_caught_and_the_real_one_is_not(name: str, real: bool, pair_
         )
         # The first one has to beat once more beside the second.
         pair.until_beats()
-    assert (violations(pair.history.end()) == []) is real
+    assert (violations(pair.end()) == []) is real

@@ -28,11 +28,12 @@ import procs
 import pytest
 from etcds import ETCD, be_full
 from guarded import PYTHON, STUBBORN
-from histories import History, Pauses, Witness, report, violations
+from histories import History, Pauses, report, violations
 from labs import Lab
 from leased import add_guarded
 from supervised import Scan
 from waiting import wait_until
+from witnesses import EtcdWitness
 
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import pack
 
@@ -204,16 +205,16 @@ def _below(pid: int) -> list[int]:
     return [pid, *(one for child in procs.children(pid) for one in _below(child))]
 
 
-class HostWitness(Witness):
+class HostWitness(EtcdWitness):
     """Hears it in the lab's network."""
 
     def __init__(self, world: World) -> None:
         self._lab = world.lab
-        super().__init__(world, PREFIX, "r", world.history)  # type: ignore[arg-type]
+        super().__init__(world, PREFIX, "r", world.history.note)  # type: ignore[arg-type]
 
-    def _run(self) -> None:
+    def run(self) -> None:
         self._lab.enter_network()
-        super()._run()
+        super().run()
 
 
 class World:

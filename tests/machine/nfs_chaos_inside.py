@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nfs_world import LEASES, PAYLOAD, RECOVERY, Host, end_grace, serve, start_server, stop_server, until, whole
+from witnesses import NfsWitness
 
 GIVEN = json.loads((PAYLOAD / "chaos.json").read_text())
 #: Seconds: T.
@@ -38,6 +39,8 @@ class World:
         self.hosts = serve("abc", GIVEN["ttl"])
         self.events: list[Event] = []
         self.order: list[Callable[[World, Host], None]] = []
+        # Where the server has it, which no network is before.
+        self.witness = NfsWitness(Path("/export") / Path(LEASES).name / "db.lock", self.note)
         for host in self.hosts:
             host.mount("vers=4.2")
             host.run("mkdir", "-p", LEASES)
@@ -205,6 +208,7 @@ def main() -> None:
         world.until_beating()
     for host in world.hosts:
         Path(f"/run/{host.name}/down").touch()
+    world.witness.end()
     for event in sorted(world.events + beats(world.hosts), key=lambda event: int(event["at"])):
         print(json.dumps(event), flush=True)
 
