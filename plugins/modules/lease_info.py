@@ -143,13 +143,18 @@ guards:
       description: When what it holds ends unless it is renewed or extended, in seconds of unix time; null if it does not.
       type: float
       returned: always
-    handover:
-      description: The hand-over that is under way, with C(id), C(role) and C(other); null if there is none.
+    ttl:
+      description: Seconds for which what it holds is good; null if for ever, or if nobody answers.
+      type: float
+      returned: always
+    renewals:
+      description: How renewals went since its start; null where nothing is renewed, or nobody answers. C(count), of which C(failed), and
+        C(slow), which took more than a tenth of C(ttl); C(last), C(worst) and C(sum), seconds that one and all of them took; C(took), a
+        list that says with C(le) and C(count) how many took no longer than so many seconds, failed ones too.
       type: dict
       returned: always
-    limits:
-      description: C(most_resources), how many resources one service can have, null for any number, and C(shortest_ttl), how many
-        seconds a grant has to be good for. Null if the driver cannot be used.
+    handover:
+      description: The hand-over that is under way, with C(id), C(role) and C(other); null if there is none.
       type: dict
       returned: always
     holes:
@@ -243,6 +248,11 @@ probe:
       description: What it can do; with V(remote) holders of several hosts exclude each other.
       type: list
       elements: str
+      returned: always
+    limits:
+      description: C(most_resources), how many resources one service can have, null for any number, and C(shortest_ttl), how many
+        seconds a grant has to be good for. Null if the driver cannot be used.
+      type: dict
       returned: always
     holes:
       description: The ways in which two holders may come to be in spite of a lease, each with C(name) and C(text), which has the cure.

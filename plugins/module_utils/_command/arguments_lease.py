@@ -25,6 +25,8 @@ def add_lease(lease: ArgumentParser, common: ArgumentParser, seconds: Callable[[
     for one in (listing, status):
         one.add_argument("--json", action="store_true", help="for programs")
 
+    add("metrics", "Tell programs that watch hosts of all guards: phases, tokens and how long renewals take.")
+
     acquire = add("acquire", "Get a lease for an owner, or one more for a running service.")
     acquire.add_argument("resource", metavar="RESOURCE[:shared]")
     acquire.add_argument("--ttl", type=seconds, default=600.0, metavar="SECONDS", help="the owner's time (600)")

@@ -125,6 +125,8 @@ def _told(guard: dict[str, Any]) -> list[str]:
         lines.append(f"  the guard does not answer; this is what it has written down. {guard['problem']}")
     if guard["valid_until"]:
         lines.append(f"  ends in {duration(guard['valid_until'] - now)} unless it is renewed or extended")
+    if guard["renewals"] and guard["renewals"]["count"]:
+        lines.append(f"  {_renewed(guard['renewals'])}")
     handover = guard["handover"]
     if handover:
         other = f", {handover['other']}" if handover["other"] else ""
@@ -141,6 +143,23 @@ def _told(guard: dict[str, Any]) -> list[str]:
             lines.append(f"    in line here: {', '.join(one['waiters'])}")
     lines += [f"  open hole {hole['name']}: {hole['text']}" for hole in guard["holes"]]
     return lines
+
+
+def _renewed(renewals: dict[str, Any]) -> str:
+    """Tell how renewals went. A guard of an older version does not tell how long most of them took."""
+    told = ["{count} renewals, {failed} failed, {slow} slow".format(**renewals)]
+    for share in (50, 99):
+        enough = [one["le"] for one in renewals.get("took", ()) if one["count"] * 100 >= share * renewals["count"]]
+        told += [f"{share}% within {min(enough):g} s"] if enough else []
+    return f"{', '.join(told)}, the longest {renewals['worst']:.3f} s"
+
+
+def _metrics(options: Namespace) -> int:
+    """Tell programs that watch hosts how it is with all guards."""
+    from .lease_metrics import text
+
+    write(text(information.everything(_bases(options))))
+    return OK
 
 
 def _acquire(options: Namespace) -> int:
@@ -240,6 +259,7 @@ def _mutex(options: Namespace, resource: str) -> mutex.Mutex:
 _VERBS = {
     "list": _list,
     "status": _status,
+    "metrics": _metrics,
     "acquire": _acquire,
     "release": _release,
     "break": _break,

@@ -53,6 +53,8 @@ def guard(base: str, folder: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "resources": status["resources"],
         "wants": status.get("wants") or [one["name"] for one in status["resources"]],
         "valid_until": min(until) if until else None,
+        "ttl": status.get("ttl"),
+        "renewals": status.get("renewals"),
         "handover": status.get("handover"),
         "holes": status["holes"],
         "answers": status["answers"],

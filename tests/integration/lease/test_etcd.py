@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import procs
 import pytest
@@ -161,7 +162,7 @@ def test_status_tells_how_long_the_lease_is_good_and_how_renewing_goes(remote: G
     wait_until(lambda: remote.call("a", "Status")["valid_until"] > first, LONG)
     status = remote.call("a", "Status")
     assert status["renewals"]["count"] >= 1
-    assert 0 < status["renewals"]["last"] <= status["renewals"]["worst"]
+    assert 0 < status["renewals"]["last"] <= status["renewals"]["worst"] <= status["renewals"]["sum"]
     assert status["facts"]["members"] == "1"
 
 
@@ -274,6 +275,44 @@ def test_a_slow_store_is_told_of(remote: Guards, proxy: Proxy) -> None:
     wait_until(lambda: remote.call("a", "Status")["renewals"]["slow"] > 0, LONG)
     assert "a renewal took" in remote.complaints("a")
     assert remote.report("a")["phase"] == "active"
+
+
+def test_how_long_renewals_took_is_told_as_a_histogram(remote: Guards, proxy: Proxy) -> None:
+    """Fast ones and slow ones are counted apart, each bound with all that took no longer, for people and for programs."""
+
+    def renewals() -> dict[str, Any]:
+        return dict(remote.call("a", "Status")["renewals"])
+
+    def within(seconds: float) -> int:
+        return int(next(one["count"] for one in renewals()["took"] if one["le"] == seconds))
+
+    remote.use_etcd(proxy.url, ttl=4)
+    remote.start("a")
+    remote.until("a", "active")
+    # The connection for renewals is there: what is late in making one has failed.
+    wait_until(lambda: renewals()["count"] > 1, LONG)
+    proxy.delay = 0.21
+    slow = renewals()["count"] - within(0.2)
+    wait_until(lambda: renewals()["count"] - within(0.2) > slow, LONG)
+    told = renewals()
+    counts = [one["count"] for one in told["took"]]
+    assert counts == sorted(counts) and counts[-1] == told["count"]
+    assert [one["le"] for one in told["took"]] == sorted(one["le"] for one in told["took"])
+    assert told["sum"] >= 0.2
+
+    scan = remote.base / "scan"
+    (scan / ".holdfast").mkdir(parents=True)
+    (scan / ".holdfast" / "guards").symlink_to(remote.state)
+    asked = [PYTHON, "-I", "-S", str(remote.runtime), "lease", "metrics", "--scan", str(scan)]
+    text = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=LONG).stdout
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    who = 'name="a",owner="",driver="etcd"'
+    assert lines[f"holdfast_lease_active{{{who}}}"] == "1"
+    assert lines[f'holdfast_lease_token{{{who},resource="r"}}'] == str(remote.token("a"))
+    assert 0 < float(lines[f"holdfast_lease_valid_seconds{{{who}}}"]) <= 4
+    buckets = [int(value) for name, value in lines.items() if name.startswith("holdfast_lease_renewal_seconds_bucket")]
+    assert buckets == sorted(buckets) and len(buckets) == len(told["took"]) + 1
+    assert buckets[-1] == int(lines[f"holdfast_lease_renewal_seconds_count{{{who}}}"]) >= told["count"]
 
 
 def test_that_a_renewal_failed_is_told_also_right_after_one_that_was_slow(remote: Guards, proxy: Proxy) -> None:

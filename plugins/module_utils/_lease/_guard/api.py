@@ -36,14 +36,15 @@ type Hole (name: string, text: string)
 # phase: standby (in line), active, pausing, paused, stopping, killing, releasing. since: unix time of the last change of phase.
 # tree: the first process of the service's tree, 0 if there is none.
 # Where grants run out: ttl, the seconds that one is good for; valid_for, the seconds that are left;
-# valid_until, the same on the host's clock CLOCK_BOOTTIME; renewals, with the seconds that the last and the worst took.
+# valid_until, the same on the host's clock CLOCK_BOOTTIME; renewals, with the seconds that the last, the worst and all of them
+# took, failed ones too, and how many of them took no longer than so many seconds (le).
 method Status() -> (
   name: string, phase: string, since: float, pid: int, tree: int, driver: string, containment: string,
   identity: string, resources: []Resource, holes: []Hole, facts: [string]string,
   handover: ?(id: string, role: string, other: string), wants: []string, parameters: object,
   owner: ?string, until: ?float, note: ?object, store: ?[]string,
   ttl: ?float, valid_for: ?float, valid_until: ?float,
-  renewals: ?(count: int, failed: int, slow: int, last: float, worst: float)
+  renewals: ?(count: int, failed: int, slow: int, last: float, worst: float, sum: float, took: [](le: float, count: int))
 )
 
 # Gets one more resource for the running service, now or not at all.

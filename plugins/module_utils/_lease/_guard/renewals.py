@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 SLOW = 0.1
 #: Seconds between two such tellings.
 _QUIET = 60.0
+#: Seconds up to which renewals are counted together.
+BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Renewals:
-    """The renewals of one guard. last, worst: seconds that one took. slow, failed: how many since the start."""
+    """The renewals of one guard, answered or not. last, worst, sum: seconds that they took. slow, failed: how many since the start."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -37,6 +39,9 @@ class Renewals:
         self.failed = 0
         self.last = 0.0
         self.worst = 0.0
+        self.sum = 0.0
+        # One more, for what took longer than the last bound.
+        self._took = [0] * (len(BOUNDS) + 1)
 
     def report(self) -> dict[str, Any]:
         """Give the figures, for people."""
@@ -46,6 +51,8 @@ class Renewals:
             "slow": self.slow,
             "last": round(self.last, 6),
             "worst": round(self.worst, 6),
+            "sum": round(self.sum, 6),
+            "took": [{"le": bound, "count": sum(self._took[: at + 1])} for at, bound in enumerate(BOUNDS)],
         }
 
     def ask(self) -> None:
@@ -58,6 +65,8 @@ class Renewals:
         guard = self._guard
         self.last = time.monotonic() - (self._since or 0.0)
         self.worst = max(self.worst, self.last)
+        self.sum += self.last
+        self._took[next((at for at, bound in enumerate(BOUNDS) if self.last <= bound), len(BOUNDS))] += 1
         self._since = None
         self.count += 1
         slow = guard.driver.ttl is not None and self.last > SLOW * guard.driver.ttl
