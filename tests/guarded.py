@@ -75,6 +75,8 @@ class Guards:
         self.leases = base / "leases"
         self.state = base / "guards"
         self.driver: tuple[str, ...] = (f"--directory={self.leases}",)
+        #: What guards are started by, a command that ends in theirs.
+        self.inside: tuple[str, ...] = ()
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, name: str, *words: str, command: tuple[str, ...] = ("sleep", "1000")) -> subprocess.Popen[str]:
@@ -82,7 +84,7 @@ class Guards:
         resources = () if any(word.startswith("--resource") for word in words) else ("--resource=r",)
         errors = (self.base / f"{name}.err").open("ab")
         guard = subprocess.Popen(
-            [PYTHON, "-I", "-S", str(self.runtime), "guard", f"--name={name}", *self.driver]
+            [*self.inside, PYTHON, "-I", "-S", str(self.runtime), "guard", f"--name={name}", *self.driver]
             + [f"--state={self.state}", *resources, *words, "--", *command],
             stdin=subprocess.DEVNULL,
             stdout=errors,

@@ -129,8 +129,8 @@ class Resource:
             for process in (record["guard"], record["tree"]):
                 if process is not None and process["boot"] == trees.boot() and not trees.visible(process):
                     raise LeaseError(
-                        f"{self.name}: {holder} was in another pid namespace and did not give it back; nobody can "
-                        f"tell from here whether it is gone. If it is: rm {self._path}.holder.{token}"
+                        f"{self.name}: {holder} was in another pid or time namespace and did not give it back; nobody "
+                        f"can tell from here whether it is gone. If it is: rm {self._path}.holder.{token}"
                     )
             if not trees.outlast(record["guard"], None if patience is None else 0.0):
                 raise Busy(self.name, [str(holder)])

@@ -102,6 +102,7 @@ class Sanlock(Driver):
         self._keeper: Keeper | None = None
         self._facts: dict[str, str] = {}
         self._watched = False
+        self._fixed = False
         #: As whom the host has joined: host id and generation, since the first grant.
         self._joined: tuple[int, int] | None = None
         self._kept = 0
@@ -130,6 +131,7 @@ class Sanlock(Driver):
         verdict = judge(self._daemon, self._parameters)
         self._facts = verdict.facts
         self._watched = verdict.watched
+        self._fixed = verdict.fixed
         return verdict.holes
 
     def facts(self) -> dict[str, str]:
@@ -300,7 +302,10 @@ class Sanlock(Driver):
             raise Lost(f"sanlock: {', '.join(missing)}: was taken from us on this host")
         space = self._daemon.space()
         if space is None or space.dying:
-            raise RunningOut(f"sanlock gives up the lockspace {self._parameters.lockspace}")
+            # Long before its time, or we would be dead: somebody has removed it, or another host has our number and name.
+            raise Lost(
+                f"sanlock gives up the lockspace {self._parameters.lockspace}: another host may have what is held"
+            )
         if self._joined != (space.host, space.generation):
             raise Lost(f"sanlock: this host has left the lockspace {self._parameters.lockspace} and joined it anew")
         self._note(space)
@@ -317,7 +322,10 @@ class Sanlock(Driver):
         if self._batches and self._batches[0].connection.ended():
             raise self._ended()
 
-    def _ended(self) -> RunningOut:
+    def _ended(self) -> LeaseError:
+        if self._fixed:
+            # Its successor is let in as who it was, at once, and gives what we hold to others.
+            return Lost("the daemon sanlock has ended, and has a fixed name: nothing keeps others from what is held")
         return RunningOut(
             f"the daemon sanlock has ended: what is held is good for {self.ttl:g} s from its last renewal"
         )

@@ -46,6 +46,7 @@ def describe(pid: int, started: int, containment: str) -> dict[str, Any]:
     return {
         "boot": boot(),
         "namespace": identity.pid_namespace(),
+        "clock": identity.time_namespace(),
         "pid": pid,
         "started": started,
         "containment": containment,
@@ -71,8 +72,11 @@ def boot() -> str:
 
 
 def visible(record: dict[str, Any]) -> bool:
-    """Say whether the pids of *record* mean something here."""
-    return bool(record["namespace"] == identity.pid_namespace())
+    """Say whether the pids and start times of *record* mean something here. An older guard did not say what its clock was."""
+    if record["namespace"] != identity.pid_namespace():
+        return False
+    ours = identity.time_namespace()
+    return bool(record.get("clock", ours) == ours)
 
 
 def gone(record: dict[str, Any]) -> bool:

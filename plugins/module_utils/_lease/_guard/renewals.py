@@ -127,6 +127,7 @@ class Renewals:
         try:
             self._guard.driver.look()
         except Lost as error:
+            self.unwatch()
             self._guard.say(str(error))
             self._guard.event(core.LOST, str(error))
         except RunningOut as error:

@@ -37,6 +37,7 @@ class Verdict:
     def __init__(self) -> None:
         self.holes: list[Hole] = []
         self.watched = True
+        self.fixed = False
         self.facts: dict[str, str] = {}
 
 
@@ -107,7 +108,14 @@ def _cure(path: str, error: OSError) -> str:
 
 
 def _judge_daemon(daemon: Daemon, verdict: Verdict) -> None:
+    before = time.monotonic()
     itself = daemon.itself()
+    clock = float(itself.get("monotime") or before)
+    if not int(before) <= clock <= time.monotonic():
+        # What it tells of its renewals would be counted from another beginning: our deadlines could be years late.
+        raise DriverRefused(
+            f"sanlock: its clock says {clock:.0f} s and ours {before:.0f} s: guard and sanlock have to run in the same time namespace"
+        )
     verdict.watched = itself.get("use_watchdog") == "1"
     if not verdict.watched:
         verdict.holes.append(
@@ -119,7 +127,8 @@ def _judge_daemon(daemon: Daemon, verdict: Verdict) -> None:
         )
     name = itself.get("our_host_name", "")
     verdict.facts["host_name"] = name
-    if not _drawn(name) and _boot() not in name:
+    verdict.fixed = not _drawn(name) and _boot() not in name
+    if verdict.fixed:
         verdict.holes.append(
             Hole(
                 "fixed_name",

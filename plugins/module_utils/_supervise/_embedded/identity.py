@@ -20,6 +20,14 @@ def pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
+def time_namespace() -> int:
+    """Give the inode of the time namespace in which start times have their meaning, 0 where the kernel has none (before Linux 5.6)."""
+    try:
+        return os.stat("/proc/self/ns/time").st_ino
+    except FileNotFoundError:
+        return 0
+
+
 def process(pid: int) -> tuple[int, str, int] | None:
     """Give start time (clock ticks since boot), state letter and parent of *pid*, or None if there is no such process."""
     fields = _fields(pid)
