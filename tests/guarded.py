@@ -47,6 +47,17 @@ while True:
     time.sleep(1000)
 """
 
+# Beats by itself, with no descriptor of ours.
+CLOSES = """\
+import os, sys, time
+token = os.environ["HOLDFAST_TOKEN"]
+os.closerange(3, 1024)
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+while True:
+    os.write(file, ("%s %s %d\\n" % (token, sys.argv[2], time.clock_gettime_ns(time.CLOCK_BOOTTIME))).encode())
+    time.sleep(0.0005)
+"""
+
 
 #: Texts of a runtime's files that are exchanged: (file, text, instead).
 Edits = tuple[tuple[str, str, str], ...]

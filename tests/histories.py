@@ -105,6 +105,7 @@ def violations(events: list[Event], early: float = 0.0, shared: frozenset[str] =
     granted: dict[int, int] = {}
     still: dict[int, int] = {}
     sharing: set[int] = set()
+    stale: set[int] = set()
     latest = 0
     # The greatest number that has written, of whom nobody may be beside, and of all.
     alone = accepted = 0
@@ -121,7 +122,8 @@ def violations(events: list[Event], early: float = 0.0, shared: frozenset[str] =
             spans.setdefault(token, [event["at"], event["at"]])[1] = event["at"]
             # A store that remembers the greatest token would refuse this one: somebody writes who is no holder any more.
             greatest = alone if event.get("name") in shared else accepted
-            if token < greatest:
+            if token < greatest and token not in stale:
+                stale.add(token)
                 found.append(f"token {token} wrote at {event['at']} after {greatest} had")
             accepted = max(accepted, token)
             if event.get("name") in shared:

@@ -18,19 +18,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import procs
 import pytest
+from contending import LONG, Scene
 from etcds import ETCD, Cluster, Proxy
-from guarded import PYTHON, STUBBORN, Edits, Guards, make_runtime
-from histories import History, Pauses, violations
+from guarded import STUBBORN, Edits, Guards, make_runtime
 from waiting import wait_until
 from witnesses import EtcdWitness
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import interface
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._etcd import store, tenure
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.etcd import Etcd
-
-LONG = 60
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root"),
@@ -45,71 +42,37 @@ def etcd() -> Iterator[Cluster]:
     made.close()
 
 
-class Scene:
-    """Two contenders: a, who holds, with a way to etcd of its own, and b, who stands in line."""
+class EtcdScene(Scene):
+    """a has a way to etcd of its own."""
 
     def __init__(self, guards: Guards, cluster: Cluster) -> None:
-        self.guards = guards
+        super().__init__(guards, lambda note: EtcdWitness(cluster, str(guards.base), "r", note))
         self.cluster = cluster
-        self.history = History(guards.base)
-        self.witness = EtcdWitness(cluster, str(guards.base), "r", self.history.note)
-        self.pauses = Pauses(lambda: [guards.report(name) for name in "ab"], self.history)
         self.proxy = Proxy(cluster.members[0].url)
+        self.ttl = 3.0
 
-    def begin(self, *words: str) -> None:
-        for name, endpoint in (("a", self.proxy.url), ("b", self.cluster.endpoints)):
-            self.guards.use_etcd(endpoint)
-            command = (PYTHON, "-I", "-S", "-c", STUBBORN, str(self.history.beats), name)
-            self.guards.start(name, *words, command=command)
-            wait_until(lambda name=name: self.beats(name) if name == "a" else self.stands_by(name), LONG)  # type: ignore[misc]
-
-    def beats(self, name: str) -> int:
-        return self.history.beats.read_text().count(f" {name} ")
-
-    def stands_by(self, name: str) -> bool:
-        return bool(self.guards.report(name).get("phase") == "standby")
-
-    @property
-    def holder(self) -> Any:
-        return self.guards.started[0]
-
-    def judge(self) -> list[str]:
-        """Let both beat if both can, and judge."""
-        wait_until(lambda: self.beats("b"), LONG)
-        for name in "ab":
-            before = self.beats(name)
-            end = time.monotonic() + 0.5
-            while self.beats(name) < before + 20 and time.monotonic() < end:
-                time.sleep(0.01)
-        self.witness.end()
-        self.pauses.end()
-        return violations(self.history.end())
+    def start(self, name: str, *words: str, script: str = STUBBORN) -> None:
+        self.guards.use_etcd(self.proxy.url if name == "a" else self.cluster.endpoints, self.ttl)
+        super().start(name, *words, script=script)
 
     def close(self) -> None:
-        self.witness.end()
-        self.pauses.end()
-        procs.kill(self.holder.pid, signal.SIGCONT)
+        super().close()
         self.proxy.close()
 
 
-def stopped(scene: Scene) -> None:
+def stopped(scene: EtcdScene) -> None:
     scene.holder.send_signal(signal.SIGSTOP)
 
 
-def asked_to_stop(scene: Scene) -> None:
+def asked_to_stop(scene: EtcdScene) -> None:
     scene.holder.terminate()
 
 
-def cut_off(scene: Scene) -> None:
+def cut_off(scene: EtcdScene) -> None:
     scene.proxy.mode = "hang"
 
 
-def revoked(scene: Scene) -> None:
-    """Only for mutants: the real one ends, but the store has given the lease away already."""
-    scene.cluster.revoke_all()
-
-
-def killed(scene: Scene) -> None:
+def killed(scene: EtcdScene) -> None:
     scene.holder.kill()
 
 
@@ -117,7 +80,7 @@ GUARD = "holdfast/_lease/_guard/"
 ETCD_PARTS = "holdfast/_lease/_etcd/"
 
 #: name: what is exchanged (file, text, instead), and what then happens to the holder.
-MUTANTS: dict[str, tuple[Edits, Callable[[Scene], None]]] = {
+MUTANTS: dict[str, tuple[Edits, Callable[[EtcdScene], None]]] = {
     "no kernel timer": (
         ((GUARD + "kernel.py", "divmod(int(when * 1e9), 10**9) if when is not None", "(0, 0) if False"),),
         stopped,
@@ -136,15 +99,6 @@ MUTANTS: dict[str, tuple[Edits, Callable[[Scene], None]]] = {
         ),
         cut_off,
     ),
-    "nothing that the store says is heard": (
-        (
-            (ETCD_PARTS + "renewing.py", "    if ttl <= 0:", "    if False:"),
-            (ETCD_PARTS + "tenure.py", "        if not done.succeeded:", "        if False:"),
-            (ETCD_PARTS + "tenure.py", "float(done.ttl)", "2.0"),
-            (ETCD_PARTS + "watch.py", 'event.get("type") == "DELETE"', "False"),
-        ),
-        revoked,
-    ),
     "init outlives the guard": (
         ((GUARD + "tree.py", "        kernel.die_with_parent()\n        os.setsid()", "        os.setsid()"),),
         killed,
@@ -152,24 +106,35 @@ MUTANTS: dict[str, tuple[Edits, Callable[[Scene], None]]] = {
 }
 
 
-@pytest.fixture
-def scene_of(etcd: Cluster) -> Iterator[Callable[[Edits], Scene]]:
-    base = Path(tempfile.mkdtemp(prefix="hf-mutant-"))
-    made: list[Scene] = []
+#: The same of what the store says by itself: that a lease has ended, though nobody has failed to renew it.
+UNHEARD: dict[str, Edits] = {
+    "watch events are ignored": ((ETCD_PARTS + "watch.py", 'event.get("type") == "DELETE"', "False"),),
+    "nothing that the store says is heard": (
+        (ETCD_PARTS + "renewing.py", "    if ttl <= 0:", "    if False:"),
+        (ETCD_PARTS + "tenure.py", "        if not done.succeeded:", "        if False:"),
+        (ETCD_PARTS + "tenure.py", "float(done.ttl)", "2.0"),
+        (ETCD_PARTS + "watch.py", 'event.get("type") == "DELETE"', "False"),
+    ),
+}
 
-    def scene(edits: Edits) -> Scene:
-        made.append(Scene(Guards(make_runtime(base, edits), base), etcd))
+
+@pytest.fixture
+def scene_of(etcd: Cluster) -> Iterator[Callable[[Edits], EtcdScene]]:
+    base = Path(tempfile.mkdtemp(prefix="hf-mutant-"))
+    made: list[EtcdScene] = []
+
+    def scene(edits: Edits) -> EtcdScene:
+        made.append(EtcdScene(Guards(make_runtime(base, edits), base), etcd))
         return made[0]
 
     yield scene
     for one in made:
         one.close()
-        one.guards.close()
     shutil.rmtree(base)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_mutant_is_caught(name: str, scene_of: Callable[[Edits], Scene]) -> None:
+def test_a_mutant_is_caught(name: str, scene_of: Callable[[Edits], EtcdScene]) -> None:
     edits, fault = MUTANTS[name]
     scene = scene_of(edits)
     scene.begin("--stop-timeout=4")
@@ -177,7 +142,7 @@ def test_a_mutant_is_caught(name: str, scene_of: Callable[[Edits], Scene]) -> No
     assert scene.judge() != []
 
 
-def test_a_pause_that_is_only_said_is_caught(scene_of: Callable[[Edits], Scene]) -> None:
+def test_a_pause_that_is_only_said_is_caught(scene_of: Callable[[Edits], EtcdScene]) -> None:
     edits = (
         (GUARD + "board.py", "self.wanted % 2 == 1 and self._page[_REACHED] == self.wanted", "self.wanted % 2 == 1"),
         (GUARD + "init.py", "self._send_all(signal.SIGSTOP)", "pass"),
@@ -188,7 +153,7 @@ def test_a_pause_that_is_only_said_is_caught(scene_of: Callable[[Edits], Scene])
     assert any("that it stood still" in found for found in scene.judge())
 
 
-def test_a_real_pause_is_not(scene_of: Callable[[Edits], Scene]) -> None:
+def test_a_real_pause_is_not(scene_of: Callable[[Edits], EtcdScene]) -> None:
     scene = scene_of(())
     scene.begin("--on-lost=pause")
     cut_off(scene)
@@ -198,11 +163,38 @@ def test_a_real_pause_is_not(scene_of: Callable[[Edits], Scene]) -> None:
 
 
 @pytest.mark.parametrize("fault", [stopped, asked_to_stop, cut_off, killed])
-def test_the_real_one_is_not(fault: Callable[[Scene], None], scene_of: Callable[[Edits], Scene]) -> None:
+def test_the_real_one_is_not(fault: Callable[[EtcdScene], None], scene_of: Callable[[Edits], EtcdScene]) -> None:
     scene = scene_of(())
     scene.begin("--stop-timeout=1")
     fault(scene)
     assert scene.judge() == []
+
+
+def _revoked_right_after_a_renewal(scene: EtcdScene) -> list[str]:
+    """Nobody stands in line: he would be granted it before the holder can hear of it. The next renewal is 4 s away."""
+    scene.ttl = 12.0
+    scene.start("a")
+
+    def renewals() -> int:
+        return int(scene.guards.call("a", "Status")["renewals"]["count"])
+
+    begun = renewals()
+    wait_until(lambda: renewals() > begun, LONG)
+    scene.cluster.revoke_all()
+    # Moments are enough for the real one.
+    return scene.judge_alone(3.5, early=2.0)
+
+
+@pytest.mark.parametrize("name", UNHEARD)
+def test_who_does_not_hear_the_store_is_caught(name: str, scene_of: Callable[[Edits], EtcdScene]) -> None:
+    found = _revoked_right_after_a_renewal(scene_of(UNHEARD[name]))
+    assert any("the store had it no more" in text for text in found)
+
+
+def test_who_hears_it_is_not(scene_of: Callable[[Edits], EtcdScene]) -> None:
+    scene = scene_of(())
+    assert _revoked_right_after_a_renewal(scene) == []
+    assert scene.holder.poll() is not None
 
 
 # -- faults of the driver, in this process

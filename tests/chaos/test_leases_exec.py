@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 import procs
 import pytest
-from guarded import PYTHON, STUBBORN, Edits, make_runtime
+from guarded import CLOSES, PYTHON, STUBBORN, Edits, make_runtime
 from histories import Event, History, report, violations
 from leased import add_leased
 from leased import report as account
@@ -30,17 +30,6 @@ from witnesses import FileWitness
 SECONDS = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "15"))
 SEED = int(os.environ.get("HOLDFAST_CHAOS_SEED", str(random.randrange(2**32))))
 FAULTS = ("service", "stopped", "supervisor", "both supervisors", "grandchildren first", "the one in line")
-
-#: Beats by itself, with no descriptor of ours.
-CLOSES = """\
-import os, sys, time
-token = os.environ["HOLDFAST_TOKEN"]
-os.closerange(3, 1024)
-file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
-while True:
-    os.write(file, ("%s %s %d\\n" % (token, sys.argv[2], time.clock_gettime_ns(time.CLOCK_BOOTTIME))).encode())
-    time.sleep(0.0005)
-"""
 
 
 class Pair:
