@@ -22,12 +22,13 @@ from ._lease.interface import (
     HOT,
     KEPT,
     LINE_UP,
+    MODES,
     NOTE,
+    READONLY,
     REMOTE,
     RENEWS,
     RESOURCE_NAME,
     SHARED,
-    SHARED_MODE,
     TOKEN,
     UNBROKEN,
     Busy,
@@ -44,6 +45,7 @@ from ._lease.interface import (
     RunningOut,
     StoreUnavailable,
 )
+from ._lease.modes import READONLY_MODE, SHARED_MODE, compatible
 
 __all__ = [
     "BACK",
@@ -57,9 +59,12 @@ __all__ = [
     "HOT",
     "KEPT",
     "LINE_UP",
+    "MODES",
     "NOTE",
     "OUT",
     "PREPARED",
+    "READONLY",
+    "READONLY_MODE",
     "REMOTE",
     "RENEWS",
     "RESOURCE_NAME",
@@ -85,4 +90,5 @@ __all__ = [
     "RunningOut",
     "StoreUnavailable",
     "UnderWay",
+    "compatible",
 ]

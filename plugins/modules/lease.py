@@ -35,7 +35,8 @@ attributes:
 options:
   name:
     description:
-      - The name of the resource; letters, digits and C(_.@:+-), 64 at most.
+      - The name of the resource; letters, digits and C(_.@:+-), 64 at most. Or C(disk:PATH) for a block device, or a file that
+        is used as one, of the host. It is the same resource by whatever path.
       - Not used by O(state=handed_over), where it is a name for messages only.
     type: str
     required: true
@@ -70,9 +71,10 @@ options:
     default: 0
   mode:
     description:
-      - Several may hold a lease as V(shared), as long as nobody holds it as V(exclusive).
+      - Several may hold a lease as V(shared), if all of them do, and several as V(readonly), if all of them do.
+      - The driver V(sanlock) does not know V(readonly).
     type: str
-    choices: [exclusive, shared]
+    choices: [exclusive, shared, readonly]
     default: exclusive
   reason:
     description:
@@ -227,7 +229,7 @@ def main() -> None:
             "owner": {"type": "str"},
             "ttl": {"type": "float", "default": 600},
             "wait": {"type": "float", "default": 0},
-            "mode": {"type": "str", "choices": ["exclusive", "shared"], "default": "exclusive"},
+            "mode": {"type": "str", "choices": ["exclusive", "shared", "readonly"], "default": "exclusive"},
             "reason": {"type": "str"},
             "service": {"type": "str"},
             "to": {"type": "str"},

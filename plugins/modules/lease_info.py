@@ -139,6 +139,10 @@ guards:
       type: list
       elements: str
       returned: always
+    disks:
+      description: Of resources that are disks the paths by which this host has them, by their names.
+      type: dict
+      returned: always
     valid_until:
       description: When what it holds ends unless it is renewed or extended, in seconds of unix time; null if it does not.
       type: float
@@ -203,7 +207,7 @@ leases:
           type: int
           returned: always
         mode:
-          description: V(exclusive) or V(shared).
+          description: V(exclusive), V(shared) or V(readonly).
           type: str
           returned: always
         token:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import Problem
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, modes
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
     HANDOVER,
     UNBROKEN,
@@ -77,6 +77,10 @@ def refused(lease: Mapping[str, Any], said: Said) -> Iterator[Problem]:
         # Without its value: what nobody knows may be a secret.
         known = f"is no parameter of {which}, which knows: {', '.join(sorted(driver.parameters)) or 'none'}"
         yield Problem(said.parameter(name), "", f"service {_name(said)}: {known}", _cure(name))
+    for index, (_resource, mode) in enumerate(map(modes.split, lease["resources"])):
+        if mode != modes.EXCLUSIVE_MODE and mode not in driver.capabilities:
+            cure = f"say {modes.SHARED_MODE}, or choose another driver"
+            yield Problem(f"{said.at('resources')}[{index}]", mode, f"is not known to {which}", cure)
     yield from _beyond(lease, driver, said)
 
 

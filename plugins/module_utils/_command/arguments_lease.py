@@ -28,7 +28,7 @@ def add_lease(lease: ArgumentParser, common: ArgumentParser, seconds: Callable[[
     add("metrics", "Tell programs that watch hosts of all guards: phases, tokens and how long renewals take.")
 
     acquire = add("acquire", "Get a lease for an owner, or one more for a running service.")
-    acquire.add_argument("resource", metavar="RESOURCE[:shared]")
+    acquire.add_argument("resource", metavar="RESOURCE[:MODE]")
     acquire.add_argument("--ttl", type=seconds, default=600.0, metavar="SECONDS", help="the owner's time (600)")
     acquire.add_argument("--wait", type=seconds, default=0.0, metavar="SECONDS", help="wait for it at most so long (0)")
     release = add("release", "Give a lease back.")
@@ -56,6 +56,9 @@ def add_lease(lease: ArgumentParser, common: ArgumentParser, seconds: Callable[[
     handover.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="for the end of the first service (60)"
     )
+
+    key = add("key", "Tell by what name a disk is known to all hosts: that of a lease on it.")
+    key.add_argument("path", metavar="PATH", help="a block device, or a file that is used as one")
 
     prepare = add("prepare", "Make a lockspace of sanlock where there is none. Never writes over anything.")
     prepare.add_argument("--driver", choices=["sanlock"], required=True, help="whose store it is")

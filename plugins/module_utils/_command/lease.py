@@ -11,10 +11,10 @@ import os
 import sys
 import time
 
-from .._lease import information, moving, mutex, places
+from .._lease import information, modes, moving, mutex, naming, places
 from .._lease.execution import EXEC_MODE, LOSSES
 from .._lease.handle import GuardGone, Handle
-from .._lease.interface import EXCLUSIVE_MODE, SHARED_MODE, LeaseError
+from .._lease.interface import LeaseError
 from .exits import FAILED, NO_SERVICE, OK, USAGE, CommandError
 from .places import own, scan_directory
 from .terminal import complain, duration, harmless, table, write
@@ -79,7 +79,7 @@ def _row(guard: dict[str, Any]) -> list[str]:
         guard["phase"] if guard["answers"] or _executed(guard) else f"{guard['phase']}?",
         f"{guard['pid']} (exec)" if _executed(guard) else str(guard["pid"]),
         duration(time.time() - guard["since"]),
-        harmless(", ".join(map(_grant, guard["resources"]))) or "-",
+        harmless(", ".join(_grant(one, guard["disks"]) for one in guard["resources"])) or "-",
         f"{duration(until - time.time())}" if until else "-",
         ", ".join(hole["name"] for hole in guard["holes"]),
     ]
@@ -90,8 +90,13 @@ def _executed(guard: dict[str, Any]) -> bool:
     return bool(guard["mode"] == EXEC_MODE)
 
 
-def _grant(one: dict[str, Any]) -> str:
-    return f"{one['name']}{':shared' if one['mode'] == SHARED_MODE else ''} ({one['token']})"
+def _grant(one: dict[str, Any], disks: dict[str, str]) -> str:
+    return f"{modes.joined(_called(one['name'], disks), one['mode'])} ({one['token']})"
+
+
+def _called(name: str, disks: dict[str, str]) -> str:
+    """Give what people call a resource: of a disk the path."""
+    return modes.DISK + disks[name] if name in disks else name
 
 
 def _status(options: Namespace) -> int:
@@ -133,7 +138,8 @@ def _told(guard: dict[str, Any]) -> list[str]:
         lines.append(f"  hand-over {handover['id']}: is its {handover['role']}{other}")
     for one in guard["leases"]:
         holders = [mutex.sentence(holder) for holder in one["holders"]] or [one["problem"] or "nobody has it"]
-        lines.append(f"  {one['name']}: {'; '.join(holders)}")
+        disk = guard["disks"].get(one["name"])
+        lines.append(f"  {one['name']}{f' ({disk})' if disk else ''}: {'; '.join(holders)}")
         if one["handover"]:
             mark = one["handover"]
             lines.append(
@@ -163,9 +169,7 @@ def _metrics(options: Namespace) -> int:
 
 
 def _acquire(options: Namespace) -> int:
-    name, _colon, shared = options.resource.partition(":shared")
-    mode = SHARED_MODE if _colon and not shared else EXCLUSIVE_MODE
-    resource = name if mode == SHARED_MODE else options.resource
+    resource, mode = modes.split(options.resource)
     if options.service:
         with Handle.attach(options.service, _bases(options)[0]) as handle:
             handle.register(resource, mode)
@@ -238,6 +242,12 @@ def _prepare(options: Namespace) -> int:
     return OK
 
 
+def _key(options: Namespace) -> int:
+    """Tell by what name a disk is known to everybody."""
+    write(naming.known_as(modes.DISK + os.path.abspath(options.path)))
+    return OK
+
+
 def _parameters(options: Namespace) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     for word in options.parameter:
@@ -265,4 +275,5 @@ _VERBS = {
     "break": _break,
     "handover": _handover,
     "prepare": _prepare,
+    "key": _key,
 }

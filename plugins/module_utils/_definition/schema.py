@@ -191,10 +191,11 @@ _LEASE = (
     Key(
         "resources",
         "leased",
-        "What is held while anything of the service lives: names, with :shared behind those that others may hold "
-        "as shared too. Default: the name of the service.",
+        "What is held while anything of the service lives: names, and disks as disk:PATH, with :shared behind those that others may "
+        "hold as shared too, or :readonly behind those that are only read. Or {type: name, name: NAME, mode: MODE} and "
+        "{type: disk, path: PATH, mode: MODE}. Default: the name of the service.",
         default=[],
-        example=["billing-database", "rates:shared"],
+        example=["billing-database", "rates:shared", {"type": "disk", "path": "/dev/vg0/billing"}],
     ),
     Key(
         "driver",

@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import executing, kinds, values
+from .._lease import modes
+from . import executing, kinds, leased, values
 from .names import NAME_RULE, is_name
 from .problem import SECRET, Problem, example, nearest, shown
 from .schema import ACTIVE, BY_NAME, FORWARDED, KEYS, LIMITS, NEEDS, READY, Key
@@ -586,17 +587,14 @@ def _leased(value: Any, key: Key, path: str, found: Problems) -> Any:
     if not _list(value, path, "must be a list of resources", advice, found):
         return _BAD
     before = len(found)
-    names = []
+    names: dict[str, str] = {}
     for index, item in enumerate(value):
-        name = item[: -len(":shared")] if isinstance(item, str) and item.endswith(":shared") else item
-        if not is_name(name):
-            found.append(
-                Problem(f"{path}[{index}]", shown(item), f"must be a name, or a name and :shared: {NAME_RULE}")
-            )
-        elif name in names:
-            found.append(Problem(f"{path}[{index}]", shown(item), "is named twice"))
-        names.append(name)
-    return list(value) if len(found) == before else _BAD
+        where = f"{path}[{index}]"
+        name, mode = leased.resource(item, where, found)
+        if name in names:
+            found.append(Problem(where, shown(item), "is named twice"))
+        names[name] = mode
+    return [modes.joined(name, mode) for name, mode in names.items()] if len(found) == before else _BAD
 
 
 def _parameters(value: Any, key: Key, path: str, found: Problems) -> Any:

@@ -38,6 +38,7 @@ from .interface import (
     HOT,
     LINE_UP,
     NOTE,
+    READONLY,
     REMOTE,
     RENEWS,
     SHARED,
@@ -78,9 +79,9 @@ class Etcd(Driver):
     """Leases of an etcd cluster. Parameters: see _etcd/parameters.py."""
 
     name: ClassVar[str] = "etcd"
-    api: ClassVar[tuple[int, int]] = (1, 3)
+    api: ClassVar[tuple[int, int]] = (1, 5)
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE, UNBROKEN}
+        {SHARED, READONLY, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE, UNBROKEN}
     )
     parameters: ClassVar[frozenset[str]] = NAMES
     most_resources: ClassVar[int | None] = store.MOST
@@ -121,7 +122,7 @@ class Etcd(Driver):
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
         resources = self._tenure.resources
-        check_registration(resource, mode, resources, self.most_resources)
+        check_registration(resource, mode, resources, self)
         resources[resource] = Resource(self._parameters.prefix, resource, mode)
 
     def forget(self, resource: str) -> None:

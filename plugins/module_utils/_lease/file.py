@@ -31,6 +31,7 @@ from .interface import (
     HOT,
     LINE_UP,
     NOTE,
+    READONLY,
     SHARED,
     TOKEN,
     Driver,
@@ -61,8 +62,8 @@ class File(Driver):
     """Leases by locks of one kernel. Parameters: directory; scope: host; containment (pid_namespace, process_group)."""
 
     name: ClassVar[str] = "file"
-    api: ClassVar[tuple[int, int]] = (1, 4)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, HANDOVER, NOTE, EXEC})
+    api: ClassVar[tuple[int, int]] = (1, 5)
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, READONLY, HOT, TOKEN, LINE_UP, HANDOVER, NOTE, EXEC})
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope"})
     #: A descriptor for each, of the 1024 that a process usually may have.
     most_resources: ClassVar[int | None] = 512
@@ -122,7 +123,7 @@ class File(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource; refuses names that are no file names."""
-        check_registration(resource, mode, self._resources, self.most_resources)
+        check_registration(resource, mode, self._resources, self)
         self._resources[resource] = Resource(self.directory, resource, mode, self.tenant)
 
     def acquire(self) -> list[Grant]:

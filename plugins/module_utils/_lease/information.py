@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import execution, mutex, places
+from . import execution, mutex, naming, places
 from .drivers import load, make
 from .handle import Handle, NoGuard, living
 from .interface import HANDOVER, LeaseError, StoreUnavailable
@@ -52,6 +52,7 @@ def guard(base: str, folder: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "containment": status["containment"],
         "resources": status["resources"],
         "wants": status.get("wants") or [one["name"] for one in status["resources"]],
+        "disks": status.get("disks") or {},
         "valid_until": min(until) if until else None,
         "ttl": status.get("ttl"),
         "renewals": status.get("renewals"),
@@ -109,14 +110,17 @@ class Store:
 
 def resource(name: str, store: Store, guards: list[dict[str, Any]]) -> dict[str, Any]:
     """Tell who holds *name* by the word of its store, what hand-over keeps it, and who waits for it on this host."""
-    waiters = [one["owner"] or one["name"] for one in guards if one["phase"] == "standby" and name in one["wants"]]
-    result: dict[str, Any] = {"name": name, "holders": [], "handover": None, "waiters": waiters, "problem": ""}
+    result: dict[str, Any] = {"name": name, "holders": [], "handover": None, "waiters": [], "problem": ""}
     try:
-        result["holders"] = [mutex.told(holder) for holder in store.ask(lambda made: made.owners(name))]
-        mark = store.ask(lambda made: made.handed_over(name) if HANDOVER in made.capabilities else None)
+        result["name"] = known = naming.known_as(name)
+        result["holders"] = [mutex.told(holder) for holder in store.ask(lambda made: made.owners(known))]
+        mark = store.ask(lambda made: made.handed_over(known) if HANDOVER in made.capabilities else None)
         result["handover"] = mark.write() if mark else None
     except LeaseError as error:
         result["problem"] = str(error)
+    for one in guards:
+        if one["phase"] == "standby" and result["name"] in one["wants"]:
+            result["waiters"].append(one["owner"] or one["name"])
     return result
 
 

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from .modes import EXCLUSIVE_MODE, MODES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
     from .handover import Handover
 
 #: The interface's version: drivers of another major are refused, the minor counts added calls.
-CORE_API = (1, 4)
+CORE_API = (1, 5)
 #: What this core can do for a driver; a driver refuses a core that lacks what it relies on.
 CORE_FEATURES = frozenset({"bind", "line_up", "renew", "dead_man", "watch", "prepare_tree", "pause", "exec"})
 
 # Capabilities that a driver declares.
 SHARED = "shared"  # several holders at a time, if all of them say shared
+READONLY = "readonly"  # several holders at a time, if all of them say readonly; never beside one who says shared
 HOT = "hot"  # resources may be added and given back while the service runs
 TOKEN = "token"  # every grant has a number that is greater than all before it
 LINE_UP = "line_up"  # waiting in line without polling
@@ -46,7 +49,7 @@ HANDOVER = "handover"  # what is held can be handed over to a chosen guard, see 
 UNBROKEN = "unbroken"  # a `renew` after the grants' end says yes only if nobody else was granted anything in between
 NOTE = "note"  # a few words of the holder's stand beside what it holds
 EXEC = "exec"  # what is held can be tied to a process that then executes the service, with nobody beside it
-CAPABILITIES = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE, UNBROKEN, EXEC})
+CAPABILITIES = frozenset({SHARED, READONLY, HOT, TOKEN, LINE_UP, RENEWS, KEPT, REMOTE, HANDOVER, NOTE, UNBROKEN, EXEC})
 
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _FURTHER = _LETTERS.union(".@:+-")
@@ -58,10 +61,6 @@ def _may_be_called(text: str) -> bool:
 
 #: Says what a resource may be called: for every driver the same, so that a service can change from one to another.
 RESOURCE_NAME = _may_be_called
-
-
-EXCLUSIVE_MODE = "exclusive"
-SHARED_MODE = "shared"
 
 
 class LeaseError(Exception):
@@ -396,16 +395,18 @@ class Driver(ABC):
         raise LeaseError(f"driver {self.name}: cannot hand over")
 
 
-def check_registration(resource: str, mode: str, registered: Collection[str], most: int | None = None) -> None:
-    """Judge a resource that is to be registered beside *registered*, of which there can be *most*.
+def check_registration(resource: str, mode: str, registered: Collection[str], driver: Driver) -> None:
+    """Judge a resource that *driver* is to have beside *registered*.
 
     Raises DriverRefused if its name or its mode can't be, or if it is one too many.
     """
     if not RESOURCE_NAME(resource):
         raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
-    if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
-        raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
+    if mode not in MODES:
+        raise DriverRefused(f"{resource}: {mode!r} is none of {', '.join(MODES)}")
+    if mode != EXCLUSIVE_MODE and mode not in driver.capabilities:
+        raise DriverRefused(f"{resource}: the driver {driver.name} does not know {mode}")
     if resource in registered:
         raise DriverRefused(f"{resource}: is named twice")
-    if most is not None and len(registered) >= most:
-        raise DriverRefused(f"{resource}: one service can have {most} resources at most")
+    if driver.most_resources is not None and len(registered) >= driver.most_resources:
+        raise DriverRefused(f"{resource}: one service can have {driver.most_resources} resources at most")

@@ -17,7 +17,8 @@ from .._supervise._embedded import identity
 from . import marks, ofd, trees
 from .counting import Counting
 from .handover import BACK, DROPPED, OUT, PREPARED, RETURNING, Handover, UnderWay, permit
-from .interface import SHARED_MODE, Busy, Holder, LeaseError, StoreUnavailable
+from .interface import EXCLUSIVE_MODE, Busy, Holder, LeaseError, StoreUnavailable
+from .modes import compatible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 _LEASE = 0
 #: Seconds for which the counter is tried to be locked, and between two attempts.
 _LONGEST, _SHORT = 2.0, 0.002
-#: Seconds between two looks at a mark that keeps us out.
-_LOOK_AT_MARK = 0.2
+#: Seconds between two looks at a mark, or at holders, that keep us out although the lock does not.
+_LOOK_AGAIN = 0.2
 #: Seconds between two attempts while somebody else reads that mark.
 _AWAKE = 0.005
 #: Bytes that a holder file may have.
@@ -87,7 +88,7 @@ class Resource:
         deadline = time.monotonic() + patience
         while True:
             self.open()
-            if not ofd.lock(self._descriptor, _LEASE, self.mode == SHARED_MODE):
+            if not self._lock():
                 holders = self._holders()
                 if handover is not None and not holders and time.monotonic() < deadline:
                     # Somebody in line has woken up, and is about to see that it is kept for us.
@@ -98,22 +99,46 @@ class Resource:
             if self._current():
                 break
             self.close()
+        self._see_nobody_beside()
         self._outlive(patience)
         self._count(handover)
 
     def wait(self) -> None:
         """Wait for the lock and for the end of what its last holder has left. Raises LeaseError, OSError."""
         while True:
-            ofd.lock(self._descriptor, _LEASE, self.mode == SHARED_MODE, wait=True)
+            self._lock(wait=True)
             if not self._current():
                 return
-            self._outlive(None)
-            mark = self.marked()
-            if mark is None or mark.allows(self.tenant):
-                return
-            # Kept for somebody else, who must be able to lock it; a mark tells nobody when it goes.
+            if not self._beside():
+                self._outlive(None)
+                mark = self.marked()
+                if mark is None or mark.allows(self.tenant):
+                    return
+            # Kept for somebody else, who must be able to lock it; neither a mark nor a holder in another mode tells when it goes.
             ofd.unlock(self._descriptor, _LEASE)
-            time.sleep(_LOOK_AT_MARK)
+            time.sleep(_LOOK_AGAIN)
+
+    def _lock(self, wait: bool = False) -> bool:
+        return ofd.lock(self._descriptor, _LEASE, self.mode != EXCLUSIVE_MODE, wait)
+
+    def _beside(self) -> list[Holder]:
+        """Give those who have the lock besides us and may not: who write, if we only read, and the other way round.
+
+        The lock itself knows no more than alone or not. Raises OSError, LeaseError.
+        """
+        if self.mode == EXCLUSIVE_MODE or ofd.lockable(self._descriptor, _LEASE):
+            return []
+        return [
+            _holder(self.name, token, record, None)
+            for token, record in records(self._directory, self.name)
+            if not compatible(self.mode, record["mode"]) and _may_live(record["guard"])
+        ]
+
+    def _see_nobody_beside(self) -> None:
+        """Raise Busy if somebody holds it in a mode that ours cannot be beside; OSError, LeaseError."""
+        others = self._beside()
+        if others:
+            raise Busy(self.name, map(str, others))
 
     def _outlive(self, patience: float | None) -> None:
         """See the end of every conflicting holder that has not given the resource back. Raises Busy, LeaseError, OSError.
@@ -122,7 +147,7 @@ class Resource:
         its lock to somebody who exchanged the file; it is a holder none the less, and left alone.
         """
         for token, record in records(self._directory, self.name):
-            if self.mode == SHARED_MODE and record["mode"] == SHARED_MODE:
+            if compatible(self.mode, record["mode"]):
                 continue
             # Whether it lives is looked at below.
             holder = _holder(self.name, token, record, None)
@@ -146,6 +171,8 @@ class Resource:
     def _count(self, handover: Handover | None) -> None:
         """Draw the next token and say who we are. The numbers of shared holders differ too."""
         with self._counting():
+            # Whoever comes in another mode at the same time has looked for us, too, before we were written down.
+            self._see_nobody_beside()
             last = self._last()
             mark = marks.read(self._mark, self.name, last)
             permit(self.name, mark, self.tenant, last, handover)
@@ -335,6 +362,11 @@ def _holder(resource: str, token: int, record: dict[str, Any], alive: bool | Non
         note if isinstance(note, dict) else {},
         os.uname().nodename,
     )
+
+
+def _may_live(process: dict[str, Any]) -> bool:
+    """Say whether a process of a record is not sure to be gone, as one in another pid namespace."""
+    return bool(process["boot"] == trees.boot()) and not (trees.visible(process) and trees.gone(process))
 
 
 def _named(pids: list[int]) -> str:

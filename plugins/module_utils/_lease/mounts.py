@@ -20,12 +20,16 @@ NETWORK = frozenset(
 
 
 class Mount:
-    """Where a file system is mounted. kind: its type, "" if nobody says; source, options: as the kernel tells them."""
+    """Where a file system is mounted. kind: its type, "" if nobody says; source, options: as the kernel tells them.
 
-    __slots__ = ("kind", "options", "point", "source")
+    root: which directory of the file system it is that is mounted.
+    """
 
-    def __init__(self, point: str = "", kind: str = "", source: str = "", options: str = "") -> None:
+    __slots__ = ("kind", "options", "point", "root", "source")
+
+    def __init__(self, point: str = "", kind: str = "", source: str = "", options: str = "", root: str = "/") -> None:
         self.point = point
+        self.root = root
         self.kind = kind
         self.source = source
         self.options = options.split(",") if options else []
@@ -50,7 +54,7 @@ def mount(path: str) -> Mount:
             longer, same = len(point) > len(best.point), len(point) == len(best.point)
             if below and (longer or (same and fields[2] == wanted)):
                 kind, source, options = fields[fields.index("-") + 1 :][:3]
-                best = Mount(point, kind, unescaped(source), options)
+                best = Mount(point, kind, unescaped(source), options, unescaped(fields[3]))
     return best
 
 

@@ -17,10 +17,11 @@ import syslog
 import time
 
 from .._runtime import detached
-from . import places
+from . import naming, places
 from .drivers import make
 from .handle import GuardGone, Handle, living
 from .interface import EXCLUSIVE_MODE, RESOURCE_NAME, Busy, DriverRefused, LeaseError
+from .modes import disk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class HeldByOther(LeaseError):
 
 
 class Mutex:
-    """One resource of one store, for one owner. program: the argv of the runtime. base: where holders have their folders."""
+    """One resource of one store, for one owner. program: the argv of the runtime. base: where holders have their folders.
+
+    resource: a name, or disk:PATH. Making one raises LeaseError if there is no such disk.
+    """
 
     def __init__(
         self,
@@ -59,7 +63,8 @@ class Mutex:
         program: list[str],
         base: str | None = None,
     ) -> None:
-        self.resource = resource
+        self.resource = naming.known_as(resource)
+        self._asked = resource
         self.owner = owner
         self.driver = driver
         self.parameters = dict(parameters)
@@ -174,7 +179,7 @@ class Mutex:
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         """Start a holder and give its answer. It gives up by itself if we end before that."""
         log = os.path.join(self.base, self._folder, "log")
-        request.update(resource=self.resource, owner=self.owner, driver=self.driver, parameters=self.parameters)
+        request.update(resource=self._asked, owner=self.owner, driver=self.driver, parameters=self.parameters)
         request.update(state=self.base, note={"host": os.uname().nodename})
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -240,7 +245,7 @@ def moment(when: float) -> str:
 
 def check(name: str, owner: str, seconds: float, wait: float) -> None:
     """Raise DriverRefused for what can't be a mutex, before anything is started."""
-    if not RESOURCE_NAME(name):
+    if not disk(name) and not RESOURCE_NAME(name):
         raise DriverRefused(f"name: {name!r}: letters, digits and _.@:+-, 64 at most")
     if not owner or len(owner) > 200 or not owner.isprintable():
         raise DriverRefused("owner: 1 to 200 printable characters that tell this play from every other")

@@ -33,6 +33,7 @@ from .interface import (
     HOT,
     LINE_UP,
     NOTE,
+    READONLY,
     REMOTE,
     RENEWS,
     SHARED,
@@ -71,8 +72,10 @@ class Nfs(Driver):
     """Leases on NFS. Parameters: directory, scope, ttl, poll, proof (pending); containment (pid_namespace, process_group)."""
 
     name: ClassVar[str] = "file"
-    api: ClassVar[tuple[int, int]] = (1, 2)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE})
+    api: ClassVar[tuple[int, int]] = (1, 5)
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {SHARED, READONLY, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE}
+    )
     parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope", "ttl", "poll", "proof"})
     #: Each heartbeat asks the server some times for each, and is to be done in a quarter of the time of a grant.
     most_resources: ClassVar[int | None] = 128
@@ -167,7 +170,7 @@ class Nfs(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
-        check_registration(resource, mode, self._modes, self.most_resources)
+        check_registration(resource, mode, self._modes, self)
         self._modes[resource] = mode
 
     def forget(self, resource: str) -> None:

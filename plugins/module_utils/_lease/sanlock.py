@@ -43,7 +43,6 @@ from .interface import (
     LINE_UP,
     REMOTE,
     SHARED,
-    SHARED_MODE,
     TOKEN,
     Busy,
     Driver,
@@ -59,6 +58,7 @@ from .interface import (
     StoreUnavailable,
     check_registration,
 )
+from .modes import SHARED_MODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Sanlock(Driver):
 
     def register(self, resource: str, mode: str) -> None:
         """Note the resource."""
-        check_registration(resource, mode, self._resources, self.most_resources)
+        check_registration(resource, mode, self._resources, self)
         stored = in_store(self._parameters.prefix + resource)
         self._resources[resource] = Resource(resource, mode, mode == SHARED_MODE, stored)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 
-from . import moving, mutex, places
+from . import moving, mutex, naming, places
 from .drivers import use_runtime
 from .handle import Handle
-from .interface import SHARED_MODE, Busy, LeaseError
+from .interface import Busy, LeaseError
+from .modes import compatible, disk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _held(one: mutex.Mutex, options: dict[str, Any], check_mode: bool) -> dict[s
     found = one.find()
     before = _shown(found)
     if check_mode:
-        others = [] if found else [holder for holder in one.others() if not _beside(holder, options["mode"])]
+        others = [] if found else [holder for holder in one.others() if not compatible(holder["mode"], options["mode"])]
         if others and not options["wait"]:
             raise mutex.HeldByOther(f"{one.resource}: {others[0]['owner']} has it; it would not be got", others)
         after = before or {"owner": one.owner, "mode": options["mode"]}
@@ -88,10 +89,6 @@ def _held(one: mutex.Mutex, options: dict[str, Any], check_mode: bool) -> dict[s
     }
 
 
-def _beside(holder: dict[str, Any], mode: str) -> bool:
-    return mode == SHARED_MODE and holder["mode"] == SHARED_MODE
-
-
 def _shown(status: dict[str, Any] | None) -> dict[str, Any]:
     """Give what of a holder belongs into a diff: nothing that changes by itself."""
     if not status or not status.get("resources"):
@@ -101,9 +98,10 @@ def _shown(status: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _service(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    resource, mode, present = options["name"], options["mode"], options["state"] == "present"
+    mode, present = options["mode"], options["state"] == "present"
     with Handle.attach(options["service"], guards_of(options["scan_directory"])) as handle:
         status = handle.inquire()
+        resource = _known(options["name"], status)
         held = {one["name"]: one for one in status["resources"]}
         before = {name: one["mode"] for name, one in held.items()}
         if status["phase"] != "active":
@@ -121,15 +119,22 @@ def _service(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         token = None
         if not check_mode:
             if present:
-                handle.register(resource, mode)
-                token = handle.acquire(resource)[resource]
+                # The guard finds out itself which disk a path is.
+                handle.register(options["name"], mode)
+                token = handle.acquire(options["name"])[options["name"]]
             else:
                 handle.release(resource)
         elif present:
-            others = [one for one in _owners(status, resource) if not _beside(one, mode)]
+            others = [one for one in _owners(status, resource) if not compatible(one["mode"], mode)]
             if others:
                 raise Busy(resource, [one["owner"] for one in others])
         return {"changed": True, "token": token, "before": before, "after": after}
+
+
+def _known(name: str, status: dict[str, Any]) -> str:
+    """Give the name in the store. A disk that the service has is found by its path also when it is there no more."""
+    found = [known for known, path in (status.get("disks") or {}).items() if path == disk(name)]
+    return found[0] if found else naming.known_as(name)
 
 
 def _owners(status: dict[str, Any], resource: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease import
 
 Make = Callable[..., interface.Driver]
 
-EXCLUSIVE, SHARED = interface.EXCLUSIVE_MODE, interface.SHARED_MODE
+EXCLUSIVE, SHARED, READONLY = interface.MODES
 
 
 def tokens(driver: interface.Driver) -> dict[str, int]:
@@ -98,14 +98,29 @@ def test_a_mode_that_is_none_and_a_name_given_twice_are_refused(make: Make) -> N
 # -- who excludes whom
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "both"),
-    [(EXCLUSIVE, EXCLUSIVE, False), (EXCLUSIVE, SHARED, False), (SHARED, EXCLUSIVE, False), (SHARED, SHARED, True)],
-)
-def test_the_table_of_modes(store: Store, make: Make, first: str, second: str, both: bool) -> None:
+def knows(store: Store, *modes: str) -> bool:
+    """Say whether the driver has these modes; one that it has not it refuses."""
+    capabilities = store.driver().capabilities
+    return all(mode == EXCLUSIVE or mode in capabilities for mode in modes)
+
+
+@pytest.mark.parametrize("mode", interface.MODES)
+def test_a_mode_that_is_not_declared_is_refused(store: Store, make: Make, mode: str) -> None:
+    if knows(store, mode):
+        make("one", f"r:{mode}").acquire()
+        return
+    with pytest.raises(interface.DriverRefused, match=mode):
+        make("one", f"r:{mode}")
+
+
+@pytest.mark.parametrize("first", interface.MODES)
+@pytest.mark.parametrize("second", interface.MODES)
+def test_the_table_of_modes(store: Store, make: Make, first: str, second: str) -> None:
+    if not knows(store, first, second):
+        pytest.skip("not a mode of this driver")
     one, other = make("one", f"r:{first}"), make("other", f"r:{second}")
     one.acquire()
-    if both:
+    if (first, second) in {(SHARED, SHARED), (READONLY, READONLY)}:
         assert tokens(other) == {}
         other.acquire()
         assert tokens(other)["r"] > tokens(one)["r"] - (not store.numbers_shares)
@@ -350,6 +365,26 @@ def test_the_owners_are_named(store: Store, make: Make) -> None:
 
 
 # -- the line
+
+
+@pytest.mark.parametrize(("first", "second"), [(SHARED, READONLY), (READONLY, SHARED)])
+def test_who_reads_waits_for_the_last_who_writes_and_the_other_way_round(
+    store: Store, make: Make, first: str, second: str
+) -> None:
+    if not knows(store, first, second):
+        pytest.skip("not modes of this driver")
+    one, two, other, third = (make(name, f"r:{mode}") for name, mode in zip("abcd", (first, first, second, second)))
+    one.acquire()
+    two.acquire()
+    waiter = waits(other)
+    one.release()
+    assert not ended(waiter)
+    with pytest.raises(interface.Busy):
+        other.acquire()
+    two.release()
+    wait_until(lambda: ended(waiter))
+    assert other.acquire()
+    assert third.acquire()
 
 
 def test_one_in_line_is_told_when_it_is_free(make: Make) -> None:

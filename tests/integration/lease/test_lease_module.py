@@ -195,3 +195,24 @@ def test_a_service_is_handed_over_once(options: dict[str, Any], guards: Guards, 
     assert moved["diff"] == {"before": {"holder": "blue"}, "after": {"holder": "green"}}
     blue.wait(20)
     wait_until(lambda: not task.lease(wanted, False)["changed"])
+
+
+def test_a_play_has_a_disk_by_whatever_path(controller: Controller) -> None:
+    image = controller.base / "disk.img"
+    image.write_bytes(bytes(512))
+    (controller.base / "link").symlink_to(image)
+    one, same, other, info, none, released = controller.play(
+        _lease(name=f"disk:{image}", owner="run 1"),
+        _lease(name=f"disk:{controller.base}/link", owner="run 1"),
+        _lease(name=f"disk:{controller.base}/link", owner="run 2"),
+        {"holdfast.supervision.lease_info": {"names": [f"disk:{controller.base}/link"]}},
+        _lease(name=f"disk:{controller.base}/none", owner="run 1"),
+        _lease(name=f"disk:{controller.base}/link", owner="run 1", state="released"),
+    )
+    assert (one["changed"], same["changed"], released["changed"]) == (True, False, True)
+    assert other["failed"] and [holder["owner"] for holder in other["holders"]] == ["run 1"]
+    assert [holder["owner"] for holder in info["leases"][0]["holders"]] == ["run 1"]
+    assert info["leases"][0]["name"].startswith("disk:file.")
+    (guard,) = [found for found in info["guards"] if found["owner"] == "run 1"]
+    assert guard["disks"] == {info["leases"][0]["name"]: str(image)}
+    assert none["failed"] and f"disk {controller.base}/none: No such file" in none["msg"]

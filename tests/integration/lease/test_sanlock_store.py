@@ -24,6 +24,7 @@ from waiting import wait_until
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers, handover, interface
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock import daemon as daemons
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock import handing, marks, prepare
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.modes import SHARED_MODE
 
 pytestmark = pytest.mark.skipif(not SANLOCK, reason="there is no sanlock")
 
@@ -118,7 +119,7 @@ def test_the_same_resource_is_made_once_by_all_who_want_it(hosts: Storage) -> No
 
     def get(at: int) -> int:
         one = driver(hosts.hosts[at % 2], prefix="same/")
-        one.register(f"r{at // 8}", interface.SHARED_MODE)
+        one.register(f"r{at // 8}", SHARED_MODE)
         while True:
             try:
                 return one.acquire()[0].token

@@ -131,6 +131,13 @@ def test_a_driver_of_another_collection_is_to_be_looked_for() -> None:
         ({"parameters": {"scope": "hosts"}}, {"on_lost": "pause"}, "is not possible with driver file with scope hosts"),
         ({"driver": "etcd"}, {"keep": "10s", "on_lost": "pause"}, ""),
         ({}, {"keep": "10s"}, ""),
+        ({"driver": "sanlock"}, {"resources": ["a", "b:shared"]}, ""),
+        ({"driver": "etcd"}, {"resources": ["a:readonly"]}, ""),
+        (
+            {"driver": "sanlock"},
+            {"resources": ["a", "b:readonly"]},
+            "lease.resources[1]: readonly: is not known to driver sanlock; say shared, or choose another driver",
+        ),
     ],
 )
 def test_what_the_driver_of_all_leases_cannot_do_is_refused(

@@ -7,7 +7,7 @@
     PREFIX/RESOURCE/epoch                 {"token": n, "open": [tenure ...]}: the number of the last grant, and every
                                           tenure that was not given back. Belongs to no lease: it stays
     PREFIX/RESOURCE/holder/exclusive      the tenure, belongs to its holder's lease
-    PREFIX/RESOURCE/holder/shared/LEASE   the same for each of several
+    PREFIX/RESOURCE/holder/shared/LEASE   the same for each of several, or holder/readonly/LEASE
     PREFIX/RESOURCE/handover              the mark of a hand-over, see ../handover.py, and the token that it is about;
                                           belongs to a lease of its own, which is its time
     PREFIX/RESOURCE/wish                  who would rather have it than its holder, and his preference; for some seconds
@@ -23,7 +23,8 @@ import binascii
 
 from ..._lean import json
 from ..handover import Handover
-from ..interface import SHARED_MODE, StoreUnavailable
+from ..interface import EXCLUSIVE_MODE, StoreUnavailable
+from ..modes import compatible
 from .client import plain, text64
 
 TYPE_CHECKING = False
@@ -55,7 +56,7 @@ class Keys:
 
     def holder(self, mode: str, lease: str) -> str:
         """Give the key that a holder of this mode has."""
-        return f"{self.holders}shared/{lease}" if mode == SHARED_MODE else self.exclusive
+        return self.exclusive if mode == EXCLUSIVE_MODE else f"{self.holders}{mode}/{lease}"
 
 
 class View:
@@ -103,7 +104,7 @@ class View:
         return [
             tenure
             for theirs, _created, tenure in self.holders.values()
-            if theirs != lease and not (mode == SHARED_MODE and tenure.get("mode") == SHARED_MODE)
+            if theirs != lease and not compatible(mode, str(tenure.get("mode")))
         ]
 
     def vanished(self, mode: str) -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ class View:
         return [
             tenure
             for tenure in self.tenures
-            if tenure.get("lease") not in living and not (mode == SHARED_MODE and tenure.get("mode") == SHARED_MODE)
+            if tenure.get("lease") not in living and not compatible(mode, str(tenure.get("mode")))
         ]
 
 

@@ -14,7 +14,6 @@ from .. import trees
 from ..handover import permit
 from ..interface import (
     EXCLUSIVE_MODE,
-    SHARED_MODE,
     Busy,
     Grant,
     Holder,
@@ -172,10 +171,11 @@ class Tenure:
                 "open": [*(old for old in view.tenures if old not in gone), tenure],
             }
             compares += [store.unchanged(keys.epoch, view.epoch), store.unchanged(keys.handover, view.marked)]
-            if one.mode == SHARED_MODE:
-                compares.append(store.nobody(keys.exclusive))
-            else:
+            if one.mode == EXCLUSIVE_MODE:
                 compares.append(store.nobody(keys.holders, keys.holders_end))
+            else:
+                # Whoever came since in a mode that ours can't be beside has changed the epoch.
+                compares.append(store.nobody(keys.exclusive))
             changes += [
                 store.put(self.key(one), {**tenure, "note": self.note}, self.lease),
                 store.put(keys.epoch, epoch),
@@ -360,7 +360,7 @@ class Tenure:
             changes += [store.delete(self.key(one)), store.put(one.keys.epoch, {"token": one.last, "open": rest})]
             if instead is not None:
                 changes += instead(one)
-            elif one.mode != SHARED_MODE:
+            elif one.mode == EXCLUSIVE_MODE:
                 changes.append(store.delete(one.keys.handover))
         return compares, changes
 

@@ -11,9 +11,10 @@ import time
 
 from ..._supervise._embedded.loop import READ, WRITE
 from ..._varlink import server
-from .. import core, drivers
+from .. import core, drivers, naming
 from ..handover import Handover, Overtaken
 from ..interface import EXCLUSIVE_MODE, HOT, Busy, DriverRefused, LeaseError, Lost, NotHeld
+from ..modes import disk
 from .handovers import WrongPhase
 
 TYPE_CHECKING = False
@@ -30,25 +31,25 @@ DESCRIPTION = """\
 # The guard of one service. Only root and the guard's own user may call.
 interface io.holdfast.Guard
 
-type Resource (name: string, mode: (exclusive, shared), token: int)
+type Resource (name: string, mode: (exclusive, shared, readonly), token: int)
 type Hole (name: string, text: string)
 
 # phase: standby (in line), active, pausing, paused, stopping, killing, releasing. since: unix time of the last change of phase.
-# tree: the first process of the service's tree, 0 if there is none.
+# tree: the first process of the service's tree, 0 if there is none. disks: of resources that are disks, their paths here.
 # Where grants run out: ttl, the seconds that one is good for; valid_for, the seconds that are left;
 # valid_until, the same on the host's clock CLOCK_BOOTTIME; renewals, with the seconds that the last, the worst and all of them
 # took, failed ones too, and how many of them took no longer than so many seconds (le).
 method Status() -> (
   name: string, phase: string, since: float, pid: int, tree: int, driver: string, containment: string,
   identity: string, resources: []Resource, holes: []Hole, facts: [string]string,
-  handover: ?(id: string, role: string, other: string), wants: []string, parameters: object,
+  handover: ?(id: string, role: string, other: string), wants: []string, disks: [string]string, parameters: object,
   owner: ?string, until: ?float, note: ?object, store: ?[]string,
   ttl: ?float, valid_for: ?float, valid_until: ?float,
   renewals: ?(count: int, failed: int, slow: int, last: float, worst: float, sum: float, took: [](le: float, count: int))
 )
 
-# Gets one more resource for the running service, now or not at all.
-method Acquire(resource: string, mode: ?(exclusive, shared)) -> (token: int)
+# Gets one more resource for the running service, now or not at all: a name, or disk:PATH.
+method Acquire(resource: string, mode: ?(exclusive, shared, readonly)) -> (token: int)
 
 # Gives one resource back while the service goes on, which must have ceased to use it. The last one is not given back.
 method Release(resource: string) -> ()
@@ -217,23 +218,29 @@ class Api:
             raise DriverRefused("resource and mode have to be text")
         self._needs_hot()
 
+        known = ""
+
         def add() -> None:
-            if any(grant.resource == resource and grant.mode == mode for grant in guard.driver.held()):
+            nonlocal known
+            known = self._known(resource)
+            if any(grant.resource == known and grant.mode == mode for grant in guard.driver.held()):
                 return
             # The guard itself, too: a driver of another collection may only have declared it.
             too_many = drivers.too_many(type(guard.driver), len(guard.driver.held()) + 1)
             if too_many:
                 raise DriverRefused(f"{resource}: {too_many}; give another one back first")
-            guard.driver.register(resource, mode)
+            naming.register(guard.driver, resource, mode, known)
             try:
                 guard.driver.acquire()
             except LeaseError:
-                guard.driver.forget(resource)
+                guard.driver.forget(known)
                 raise
 
         def added() -> dict[str, Any]:
+            if known != resource:
+                guard.disks[known] = disk(resource)
             guard.tokens_changed()
-            return {"token": next(grant.token for grant in guard.driver.held() if grant.resource == resource)}
+            return {"token": next(grant.token for grant in guard.driver.held() if grant.resource == known)}
 
         self._ask_store(peer, add, added)
 
@@ -245,6 +252,8 @@ class Api:
         self._needs_hot()
 
         def give_back() -> None:
+            nonlocal resource
+            resource = self._known(resource)
             if [grant.resource for grant in guard.driver.held()] == [resource]:
                 raise DriverRefused(
                     f"{resource}: is the last one; a guarded service that holds nothing would be unguarded"
@@ -256,6 +265,12 @@ class Api:
             return {}
 
         self._ask_store(peer, give_back, given_back)
+
+    def _known(self, resource: str) -> str:
+        """Give the name in the store. A disk that we have is found by its path also when it is there no more."""
+        path = disk(resource)
+        found = [known for known, where in self._guard.disks.items() if path and where == path]
+        return found[0] if found else naming.known_as(resource)
 
     def _needs_hot(self) -> None:
         driver = self._guard.driver

@@ -54,6 +54,7 @@ class Becoming:
         self.name = name
         self.holes: list[Hole] = []
         self.resources: list[str] = []
+        self.disks: dict[str, str] = {}
         self.parameters: dict[str, Any] = {}
         #: What of the definition it was started with, as the definition says it.
         self.definition = ""
@@ -124,6 +125,7 @@ class Becoming:
             "containment": "none",
             "definition": self.definition,
             "wants": self.resources,
+            "disks": self.disks,
             "parameters": self.parameters,
         }
         accounts.write(self._folder, self._driver, self.holes, told)

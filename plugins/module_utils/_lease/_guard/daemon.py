@@ -14,8 +14,8 @@ import time
 from ..._hooks import hooks
 from ..._lean import json, signal
 from ..._supervise._embedded import files
-from .. import core, drivers, execution, reports, trees
-from ..interface import EXCLUSIVE_MODE, HANDOVER, SHARED_MODE, UNBROKEN, DriverRefused, Hole, LeaseError
+from .. import core, drivers, execution, modes, naming, reports, trees
+from ..interface import HANDOVER, UNBROKEN, DriverRefused, Hole, LeaseError
 from . import accounts
 from .descriptors import move
 from .door import Door
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .becoming import Becoming
 
 USAGE = """\
-usage: holdfast guard --name SERVICE --resource NAME[:shared] ... [options] -- command ...
+usage: holdfast guard --name SERVICE --resource NAME[:MODE] ... [options] -- command ...
   --mode guard | exec        exec: get the leases and become the command, with nobody beside it; see below
   --driver file|etcd|sanlock  who keeps the leases (file)
   --parameter NAME=VALUE     for the driver, any number of times; --directory DIR and --ttl SECONDS are short for two
@@ -140,10 +140,7 @@ def _parse(arguments: list[str]) -> tuple[dict[str, Any], list[tuple[str, str]],
             if value not in _CHOICES.get(name, (value,)):
                 raise _Wrong(f"--{name}: {value!r} is none of {', '.join(_CHOICES[name])}")
             if name == "resource":
-                shared = value.endswith(":shared")
-                resources.append(
-                    (value[: -len(":shared")] if shared else value, SHARED_MODE if shared else EXCLUSIVE_MODE)
-                )
+                resources.append(modes.split(value))
             elif name == "parameter":
                 key, equals, value = value.partition("=")
                 if not equals or ("password" in key.split("_") and not key.endswith("_file")):
@@ -197,8 +194,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
     too_many = drivers.too_many(type(driver), len(resources))
     if too_many:
         raise DriverRefused(f"{too_many}; write fewer into lease.resources")
-    for resource, mode in resources:
-        driver.register(resource, mode)
+    named = _register(driver, resources)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     command = Command(arguments, environment, options["name"])
     command.stop, command.scope = options["signal"], options["kill"]
@@ -219,7 +215,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         environment["HOLDFAST_APPLIED"] = "1"
         environment["HOLDFAST_GUARDED"] = options["name"]
     if executes:
-        one = _becoming(options, [resource for resource, _mode in resources], folder, driver, command, lock)
+        one = _becoming(options, named, folder, driver, command, lock)
         one.definition = str(definition.get("guard", ""))
         return one.run()
     guard = Guard(options["name"], folder, driver, command, containment)
@@ -232,7 +228,7 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         raise LeaseError(f"driver {driver.name} cannot keep leases for a restart: leave keep out")
     guard.on_lost, guard.patience = options.get("on-lost", core.ON_LOST_KILL), options["patience"]
     _prepare_loss(guard)
-    guard.resources = [resource for resource, _mode in resources]
+    guard.resources, guard.disks = list(named), naming.disks_of(named)
     Door(guard, f"{folder}/socket")
     try:
         return guard.run(command.grace)
@@ -240,8 +236,18 @@ def _guard(options: dict[str, Any], resources: list[tuple[str, str]], arguments:
         accounts.remove(folder)
 
 
+def _register(driver: Driver, resources: list[tuple[str, str]]) -> dict[str, str]:
+    """Register everything; give by what name in the store what was asked for. Raises LeaseError."""
+    named: dict[str, str] = {}
+    for resource, mode in resources:
+        known = naming.known_as(resource)
+        naming.register(driver, resource, mode, known)
+        named[known] = resource
+    return named
+
+
 def _becoming(
-    options: dict[str, Any], resources: list[str], folder: str, driver: Driver, command: Command, lock: int
+    options: dict[str, Any], named: dict[str, str], folder: str, driver: Driver, command: Command, lock: int
 ) -> Becoming:
     """Give what becomes the service. Raises OSError."""
     from .becoming import Becoming
@@ -251,7 +257,7 @@ def _becoming(
     fcntl.lockf(high, fcntl.LOCK_EX | fcntl.LOCK_NB)
     one = Becoming(options["name"], folder, driver, command, high)
     one.wait, one.strict = options["wait"], options["safety"] == "strict"
-    one.parameters, one.resources = options["parameters"], resources
+    one.parameters, one.resources, one.disks = options["parameters"], list(named), naming.disks_of(named)
     if os.geteuid() != 0:
         one.holes = [
             Hole("rootless", "the service runs as the user who keeps its leases, and may take them away from itself")

@@ -69,7 +69,9 @@ class Guard:
         self.command = command
         self.containment = containment
         self.holes: list[Hole] = []
+        #: By their names in the store; of those that are disks, where they are here.
         self.resources: list[str] = []
+        self.disks: dict[str, str] = {}
         self.tokens = TokenFile()
         self.parameters: dict[str, Any] = {}
         #: What of the definition it was started with, as the definition says it.
@@ -189,7 +191,7 @@ class Guard:
 
     def told(self) -> dict[str, Any]:
         """Give what a guard of this kind tells beyond what all tell."""
-        return {"wants": self.resources, "parameters": self.parameters}
+        return {"wants": self.resources, "disks": self.disks, "parameters": self.parameters}
 
     def say(self, text: str) -> None:
         """Tell people, where the service's output goes."""

@@ -16,8 +16,10 @@ import sys
 
 from ..._lean import json
 from ..._supervise._embedded import files
+from .. import naming
 from ..drivers import make
-from ..interface import EXCLUSIVE_MODE, RESOURCE_NAME, SHARED_MODE, DriverRefused, LeaseError
+from ..interface import RESOURCE_NAME, DriverRefused, LeaseError
+from ..modes import split
 from ..places import folder_of, holders, store_of
 from .daemon import have_standard, lock_guard
 from .door import Door
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 USAGE = """\
-usage: holdfast hold --resource NAME[:shared] --owner NAME [options]
+usage: holdfast hold --resource NAME[:MODE] --owner NAME [options]
        holdfast register [--name HOST] [options]
   --driver file|etcd|sanlock  who keeps the lease (file)
   --parameter NAME=VALUE     for the driver, any number of times; --directory DIR is short for one
@@ -121,16 +123,15 @@ def _parse(verb: str, arguments: list[str]) -> dict[str, Any]:
         host = request.get("name") or os.uname().nodename
         request.update(resource=f"host:{host}", owner=host, note={"host": os.uname().nodename, "vars": request["note"]})
     resource = str(request.get("resource") or "")
-    shared = resource.endswith(":shared")
-    request["resource"] = resource[: -len(":shared")] if shared else resource
-    request["mode"] = SHARED_MODE if shared else EXCLUSIVE_MODE
+    request["resource"], request["mode"] = split(resource)
     if not request.get("owner"):
         raise _Wrong("--owner is missing")
     return request
 
 
 def _hold(request: dict[str, Any], reports: int) -> int:
-    resource, owner, parameters = str(request["resource"]), str(request["owner"]), dict(request["parameters"])
+    asked, owner, parameters = str(request["resource"]), str(request["owner"]), dict(request["parameters"])
+    resource = naming.known_as(asked)
     if not RESOURCE_NAME(resource):
         raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
     seconds = request.get("seconds")
@@ -142,9 +143,9 @@ def _hold(request: dict[str, Any], reports: int) -> int:
     _occupy(folder)
     _tidy(base, name)
     driver = make(request["driver"], owner, parameters)
-    driver.register(resource, request["mode"])
+    naming.register(driver, asked, request["mode"], resource)
     holder = Holder(resource, folder, driver, owner, seconds)
-    holder.resources = [resource]
+    holder.resources, holder.disks = [resource], naming.disks_of({resource: asked})
     holder.parameters = parameters
     holder.keeper = [request["driver"], store_of(parameters)]
     holder.reports = reports

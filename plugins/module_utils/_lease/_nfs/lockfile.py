@@ -19,7 +19,7 @@ import os
 from ..._lean import libc
 from .. import ofd
 from ..counting import Counting
-from ..interface import SHARED_MODE, LeaseError
+from ..interface import EXCLUSIVE_MODE, LeaseError
 from . import layout
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ class LockFile:
     @property
     def shared(self) -> bool:
         """Say whether others may have it at the same time."""
-        return self.mode == SHARED_MODE
+        return self.mode != EXCLUSIVE_MODE
 
     def open(self) -> None:
         """Open the file that has the name now. Raises OSError."""

@@ -15,8 +15,9 @@ import time
 from ..._supervise._embedded import identity
 from .. import trees
 from ..handover import BACK, DROPPED, OUT, PREPARED, RETURNING, UNKNOWN, Handover, UnderWay, permit
-from ..interface import EXCLUSIVE_MODE, SHARED_MODE, Busy, Holder, LeaseError, Lost, NotHeld, StoreUnavailable
+from ..interface import EXCLUSIVE_MODE, Busy, Holder, LeaseError, Lost, NotHeld, StoreUnavailable
 from ..listing import resources
+from ..modes import compatible
 from ..remote_marks import Mark, Sightings
 from . import layout
 from .judge import judge
@@ -277,7 +278,7 @@ class Store:
 
     def _conflicts(self, one: LockFile, block: bytes) -> bool:
         record = layout.decode(block)
-        return record is None or not one.shared or record.get("mode") != SHARED_MODE
+        return record is None or not compatible(one.mode, str(record.get("mode")))
 
     def _dead_here(self, record: dict[str, Any]) -> bool:
         """Say whether it is a holder of this host that is seen to be dead, or dying."""

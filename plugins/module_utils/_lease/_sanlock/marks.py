@@ -14,10 +14,10 @@ import mmap
 import os
 import time
 
+from ..aside import aside
 from ..interface import LeaseError, StoreUnavailable
 from ..remote_marks import Mark, Sightings
 from ..sealed import BLOCK, EMPTY, decode
-from .aside import aside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

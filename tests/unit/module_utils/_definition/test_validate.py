@@ -42,6 +42,50 @@ def test_a_resource_is_a_name(name: object) -> None:
 
 def test_a_resource_named_twice_is_refused() -> None:
     assert "named twice" in only({"lease": {"resources": ["db", "db:shared"]}})
+    assert "named twice" in only({"lease": {"resources": ["disk:/dev/a", {"type": "disk", "path": "/dev/a/"}]}})
+
+
+def test_resources_in_one_word_and_in_a_dictionary_are_the_same() -> None:
+    words = [
+        "db",
+        "rates:shared",
+        "feed:readonly",
+        "disk:/dev/vg0/a",
+        "disk:/srv/b.iso:readonly",
+        "disk:/c:shared:exclusive",
+    ]
+    sections = [
+        {"name": "db"},
+        {"type": "name", "name": "rates", "mode": "shared"},
+        {"name": "feed", "mode": "readonly"},
+        {"type": "disk", "path": "/dev/vg0/a"},
+        {"type": "disk", "path": "/srv/b.iso", "mode": "readonly"},
+        {"type": "disk", "path": "/c:shared", "mode": "exclusive"},
+    ]
+    for resources in (words, sections):
+        given, found = validate.read("web", {**COMMAND, "lease": {"resources": resources}}, WHERE)
+        assert (given["lease"]["resources"], found) == (words, [])
+
+
+@pytest.mark.parametrize(
+    ("resource", "place", "text"),
+    [
+        ("/dev/sda", "", "for a disk: disk:/dev/sda"),
+        ("disk:/a/../b", "", "absolute path without '..'"),
+        ({"type": "disc", "path": "/a"}, ".type", "did you mean 'disk'?"),
+        ({"type": ["disk"], "path": "/a"}, ".type", "must be one of name, disk"),
+        ({"type": "disk", "name": "a"}, ".name", "is not of type disk"),
+        ({"type": "disk"}, ".path", "is missing: a resource of type disk has it"),
+        ({"path": "/a"}, ".name", "is missing: a resource of type name has it"),
+        ({"name": "a", "mode": "read-only"}, ".mode", "did you mean 'readonly'?"),
+        ({"name": "a/b"}, ".name", "must be a name"),
+        ({"name": "a", 5: "b"}, ".5", "unknown key"),
+        ({}, ".name", "is missing"),
+    ],
+)
+def test_a_wrong_resource_is_named_with_its_cure(resource: object, place: str, text: str) -> None:
+    told = only({"lease": {"resources": [resource]}})
+    assert f"{WHERE}.lease.resources[0]{place}" in told and text in told
 
 
 @pytest.mark.parametrize("guarded", [{"lease": {}}, {"hooks": {}}, {"type": "forking", "pid_file": "/run/x.pid"}])

@@ -18,6 +18,8 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease import
     counting,
     drivers,
     interface,
+    lockfile,
+    modes,
     mounts,
     ofd,
 )
@@ -54,17 +56,40 @@ def test_every_grant_has_a_greater_token(leases: Path) -> None:
 
 
 def test_shared_holders_have_tokens_of_their_own(leases: Path) -> None:
-    one, other = (driver(leases, "r", tenant=name, mode=interface.SHARED_MODE) for name in "ab")
+    one, other = (driver(leases, "r", tenant=name, mode=modes.SHARED_MODE) for name in "ab")
     assert one.acquire()[0].token < other.acquire()[0].token
     with pytest.raises(interface.Busy):
         driver(leases, "r").acquire()
 
 
+def test_of_a_reader_and_a_writer_who_come_at_once_one_is_refused(
+    leases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = (
+        driver(leases, "r", tenant=name, mode=mode)
+        for name, mode in (("a", modes.READONLY_MODE), ("b", modes.SHARED_MODE))
+    )
+    real = lockfile.Resource._outlive
+
+    def late(resource: lockfile.Resource, patience: float | None) -> None:
+        """Come between the reader's look at others and his entry."""
+        real(resource, patience)
+        if resource.tenant == "a" and not writer.held():
+            writer.acquire()
+
+    monkeypatch.setattr(lockfile.Resource, "_outlive", late)
+    with pytest.raises(interface.Busy, match="r: held by b"):
+        reader.acquire()
+    assert writer.held() and not reader.held()
+    writer.release()
+    assert reader.acquire()
+
+
 def test_a_lost_counter_does_not_bring_a_living_holders_token_again(leases: Path) -> None:
-    one = driver(leases, "r", mode=interface.SHARED_MODE)
+    one = driver(leases, "r", mode=modes.SHARED_MODE)
     one.acquire()
     (leases / "r.token").unlink()
-    assert driver(leases, "r", mode=interface.SHARED_MODE).acquire()[0].token > tokens(one)[0]
+    assert driver(leases, "r", mode=modes.SHARED_MODE).acquire()[0].token > tokens(one)[0]
 
 
 def test_a_lock_file_that_is_exchanged_between_open_and_lock_is_not_the_one_that_is_held(
@@ -340,7 +365,7 @@ def test_a_note_stands_beside_what_is_held(leases: Path) -> None:
 
 
 def test_a_holder_that_locks_the_counter_too_keeps_nobody_waiting_for_ever(leases: Path) -> None:
-    one, other = (driver(leases, "r", tenant=name, mode=interface.SHARED_MODE) for name in "ab")
+    one, other = (driver(leases, "r", tenant=name, mode=modes.SHARED_MODE) for name in "ab")
     one.acquire()
     # As a service without a guard can, which has the descriptor.
     (descriptor,) = one.become()

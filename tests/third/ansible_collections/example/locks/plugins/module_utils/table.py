@@ -16,12 +16,12 @@ import time
 from contextlib import closing
 
 from ansible_collections.holdfast.supervision.plugins.module_utils.lease_driver import (
-    EXCLUSIVE_MODE,
     HOT,
+    MODES,
+    READONLY,
     RENEWS,
     RESOURCE_NAME,
     SHARED,
-    SHARED_MODE,
     TOKEN,
     UNBROKEN,
     Busy,
@@ -33,6 +33,7 @@ from ansible_collections.holdfast.supervision.plugins.module_utils.lease_driver 
     Lost,
     NotHeld,
     StoreUnavailable,
+    compatible,
 )
 
 from .tables import TABLES, now
@@ -50,8 +51,8 @@ class LeaseDriver(Driver):
     """Leases in a table. Parameters: path, the database; ttl, seconds for which a grant is good."""
 
     name: ClassVar[str] = "example.locks.table"
-    api: ClassVar[tuple[int, int]] = (1, 3)
-    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, RENEWS, UNBROKEN})
+    api: ClassVar[tuple[int, int]] = (1, 5)
+    capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, READONLY, HOT, TOKEN, RENEWS, UNBROKEN})
     parameters: ClassVar[frozenset[str]] = frozenset({"path", "ttl"})
     most_resources: ClassVar[int | None] = 100
     shortest_ttl: ClassVar[float] = 1.0
@@ -105,8 +106,8 @@ class LeaseDriver(Driver):
         """Note the resource."""
         if not RESOURCE_NAME(resource) or resource in (".", ".."):
             raise DriverRefused(f"{resource!r}: a resource's name has letters, digits and _.@:+- (64 at most)")
-        if mode not in (EXCLUSIVE_MODE, SHARED_MODE):
-            raise DriverRefused(f"{resource}: {mode!r} is neither exclusive nor shared")
+        if mode not in MODES:
+            raise DriverRefused(f"{resource}: {mode!r} is none of {', '.join(MODES)}")
         if resource in self._modes:
             raise DriverRefused(f"{resource}: is named twice")
         if len(self._modes) >= (self.most_resources or 0):
@@ -139,7 +140,7 @@ class LeaseDriver(Driver):
 
     def _take(self, table: sqlite3.Connection, resource: str, mode: str, sent: float) -> int:
         others = self._holders(table.execute("SELECT * FROM held WHERE resource = ?", (resource,)))
-        conflicts = [one for one in others if EXCLUSIVE_MODE in (one.mode, mode)]
+        conflicts = [one for one in others if not compatible(one.mode, mode)]
         if conflicts:
             raise Busy(resource, map(str, conflicts))
         table.execute(
@@ -187,7 +188,7 @@ class LeaseDriver(Driver):
 
     def _in_the_way(self, resource: str) -> bool:
         try:
-            return any(EXCLUSIVE_MODE in (one.mode, self._modes[resource]) for one in self.owners(resource))
+            return any(not compatible(one.mode, self._modes[resource]) for one in self.owners(resource))
         except StoreUnavailable:
             return True
 

@@ -14,7 +14,7 @@ import procs
 import pytest
 from waiting import wait_until
 
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease._sanlock.aside import aside
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.aside import aside
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import LeaseError, StoreUnavailable
 
 

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading and writing the storage in a process of its own. PRIVATE to the collection.
+"""Asking storage in a process of its own. PRIVATE to the collection.
 
 What is asked of storage whose way is lost comes back when it likes, and no signal ends who waits for it. So nobody of ours
-waits: a child does, and is left alone when it takes too long. The daemon does the same for its own part. A guard asks in
+waits: a child does, and is left alone when it takes too long. The daemon of sanlock does the same for its own part. A guard asks in
 the thread that has not entered the service's pid namespace, so that the child is never in that either.
 """
 
@@ -16,9 +16,9 @@ import os
 import select
 import time
 
-from ..._lean import signal
-from ..children import forked, keep_only
-from ..interface import LeaseError, StoreUnavailable
+from .._lean import signal
+from .children import forked, keep_only
+from .interface import LeaseError, StoreUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
