@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -69,3 +70,17 @@ def fragile() -> Iterator[Storage]:
         pytest.skip("there is no sanlock")
     with storage(2) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Storage]:
+    """Two hosts of sanlock, each with a way of its own to the storage."""
+    if not SANLOCK:
+        pytest.skip("there is no sanlock")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no FUSE")
+    made = Storage(2, ways=True)
+    try:
+        yield made.join()
+    finally:
+        made.close()

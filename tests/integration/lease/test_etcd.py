@@ -327,6 +327,26 @@ def test_that_a_renewal_failed_is_told_also_right_after_one_that_was_slow(remote
     wait_until(lambda: "not renewed" in remote.complaints("a"), LONG)
 
 
+def test_a_store_that_was_stopped_for_longer_than_its_leases_are_good_finds_nothing_of_the_service(
+    guards: Guards,
+) -> None:
+    cluster = Cluster().start()
+    try:
+        guards.use_etcd(cluster.endpoints)
+        first = stubborn(guards, "a", "--stop-timeout=0.2")
+        wait_until(beats(guards, "a"), LONG)
+        stubborn(guards, "b")
+        guards.until("b", "standby")
+        with cluster.members[0].frozen():
+            first.wait(LONG)
+            until = last_beat(guards) + 3
+            wait_until(lambda: now() > until, LONG)
+        wait_until(beats(guards, "b"), LONG)
+        assert overlaps(guards.base / "history") == (2, [])
+    finally:
+        cluster.close()
+
+
 def test_a_guard_waits_for_a_store_that_is_not_there_yet(guards: Guards) -> None:
     cluster = Cluster()
     try:

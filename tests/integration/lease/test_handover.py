@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from etcds import Cluster
-from guarded import PYTHON, STUBBORN, Guards, overlaps
+from guarded import Guards, overlaps
+from handing import LONG, Pair, started
 from sanlocks import Storage
 from waiting import wait_until
 
@@ -27,62 +27,15 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interf
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
 
-#: Seconds for one step.
-LONG = 20.0
-
-
-class Pair:
-    """Two guards of one service, which beats and can't be stopped but by force; whoever ends is started again."""
-
-    def __init__(self, guards: Guards, storage: Storage | None = None) -> None:
-        self.guards = guards
-        #: Of sanlock: `a` is on one host of it, all others on the other.
-        self.storage = storage
-        self.history = guards.base / "history"
-        self.running: dict[str, subprocess.Popen[str]] = {}
-
-    def start(self, name: str) -> None:
-        self.settle(name)
-        command = (PYTHON, "-c", STUBBORN, str(self.history), name)
-        self.running[name] = self.guards.start(name, "--stop-timeout=0.1", command=command)
-
-    def settle(self, name: str) -> None:
-        """Let the next guard that is started be where *name* is."""
-        if self.storage is not None:
-            self.guards.use_sanlock(self.storage.hosts[name != "a"])
-
-    def supervise(self) -> None:
-        """Do what a supervisor does: start again whoever has ended."""
-        for name, guard in list(self.running.items()):
-            if guard.poll() is not None:
-                self.start(name)
-                wait_until(lambda name=name: self.phase(name) in ("active", "standby"))  # type: ignore[misc]
-
-    def kill(self, name: str) -> None:
-        self.running[name].kill()
-        self.running[name].wait()
-
-    def phase(self, name: str) -> str:
-        found = self.guards.report(name)
-        return str(found.get("phase")) if found and found["pid"] == self.running[name].pid else ""
-
-    def at(self, name: str) -> Handle:
-        return Handle.attach(name, str(self.guards.state), LONG)
-
-    def place(self, name: str) -> moving.Place:
-        return moving.Place(name, str(self.guards.state))
-
-    def move(self, number: str = "h") -> dict[str, int]:
-        return moving.hand_over(self.place("a"), self.place("b"), number, 30, LONG)
-
-    def beats(self, name: str) -> int:
-        return self.history.read_text().count(f" {name} ") if self.history.exists() else 0
+long_form = pytest.mark.skipif(
+    "HOLDFAST_SANLOCK_LONG" not in os.environ, reason="takes minutes: HOLDFAST_SANLOCK_LONG=1"
+)
 
 
 @pytest.fixture
 def pair(guards: Guards) -> Pair:
     """`a` is active and beats, `b` stands by."""
-    return _started(guards)
+    return started(guards)
 
 
 @pytest.fixture(params=["file", "etcd", "sanlock"])
@@ -90,17 +43,7 @@ def any_pair(request: pytest.FixtureRequest, guards: Guards) -> Pair:
     """The same with each driver that hands over."""
     if request.param == "etcd":
         guards.use_etcd(request.getfixturevalue("etcd").endpoints)
-    return _started(guards, request.getfixturevalue("hosts") if request.param == "sanlock" else None)
-
-
-def _started(guards: Guards, storage: Storage | None = None) -> Pair:
-    made = Pair(guards, storage)
-    made.start("a")
-    guards.until("a", "active")
-    made.start("b")
-    guards.until("b", "standby")
-    wait_until(lambda: made.beats("a") > 0)
-    return made
+    return started(guards, request.getfixturevalue("hosts") if request.param == "sanlock" else None)
 
 
 def test_the_target_gets_it_with_the_next_token_though_another_was_first_in_line(any_pair: Pair) -> None:
@@ -134,7 +77,7 @@ def test_a_guard_that_is_asking_its_store_takes_over_as_soon_as_that_has_answere
     guards: Guards, etcd: Cluster
 ) -> None:
     guards.use_etcd(etcd.endpoints, ttl=8)
-    pair = _started(guards)
+    pair = started(guards)
     with pair.at("a") as source, pair.at("b") as target:
         name = target.prepare_in("h")
         source.prepare_out("h", name, 30)
@@ -305,7 +248,7 @@ def test_after_a_crash_at_any_step_the_same_hand_over_is_finished(pair: Pair, st
 
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_crash_of_both_in_a_store_the_same_hand_over_is_finished(remote: Guards, step: str) -> None:
-    _crash_and_finish(_started(remote), step, "ab")
+    _crash_and_finish(started(remote), step, "ab")
 
 
 @pytest.mark.parametrize("victims", ["a", "b", "ab"])
@@ -313,7 +256,7 @@ def test_after_a_crash_of_both_in_a_store_the_same_hand_over_is_finished(remote:
 def test_after_a_crash_at_any_step_between_hosts_the_same_hand_over_is_finished(
     guards: Guards, hosts: Storage, step: str, victims: str
 ) -> None:
-    _crash_and_finish(_started(guards, hosts), step, victims)
+    _crash_and_finish(started(guards, hosts), step, victims)
 
 
 def _crash_and_finish(pair: Pair, step: str, victims: str) -> None:
@@ -324,6 +267,11 @@ def _crash_and_finish(pair: Pair, step: str, victims: str) -> None:
         # Nobody holds it now; whoever comes in from outside is kept out.
         pair.settle("x")
         assert pair.guards.start("x", "--no-wait").wait(20) == 75
+    _finish(pair)
+
+
+def _finish(pair: Pair, patience: float = 60) -> None:
+    """Go on with the hand-over as often as it takes, and see that `b` has it in the end, and that at no time two ran."""
     pair.running["a"].poll()
     pair.supervise()
 
@@ -341,11 +289,94 @@ def _crash_and_finish(pair: Pair, step: str, victims: str) -> None:
         pair.supervise()
         return (pair.phase("a"), pair.phase("b")) == ("standby", "active")
 
-    wait_until(finished)
-    wait_until(settled)
+    wait_until(finished, patience)
+    wait_until(settled, patience)
     seen = pair.beats("b")
     wait_until(lambda: pair.beats("b") > seen)
     assert overlaps(pair.history)[1] == []
+
+
+# -- the way to the store is cut while a step is done
+
+
+def _answered(step: Future[Any]) -> bool:
+    """Whether a step has come to an end, whatever that is."""
+    if not step.done():
+        return False
+    assert step.exception() is None or isinstance(step.exception(), LeaseError), step.exception()
+    return True
+
+
+def _first(_pair: Pair) -> None:
+    """Nothing comes before."""
+
+
+#: What comes before a step, at which guard it is done, and how.
+CUT: dict[str, tuple[Callable[[Pair], object], str, Callable[[Handle], object]]] = {
+    "prepare": (_first, "a", lambda source: source.prepare_out("h", f"b@{os.uname().nodename}", 30)),
+    "complete out": (_prepared, "a", lambda source: source.complete_out("h", LONG)),
+    "complete in": (_out, "b", lambda target: target.complete_in("h")),
+    "cancel": (_prepared, "a", lambda source: source.cancel("h")),
+}
+
+
+def _cut(pair: Pair, step: str, cut: Callable[[str, bool], None], to_the_end: bool) -> None:
+    """Cut the way to the store when a step begins, and mend it when that has failed, or has ended the service.
+
+    to_the_end: mend it when the guard is dead, since it has lost its lease.
+    """
+    before, where, does = CUT[step]
+    before(pair)
+    with pair.at(where) as guard, ThreadPoolExecutor() as pool:
+        cut(where, True)
+        doing = pool.submit(does, guard)
+        wait_until(lambda: _answered(doing) or pair.phase(where) == "releasing")
+        if to_the_end:
+            pair.running[where].wait(30)
+        cut(where, False)
+        wait_until(lambda: _answered(doing))
+
+
+@pytest.mark.parametrize("step", CUT)
+@pytest.mark.parametrize("driver", ["etcd", "sanlock"])
+def test_a_store_that_is_away_during_a_step_leaves_a_hand_over_that_is_finished(
+    request: pytest.FixtureRequest, guards: Guards, driver: str, step: str
+) -> None:
+    _cut_and_finish(request, guards, driver, step, to_the_end=False)
+
+
+@pytest.mark.parametrize(
+    ("driver", "step"),
+    [
+        ("etcd", "complete out"),
+        *(pytest.param("etcd", step, marks=long_form) for step in ("prepare", "cancel")),
+        *(pytest.param("sanlock", step, marks=long_form) for step in ("prepare", "complete out", "cancel")),
+    ],
+)
+def test_so_does_one_that_is_away_for_longer_than_the_lease_is_good(
+    request: pytest.FixtureRequest, guards: Guards, driver: str, step: str
+) -> None:
+    _cut_and_finish(request, guards, driver, step, to_the_end=True)
+
+
+def _cut_and_finish(request: pytest.FixtureRequest, guards: Guards, driver: str, step: str, to_the_end: bool) -> None:
+    if driver == "etcd":
+        proxy = request.getfixturevalue("proxy")
+        guards.use_etcd(proxy.url, ttl=3 if to_the_end else 6)
+        pair = started(guards)
+
+        def cut(_where: str, away: bool) -> None:
+            proxy.mode = "hang" if away else "pass"
+
+    else:
+        storage = request.getfixturevalue("ways")
+        pair = started(guards, storage)
+
+        def cut(where: str, away: bool) -> None:
+            storage.hosts[where != "a"].way.be("lost" if away else "good")
+
+    _cut(pair, step, cut, to_the_end)
+    _finish(pair, 180 if to_the_end else 60)
 
 
 def test_when_nobody_finishes_it_anybody_gets_it_after_its_time(pair: Pair) -> None:

@@ -280,18 +280,6 @@ def test_a_daemon_that_hangs_ends_the_service_before_its_time(fragile: Storage, 
     one.signal(signal.SIGCONT)
 
 
-@pytest.fixture
-def ways() -> Iterator[Storage]:
-    """Two hosts of sanlock, each with a way of its own to the storage."""
-    if not os.path.exists("/dev/fuse"):
-        pytest.skip("there is no FUSE")
-    made = Storage(2, ways=True)
-    try:
-        yield made.join()
-    finally:
-        made.close()
-
-
 def test_what_could_not_be_given_back_on_a_broken_path_is_got_again_by_that_host(ways: Storage, guards: Guards) -> None:
     one, other = ways.hosts
     start(guards, one, "a")
@@ -362,6 +350,48 @@ def test_a_guard_waits_for_a_daemon_that_comes_later_and_joins_by_itself(guards:
 
 
 # -- what takes minutes
+
+
+@long_form
+def test_a_daemon_that_was_stopped_for_longer_than_its_lease_is_good_finds_nothing_of_the_service(
+    fragile: Storage, guards: Guards
+) -> None:
+    one, other = fragile.hosts
+    guard = start(guards, one, "one", "--stop-timeout=0.2", command=stubborn(guards, "one"))
+    guards.until("one", "active")
+    wait_until(lambda: beating(guards, "one"))
+    start(guards, other, "other", command=stubborn(guards, "other"))
+    guards.until("other", "standby")
+    one.signal(signal.SIGSTOP)
+    procs.until_dead(guard)
+    stopped = time.monotonic()
+    wait_until(lambda: guards.report("other")["phase"] == "active", 120)
+    sys.stderr.write(f"daemon stopped, failover {time.monotonic() - stopped:.1f} s after the end of the guard\n")
+    one.signal(signal.SIGCONT)
+    # It has lost its lockspace, and joins anew; its next guard stands in line.
+    start(guards, one, "one", command=stubborn(guards, "one"))
+    wait_until(lambda: guards.report("one").get("in_line"), 120)
+    wait_until(lambda: beating(guards, "other"))
+    assert overlaps(guards.base / "beats") == (2, [])
+
+
+@long_form
+def test_a_daemon_that_comes_back_under_another_name_lets_the_next_one_in_after_its_time(
+    fragile: Storage, guards: Guards
+) -> None:
+    (one, _other) = fragile.hosts
+    guard = start(guards, one, "one", command=stubborn(guards, "one"))
+    guards.until("one", "active")
+    wait_until(lambda: beating(guards, "one"))
+    one.kill()
+    killed = time.monotonic()
+    one.start()
+    start(guards, one, "other", command=stubborn(guards, "other"))
+    procs.until_dead(guard)
+    sys.stderr.write(f"daemon started anew, guard gone after {time.monotonic() - killed:.1f} s\n")
+    wait_until(lambda: beating(guards, "other"), 150)
+    sys.stderr.write(f"the next one runs after {time.monotonic() - killed:.1f} s\n")
+    assert overlaps(guards.base / "beats") == (2, [])
 
 
 @long_form

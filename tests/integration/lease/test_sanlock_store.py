@@ -37,16 +37,6 @@ def bare() -> Iterator[Storage]:
     made.close()
 
 
-@pytest.fixture
-def ways() -> Iterator[Storage]:
-    """Two hosts that have joined, each with a way of its own to the storage."""
-    if not os.path.exists("/dev/fuse"):
-        pytest.skip("there is no FUSE")
-    made = Storage(2, ways=True)
-    yield made.join()
-    made.close()
-
-
 def driver(host: Host, **parameters: Any) -> interface.Driver:
     return drivers.load("sanlock")("t", host.parameters(**parameters))
 

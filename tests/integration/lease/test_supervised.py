@@ -11,13 +11,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import procs
 import pytest
+from leased import add_guarded, phase, report
 from leased import add_leased as add
-from leased import phase
 from supervised import Scan, make_base
 from waiting import wait_until
+
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.handle import Handle
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="pid namespaces need root")
 
@@ -140,6 +143,51 @@ def test_a_supervisor_that_comes_back_finds_its_guard_and_keeps_the_lease(pair: 
     one.start()
     assert one.until("billing", "up", "ready", adopted=True)["pid"] == guard
     assert phase(one)() == "active"
+
+
+# -- with leases that run out
+
+
+@pytest.fixture(params=["etcd", "sanlock"])
+def remote_pair(
+    request: pytest.FixtureRequest, pair: tuple[Scan, Scan, Path]
+) -> tuple[tuple[Scan, dict[str, Any]], ...]:
+    """Two supervisors, and what a service's lease is on the host of each."""
+    one, other, base = pair
+    leases: list[dict[str, Any]]
+    if request.param == "etcd":
+        parameters = {"endpoints": request.getfixturevalue("etcd").endpoints, "prefix": str(base)}
+        leases = [{"driver": "etcd", "ttl": "3s", "parameters": parameters}] * 2
+    else:
+        hosts = request.getfixturevalue("hosts").hosts
+        given = [host.parameters(prefix=f"{base.name}/") for host in hosts]
+        leases = [{"driver": "sanlock", "safety": "standard", "parameters": parameters} for parameters in given]
+    return (one, leases[0]), (other, leases[1])
+
+
+def test_a_supervisor_that_is_killed_ends_no_lease_that_runs_out(
+    remote_pair: tuple[tuple[Scan, dict[str, Any]], ...],
+) -> None:
+    (one, lease), (other, others) = remote_pair
+    add_guarded(one, lease=lease)
+    wait_until(lambda: phase(one)() == "active")
+    add_guarded(other, lease=others)
+    wait_until(both(one, other))
+    guard, before = one.service("billing")["pid"], report(one)
+    one.kill_supervisor()
+    # Renewed more than once while there is no supervisor.
+    with Handle.attach("billing", str(one.path / ".holdfast" / "guards")) as handle:
+        good = handle.inquire()["valid_until"]
+        wait_until(lambda: handle.inquire()["valid_until"] > good + 2)
+    one.start()
+    assert one.until("billing", "up", "ready", adopted=True)["pid"] == guard
+    after = report(one)
+    assert (after["tree"], after["resources"]) == (before["tree"], before["resources"])
+    assert phase(other)() == "standby"
+    one.kill_supervisor()
+    procs.kill(guard)
+    wait_until(lambda: phase(other)() == "active")
+    assert not procs.alive(before["tree"])
 
 
 def test_the_guard_stays_root_and_the_service_is_what_it_was_defined_to_be(pair: tuple[Scan, Scan, Path]) -> None:
