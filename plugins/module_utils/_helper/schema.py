@@ -13,6 +13,7 @@ from __future__ import annotations
 import keyword
 import re
 
+from .._lease.modes import disk
 from . import generated
 from .capability_names import NUMBERS
 from .declared import TIMEOUT, name, placeholder, secured_by
@@ -183,8 +184,8 @@ def _list(value: object) -> list[dict[str, Any]]:
 
 def _secured(reader: Reader, section: dict[str, Any], path: str) -> None:
     resource = section.get("secured_by", "")
-    if resource != "" and not service_name(resource):
-        reader.wrong(f"{path}.secured_by", "the name of a resource", resource)
+    if resource != "" and not service_name(resource) and not (isinstance(resource, str) and disk(resource)):
+        reader.wrong(f"{path}.secured_by", "the name of a resource, or disk:PATH", resource)
 
 
 def _rate(reader: Reader, section: dict[str, Any], path: str) -> None:

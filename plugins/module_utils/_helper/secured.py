@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 
 from .._lease import handle
+from .._lease.modes import disk
 from .._lease.trees import NAMESPACE
 from .._supervise._embedded import identity
 from .trust import untrusted
@@ -69,8 +70,10 @@ def _token(record: dict[str, Any], resource: str) -> int | None:
     """Give the token under which a guard holds a resource; None if it does not, or its service is not there."""
     if not record.get("tree"):
         return None
+    # A disk is meant by the path by which the service's lease names it.
+    wanted = next((known for known, path in (record.get("disks") or {}).items() if path == disk(resource)), resource)
     for one in record.get("resources") or ():
-        if one.get("name") == resource:
+        if one.get("name") == wanted:
             return int(one["token"])
     return None
 

@@ -65,6 +65,16 @@ def test_an_operation_is_done_while_this_host_holds_the_lease(secured: HelperPro
     assert secured.call("say")["stdout"] == f"r {token + 1}\n"
 
 
+def test_a_disk_is_meant_by_the_path_of_the_lease(secured: HelperProcess, guards: Guards) -> None:
+    image = guards.base / "disk.img"
+    image.write_bytes(bytes(512))
+    secured.start(say={"argv": SAY, "secured_by": f"disk:{image}"}, other={"argv": SAY, "secured_by": "disk:/none"})
+    guards.start("billing", f"--resource=disk:{image}")
+    token = guards.until("billing", "active")["resources"][0]["token"]
+    assert secured.call("say")["stdout"] == f"disk:{image} {token}\n"
+    assert "no service on this host holds it" in refused(secured, "other")
+
+
 def test_another_resource_and_a_guard_in_line_do_not_count(secured: HelperProcess, guards: Guards) -> None:
     secured.start(say={"argv": SAY, "secured_by": "r"})
     guards.start("other", "--resource=s")
