@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import sealed, trees
+from . import preferring, sealed, trees
 from ._nfs.hand import Hand
 from ._nfs.judge import LEAST, UNPROVED
 from ._nfs.store import Store, holder
@@ -69,14 +69,16 @@ _REST = 900
 
 
 class Nfs(Driver):
-    """Leases on NFS. Parameters: directory, scope, ttl, poll, proof (pending); containment (pid_namespace, process_group)."""
+    """Leases on NFS. Parameters: directory, scope, ttl, poll, preference, fail_back, proof (pending); containment."""
 
     name: ClassVar[str] = "file"
     api: ClassVar[tuple[int, int]] = (1, 5)
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {SHARED, READONLY, HOT, TOKEN, LINE_UP, RENEWS, REMOTE, HANDOVER, NOTE}
     )
-    parameters: ClassVar[frozenset[str]] = frozenset({"directory", "containment", "scope", "ttl", "poll", "proof"})
+    parameters: ClassVar[frozenset[str]] = (
+        frozenset({"directory", "containment", "scope", "ttl", "poll", "proof"}) | preferring.NAMES
+    )
     #: Each heartbeat asks the server some times for each, and is to be done in a quarter of the time of a grant.
     most_resources: ClassVar[int | None] = 128
     shortest_ttl: ClassVar[float] = float(LEAST)
@@ -96,7 +98,9 @@ class Nfs(Driver):
             raise DriverRefused(f"driver file: proof: {proof!r} is not pending")
         self._proving = bool(proof)
         self._poll = _seconds(parameters, "poll", 0.1, 60) or 1.0
-        self.glance: float = self._poll * 1.5
+        self._preference = preferring.Preference("file", parameters, self._poll)
+        self._preferred = ""
+        self.glance: float = self._preference.glance
         self.ttl: float = self._wanted or _TTL
         self._known = False
         self._modes: dict[str, str] = {}
@@ -126,7 +130,8 @@ class Nfs(Driver):
             guard = os.getpid()
             try:
                 self._hand = Hand(
-                    lambda: Store(self.directory, self.tenant, self.host, self._wanted, guard), self._poll
+                    lambda: Store(self.directory, self.tenant, self.host, self._wanted, guard, self._preference),
+                    self._poll,
                 )
             except OSError as error:
                 raise LeaseError(f"driver file: {error.strerror or error}") from None
@@ -210,7 +215,12 @@ class Nfs(Driver):
 
     def renew(self) -> None:
         """Have a heartbeat written into every lock file."""
-        self.good_from = float(self._ask("renew")["good_from"])
+        answer = self._ask("renew")
+        self.good_from, self._preferred = float(answer["good_from"]), str(answer["preferred"])
+
+    def preferred(self) -> str:
+        """Name who wished for what is held, by the last heartbeat."""
+        return self._preferred
 
     def annotate(self, note: Mapping[str, Any]) -> None:
         """Write the places of the holder anew."""

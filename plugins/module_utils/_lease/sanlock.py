@@ -33,6 +33,7 @@ from ._sanlock.judge import GONE, judge
 from ._sanlock.keeper import Keeper
 from ._sanlock.parameters import NAMES, Parameters
 from ._sanlock.wire import AT_ONCE, DEAD, FREE, LIVE, Ended
+from ._sanlock.wishes import Wishing
 from .handover import complete_in
 from .interface import (
     EXCLUSIVE_MODE,
@@ -73,6 +74,8 @@ _TTL = 10.0 * GONE
 _CALL, _LEAST = 1.5, 1.5
 #: io_timeouts without a renewal (there is one every 2) after which people are told, and nothing new is granted.
 _LATE = 3.5
+#: io_timeouts that a look at wishes may take.
+_HEED = 0.5
 #: Seconds between two looks of one in line while sanlock does not answer.
 _AGAIN = 2.0
 
@@ -109,8 +112,10 @@ class Sanlock(Driver):
         self._ahead = _boottime_ahead()
         self._handing = Handing(self._daemon, self._index, self._parameters.path, self.identity)
         self._left: Handover | None = None
+        self._wishing = Wishing(self._handing.marks, self._parameters.preference, self.identity)
+        self._preferred = ""
         self.ttl: float = _TTL
-        self.glance: float = self._parameters.poll * 1.5
+        self.glance: float = self._parameters.preference.glance
 
     @property
     def identity(self) -> str:
@@ -312,6 +317,12 @@ class Sanlock(Driver):
         late = time.monotonic() - space.kept
         if late > _LATE * space.io_timeout:
             raise StoreUnavailable(f"sanlock has not renewed the host's lease for {late:.0f} s")
+        # In the time that there is until the next look, and without a word if the storage does not answer.
+        self._preferred = self._wishing.heed(list(self._resources.values()), space, _HEED * space.io_timeout)
+
+    def preferred(self) -> str:
+        """Name who wishes for what is held, by the last look."""
+        return self._preferred
 
     def lost_fd(self) -> int:
         """Give a connection: the daemon has nothing to say on it, but its end."""
@@ -379,29 +390,47 @@ class Sanlock(Driver):
         """Nothing to do: one in line has nothing."""
 
     def line_up(self) -> None:
-        """Look again and again."""
-        pause = self._parameters.poll
-        doubts = time.monotonic() + _AGAIN
+        """Look again and again. Who does not come first lets the others look, and looks once more, before it is his turn."""
+        pause, preference = self._parameters.poll, self._parameters.preference
+        since = time.monotonic()
+        left_to_others = not preference.pause
         while True:
             try:
-                if not self._in_the_way(doubts):
+                if self._in_the_way(since):
+                    left_to_others = not preference.pause
+                    time.sleep(pause * (0.9 + 0.2 * os.urandom(1)[0] / 255))
+                elif left_to_others:
                     return
-                time.sleep(pause * (0.9 + 0.2 * os.urandom(1)[0] / 255))
+                else:
+                    left_to_others = True
+                    time.sleep(preference.pause)
             except LeaseError:
                 time.sleep(max(_AGAIN, pause))
 
-    def _in_the_way(self, doubts: float) -> bool:
-        """Say whether somebody has what is wanted, and his host is not known to be dead, or it is kept for him. Raises LeaseError."""
+    def _in_the_way(self, since: float) -> bool:
+        """Say whether somebody has what is wanted, and his host is not known to be dead, or it is kept for him. Raises LeaseError.
+
+        since: when we have begun to stand in line. Wishes for what others have, when it is time for that.
+        """
         space = self._space()
         wanted = self._wanted(space)
+        patience = _patience(space)
+        waited = time.monotonic() - since
+        wishes = self._parameters.preference.wishes(waited, float(space.io_timeout))
+        ahead = []
         for one in wanted:
             for owner in self._daemon.owners(one.stored, one.offset, space):
                 if (one.shared and owner.shared) or self._daemon.state(owner) in (FREE, DEAD):
                     continue
                 # This host may have given it back.
-                if owner.host != space.host or time.monotonic() < doubts or self._daemon.clients(one.stored):
-                    return True
-        return self._handing.kept(wanted, space, _patience(space))
+                if owner.host != space.host or waited < _AGAIN or self._daemon.clients(one.stored):
+                    ahead.append((one, owner))
+                    if not wishes:
+                        return True
+        kept = self._handing.kept(wanted, space, patience)
+        if ahead and not kept:
+            self._wishing.wish(ahead, space, patience)
+        return bool(ahead) or kept
 
     # -- giving back
 

@@ -420,6 +420,98 @@ def test_a_line_for_what_is_free_is_none(make: Make) -> None:
     assert one.acquire()
 
 
+# -- who comes first in line
+
+
+@pytest.fixture
+def standing(store: Store, make: Make) -> Make:
+    """Makes drivers of which some come first, with grants that are good for a while."""
+    if not {"preference", "fail_back"} <= store.driver().parameters:
+        pytest.skip(f"{store.name} knows nobody who comes first")
+    return lambda *words, **parameters: make(*words, **store.patient, **parameters)
+
+
+def leaves(driver: interface.Driver, waiter: int) -> None:
+    """Kill one in line, with all that works for it."""
+    os.kill(waiter, signal.SIGKILL)
+    os.waitpid(waiter, 0)
+    driver.leave_line()
+    driver.free()
+
+
+def wished_by(holder: interface.Driver, *others: interface.Driver) -> str:
+    """Name who is to have what *holder* holds, by another look. The others are kept alive."""
+    for one in (holder, *others):
+        one.renew()
+    return holder.preferred()
+
+
+def undisturbed(holder: interface.Driver, *others: interface.Driver) -> bool:
+    """Say whether nobody wishes for what *holder* holds, by some looks: whoever wishes says so again and again."""
+    for _unused in range(8):
+        if wished_by(holder, *others):
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_of_those_in_line_the_one_that_comes_first_gets_it(standing: Make) -> None:
+    holder = standing("holder", "r")
+    later, first = standing("later", "r", preference=20), standing("first", "r")
+    holder.acquire()
+    last = waits(later)
+    begun = waits(first)
+    holder.release()
+    wait_until(lambda: ended(begun))
+    assert first.acquire()
+    assert not ended(last)
+    leaves(later, last)
+
+
+def test_nobody_waits_for_one_that_comes_first_and_has_died(standing: Make) -> None:
+    holder = standing("holder", "r")
+    later, first = standing("later", "r", preference=1), standing("first", "r")
+    holder.acquire()
+    last = waits(later)
+    leaves(first, waits(first))
+    holder.release()
+    wait_until(lambda: ended(last))
+    assert later.acquire()
+
+
+def test_a_holder_hears_of_one_in_line_that_comes_first_as_long_as_that_is_there(standing: Make) -> None:
+    holder = standing("holder", "r", "s", preference=2)
+    after = standing("after", "r", preference=3, fail_back=0.1)
+    first = standing("first", "r", preference=1, fail_back=0.1)
+    holder.acquire()
+    assert wished_by(holder) == ""
+    second = waits(after)
+    waiter = waits(first)
+    wait_until(lambda: wished_by(holder) != "")
+    assert holder.preferred().startswith("first")
+    leaves(first, waiter)
+    # Who comes after it goes on wishing in vain.
+    wait_until(lambda: undisturbed(holder))
+    assert not ended(second)
+    leaves(after, second)
+
+
+def test_nothing_is_wished_for_that_could_not_be_used_as_somebody_else_holds_the_rest(standing: Make) -> None:
+    first, last = standing("first", "r"), standing("last", "s", preference=2)
+    both = standing("both", "r", "s", preference=1, fail_back=0.1)
+    alone = standing("alone", "s", preference=1, fail_back=0.1)
+    first.acquire()
+    last.acquire()
+    last.renew()
+    waiter, other = waits(both), waits(alone)
+    wait_until(lambda: wished_by(last, first) != "")
+    assert last.preferred().startswith("alone")
+    leaves(alone, other)
+    wait_until(lambda: undisturbed(last, first))
+    assert undisturbed(first, last)
+    leaves(both, waiter)
+
+
 # -- a process that holds by itself what the service it becomes needs
 
 

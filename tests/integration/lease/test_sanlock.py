@@ -120,6 +120,24 @@ def test_who_is_ill_makes_way_for_a_host_that_only_looks_now_and_then(hosts: Sto
     assert guards.token("other") > 1
 
 
+def test_the_host_that_comes_first_gets_it_back_after_a_while(hosts: Storage, guards: Guards) -> None:
+    one, other = hosts.hosts
+    later = ("--parameter=preference=1", "--stop-timeout=0.2")
+    start(guards, one, "later", *later, command=stubborn(guards, "later"))
+    wait_until(lambda: beating(guards, "later"))
+    start(guards, other, "sooner", "--parameter=fail_back=0.5", command=stubborn(guards, "sooner"))
+    assert guards.started[0].wait(60) == 69
+    assert "makes way for sooner@" in guards.complaints("later")
+    # As a supervisor does; and there it stays.
+    start(guards, one, "later", *later, "--parameter=fail_back=0.1", command=stubborn(guards, "later"))
+    wait_until(lambda: beating(guards, "sooner"))
+    guards.until_in_line("later")
+    looked = guards.call("sooner", "Status")["renewals"]["count"]
+    wait_until(lambda: guards.call("sooner", "Status")["renewals"]["count"] > looked + 2)
+    assert guards.report("sooner")["phase"] == "active"
+    assert overlaps(guards.base / "beats") == (2, [])
+
+
 @pytest.mark.parametrize("victims", ["guard", "init", "keeper", "guard and keeper", "service"])
 def test_whoever_is_killed_never_two(hosts: Storage, guards: Guards, victims: str) -> None:
     one, other = hosts.hosts

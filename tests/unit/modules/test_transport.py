@@ -58,8 +58,8 @@ LEASES = ["lease", "lease_info"]
 LIMIT = 300_000
 LARGER = {
     "services_suite": 303_500,
-    "lease": 440_000,
-    "lease_info": 440_000,
+    "lease": 460_000,
+    "lease_info": 460_000,
     "service": 372000,
     "service_info": 372_000,
     "supervisor": 450_000,

@@ -97,7 +97,7 @@ def test_the_runtime_is_packed_from_the_collection_and_is_small() -> None:
     assert "holdfast/_supervise/_embedded/daemon.py" in files
     assert "holdfast/_supervise/_logwriter/daemon.py" in files
     # Sent once for each version and host; every task carries its own modules, whose limit is smaller.
-    assert len(runtime.archive()) <= 592_000
+    assert len(runtime.archive()) <= 606_000
 
 
 def test_packing_ignores_byte_code_and_strangers(tmp_path: Path) -> None:

@@ -275,7 +275,9 @@ class _Served:
         #: Where one in line hears that it is his turn, and what he wants.
         self._line: sockets.Socket | None = None
         self._wanted: list[tuple[str, str]] = []
-        self._next = 0.0
+        self._next = self._since = 0.0
+        #: Whether those who come before it have had the time to look since it was seen to be free.
+        self._left_to_others = False
 
     def turn(self) -> bool:
         """Do the next thing that is to be done; False if there is nobody any more who wants anything."""
@@ -301,7 +303,8 @@ class _Served:
         if verb == "line":
             # Without one there was no room for it here, and the one in line hears that nobody looks.
             self._line = sockets.Socket(fileno=descriptors[0]) if descriptors else None
-            self._wanted, self._next = request["wanted"], 0.0
+            self._wanted, self._next, self._since = request["wanted"], 0.0, time.monotonic()
+            self._left_to_others = False
         elif verb != "rest":
             self._do(request)
         return True
@@ -329,13 +332,19 @@ class _Served:
         if self._line is None or self._next > time.monotonic():
             return
         try:
-            free, pause = self.store.may_have(self._wanted), self._pause
+            free, pause = self.store.may_have(self._wanted, time.monotonic() - self._since), self._pause
         except DriverRefused as error:
             # That does not change by waiting.
             self._leave(**_told(error, self.store))
             return
         except (LeaseError, OSError):
             free, pause = False, max(self._pause, _AGAIN)
+        first = self.store.preference.pause
+        if free and first and not self._left_to_others:
+            # Who comes before us gets it meanwhile, if he is there. Then we look again.
+            self._left_to_others, self._next = True, time.monotonic() + first
+            return
+        self._left_to_others = False
         if free:
             self._leave(free=True)
         # Not all at the same time.

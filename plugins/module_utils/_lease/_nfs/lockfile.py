@@ -48,6 +48,8 @@ class LockFile:
         self.record: dict[str, Any] = {}
         self._copy = os.path.join(directory, f"{name}.token")
         self._mark = os.path.join(directory, f"{name}.handover")
+        #: Who would rather have it than its holder, see ../preferring.py.
+        self.wish = Page(os.path.join(directory, f"{name}.wish"))
         self._descriptor = -1
 
     @property
@@ -65,6 +67,7 @@ class LockFile:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+        self.wish.close()
 
     def lock(self) -> bool:
         """Lock it now or not at all. Raises OSError."""
@@ -168,6 +171,17 @@ class Page:
     def write(self, block: bytes) -> None:
         """Write it, and return when the server has it on its disk. Raises OSError."""
         _write(self._open(), block, 0)
+
+    @property
+    def opened(self) -> bool:
+        """Say whether it is open."""
+        return self._descriptor >= 0
+
+    def close(self) -> None:
+        """Close it; the next look opens it again."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
 
     def _open(self) -> int:
         if self._descriptor < 0:

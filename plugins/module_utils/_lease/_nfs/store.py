@@ -18,6 +18,7 @@ from ..handover import BACK, DROPPED, OUT, PREPARED, RETURNING, UNKNOWN, Handove
 from ..interface import EXCLUSIVE_MODE, Busy, Holder, LeaseError, Lost, NotHeld, StoreUnavailable
 from ..listing import resources
 from ..modes import compatible
+from ..preferring import Wishes
 from ..remote_marks import Mark, Sightings
 from . import layout
 from .judge import judge
@@ -28,6 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
+
+    from ..preferring import Preference
 
     Value = TypeVar("Value")
 
@@ -44,10 +47,13 @@ _AWAKE = 1.0
 class Store:
     """The directory, for the tenure of the process *guard* of this host, *here*, which calls itself *tenant*.
 
-    wanted: seconds for which a grant is to be good; the server's lease time if that is less, or None.
+    wanted: seconds for which a grant is to be good; the server's lease time if that is less, or None. preference: how it stands
+    to others.
     """
 
-    def __init__(self, directory: str, tenant: str, here: str, wanted: float | None, guard: int) -> None:
+    def __init__(
+        self, directory: str, tenant: str, here: str, wanted: float | None, guard: int, preference: Preference
+    ) -> None:
         self.directory = directory
         self.tenant = tenant
         self.ttl = 0.0
@@ -56,6 +62,8 @@ class Store:
         self.lost = ""
         self._wanted = wanted
         self._watched = layout.Watched()
+        self.preference = preference
+        self._wishes = Wishes(preference)
         self._held: dict[str, LockFile] = {}
         self._known_as = f"{tenant}@{here}"
         self._sightings = Sightings()
@@ -180,6 +188,9 @@ class Store:
                 "note": note,
                 "beat": 0,
             }
+            if self.preference.place:
+                one.record["preference"] = self.preference.place
+                self._look_for_wishes(one, token)
             sent = _now()
             if sent >= deadline:
                 raise StoreUnavailable(f"{self.directory}: the server took too long")
@@ -193,6 +204,13 @@ class Store:
                 one.write_mark(layout.EMPTY)
         self._watched.forget(one.name)
         return sent
+
+    def _look_for_wishes(self, one: LockFile, token: int) -> None:
+        """Open what has the wishes: later it may be the server's time of grace, in which that is refused, and a heartbeat does not wait for its end."""
+        try:
+            self._wishes.heed(one.name, token, one.wish.read())
+        except OSError:
+            one.wish.close()
 
     def _permit(self, one: LockFile, last: int, handover: Handover | None) -> Mark | None:
         """See that no mark keeps us out, and that nobody was in between; give the mark. Raises Busy, Overtaken, OSError."""
@@ -342,7 +360,18 @@ class Store:
             self._name.keep()
         except OSError:
             pass  # Nothing that is held depends on it.
-        return {"good_from": sent, "ttl": self.ttl}
+        return {"good_from": sent, "ttl": self.ttl, "preferred": self._preferred()}
+
+    def _preferred(self) -> str:
+        """Name who wishes for what is held and comes before us. Nothing that is held depends on it."""
+        if not self.preference.place:
+            return ""
+        try:
+            known = [one for one in self._held.values() if one.wish.opened]
+            found = [self._wishes.heed(one.name, one.token or 0, one.wish.read()) for one in known]
+        except OSError:
+            return ""
+        return next(filter(None, found), "")
 
     def _check(self) -> None:
         """Never lock anew what was lost: a lock that can be had again says nothing of who had it meanwhile."""
@@ -371,23 +400,41 @@ class Store:
 
     # -- waiting
 
-    def may_have(self, wanted: list[tuple[str, str]]) -> bool:
-        """Say whether all of *wanted* could be got now. Raises OSError, LeaseError."""
+    def may_have(self, wanted: list[tuple[str, str]], waited: float) -> bool:
+        """Say whether all of *wanted* could be got now, after *waited* seconds in line. Raises OSError, LeaseError.
+
+        If it is time for that, wishes for what somebody has who comes after us.
+        """
         if not self._lease_time:
             self._know(judge(self.directory, self._here).lease_time)
         self._name.claim()
-        found = True
+        found, after_us = True, self.preference.wishes(waited, self.ttl / 3)
+        wished: list[str] = []
         for name, mode in wanted:
             one = LockFile(self.directory, name, mode)
             one.open()
             try:
                 # Looked at also if another one is not to be had: the time of who is there counts from the first look.
                 blocks, left, _whom = self._judge(one)
-                free = left <= 0 and one.lockable() and not self._kept(one, blocks)
+                kept = self._kept(one, blocks)
+                ahead = [block for block in blocks[1:] if block != layout.EMPTY and self._conflicts(one, block)]
+                free = left <= 0 and one.lockable() and not kept
                 found = free and found
+                after_us = after_us and not kept and all(map(self.preference.after_us, map(layout.decode, ahead)))
+                wished += [name] if ahead else []
             finally:
                 one.close()
+        if after_us and not found:
+            for name in wished:
+                self._wish(name)
         return found
+
+    def _wish(self, name: str) -> None:
+        page = LockFile(self.directory, name, EXCLUSIVE_MODE).wish
+        try:
+            page.write(self.preference.wish(self._known_as))
+        finally:
+            page.close()
 
     def _kept(self, one: LockFile, blocks: list[bytes]) -> bool:
         mark = self._mark(one, self._number(one, blocks))

@@ -43,7 +43,8 @@ class Handing:
     def __init__(self, daemon: Daemon, index: Index, path: str, known_as: str) -> None:
         self._daemon = daemon
         self._index = index
-        self._marks = Marks(path)
+        #: For who has something else to write beside the resources.
+        self.marks = self._marks = Marks(path)
         self._known_as = known_as
         #: What we have marked and hold.
         self._prepared: dict[str, Resource] = {}

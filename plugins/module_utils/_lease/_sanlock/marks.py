@@ -5,7 +5,7 @@
 """The marks of hand-overs on the storage, see ../remote_marks.py. PRIVATE to the collection.
 
 The mark of a resource is in the last 4096 bytes of its place, of which sanlock uses the first 2003 sectors of 2048. It is
-read and written past the daemon, which has no words for it.
+read and written past the daemon, which has no words for it. The two blocks before it are those of wishes.py.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ _TRIES, _PAUSE = 4, 0.002
 _PASSING = frozenset((5, 110, 6))
 
 
+#: The block of the mark, counted from the end.
+MARK = 1
+
+
 class Marks:
     """The marks of a lockspace at *path*, as one process has seen them, and those that it forks to stand in line."""
 
@@ -41,10 +45,14 @@ class Marks:
 
     def read(self, resources: Sequence[Resource], space: Space, patience: float) -> list[Mark | None]:
         """Give the mark of each whose time is not over, whatever its number. Raises LeaseError."""
-        path, places = self._path, [_place(one, space) for one in resources]
-        data = self._aside(lambda: _read(path, places), patience) if places else b""
-        blocks = (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
+        blocks = self.blocks([(one, MARK) for one in resources], space, patience)
         return [self._sightings.read(one.name, block) for one, block in zip(resources, blocks)]
+
+    def blocks(self, wanted: Sequence[tuple[Resource, int]], space: Space, patience: float) -> list[bytes]:
+        """Give the blocks with these numbers, counted from the end of a resource's place. Raises LeaseError."""
+        path, places = self._path, [_place(one, space, number) for one, number in wanted]
+        data = self._aside(lambda: _read(path, places), patience) if places else b""
+        return [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
 
     def _aside(self, work: Callable[[], bytes], patience: float) -> bytes:
         try:
@@ -57,14 +65,17 @@ class Marks:
 
     def write(self, changes: Sequence[tuple[Resource, Mark | None]], space: Space, patience: float) -> None:
         """Write marks, None takes one away. Raises LeaseError: some may be written, or still be."""
-        blocks = [(_place(one, space), mark.block() if mark else EMPTY) for one, mark in changes]
-        path = self._path
-        if blocks:
-            self._aside(lambda: _write(path, blocks), patience)
+        self.put([(one, MARK, mark.block() if mark else EMPTY) for one, mark in changes], space, patience)
+
+    def put(self, blocks: Sequence[tuple[Resource, int, bytes]], space: Space, patience: float) -> None:
+        """Write blocks with these numbers. Raises LeaseError: some may be written, or still be."""
+        path, written = self._path, [(_place(one, space, number), block) for one, number, block in blocks]
+        if written:
+            self._aside(lambda: _write(path, written), patience)
 
 
-def _place(one: Resource, space: Space) -> int:
-    return one.offset + space.unit - BLOCK
+def _place(one: Resource, space: Space, number: int) -> int:
+    return one.offset + space.unit - number * BLOCK
 
 
 # -- in a process of their own: O_DIRECT, as the daemon does it, so that all hosts see the same. To close a file on NFS may take

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from .. import preferring
 from ..given import number
 from ..interface import DriverRefused
 from . import wire
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-NAMES = frozenset(("path", "lockspace", "host_id", "socket", "prefix", "poll"))
+NAMES = frozenset(("path", "lockspace", "host_id", "socket", "prefix", "poll")) | preferring.NAMES
 #: Where the daemon listens if nobody says otherwise.
 SOCKET = "/run/sanlock/sanlock.sock"
 #: The record of the last host is nobody's: it keeps what the lockspace was made with.
@@ -32,7 +33,7 @@ class Parameters:
 
     path: the file or block device that all hosts see. lockspace: its name. host_id: this host's number in it, 0 if
     somebody else joins. socket: the daemon's. prefix: stands before the names of resources. poll: seconds between two
-    looks of one in line.
+    looks of one in line. preference: how this guard stands to others.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -52,6 +53,7 @@ class Parameters:
             self.prefix += "/"
         self.host_id = int(number("sanlock", given, "host_id", 0, 0, MOST_HOSTS, whole=True))
         self.poll = number("sanlock", given, "poll", 1.0, 0.02, 60.0)
+        self.preference = preferring.Preference("sanlock", given, self.poll)
 
 
 def _path(given: Mapping[str, Any], name: str, default: str) -> str:

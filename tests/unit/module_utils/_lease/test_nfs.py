@@ -37,9 +37,11 @@ from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interf
     StoreUnavailable,
 )
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.nfs import Nfs
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.preferring import Preference
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise._embedded import identity
 
 Make = Callable[..., Nfs]
+FIRST = Preference("file", {}, 0.1)
 
 
 @pytest.fixture
@@ -162,12 +164,12 @@ def test_an_answer_that_was_long_on_its_way_says_nothing_of_now(make: Make, monk
 
     monkeypatch.setattr(store, "_now", lambda: clock[0])
     monkeypatch.setattr(lockfile.LockFile, "blocks", answered)
-    two = store.Store(one.directory, "two", "b", None, os.getpid())
+    two = store.Store(one.directory, "two", "b", None, os.getpid(), FIRST)
     wanted = [("db", "exclusive")]
-    assert not two.may_have(wanted)
+    assert not two.may_have(wanted, 0.0)
     # The holder's time is over when the answer is there; what he has written meanwhile is not in it.
     late[0] = 100.0
-    assert not two.may_have(wanted)
+    assert not two.may_have(wanted, 0.0)
     clock[0] = 1001.0
     with pytest.raises(Busy, match=r"waited for 59\.0 s more"):
         two.acquire(wanted, {}, 9999.0)
@@ -495,7 +497,7 @@ def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def stored(directory: Path, host: str = "here") -> store.Store:
-    return store.Store(str(directory), "one", host, None, os.getpid())
+    return store.Store(str(directory), "one", host, None, os.getpid(), FIRST)
 
 
 def test_two_living_hosts_of_one_name_are_found_out(
@@ -510,11 +512,11 @@ def test_two_living_hosts_of_one_name_are_found_out(
     second = stored(tmp_path)
     # It may be the same host, started anew.
     second.probe()
-    assert not second.may_have(wanted)
+    assert not second.may_have(wanted, 0.0)
     boots("first")
     first.renew()
     boots("second")
-    for again in (lambda: second.may_have(wanted), second.probe, lambda: second.acquire(wanted, {}, float("inf"))):
+    for again in (lambda: second.may_have(wanted, 0.0), second.probe, lambda: second.acquire(wanted, {}, float("inf"))):
         with pytest.raises(DriverRefused, match="another host calls itself here as well"):
             again()
     boots("first")
@@ -547,12 +549,12 @@ def test_who_only_asks_about_the_store_takes_the_name_from_nobody(
     stored(tmp_path, "other").acquire([("db", "exclusive")], {}, float("inf"))
     boots("first")
     standby = stored(tmp_path)
-    assert not standby.may_have([("db", "exclusive")])
+    assert not standby.may_have([("db", "exclusive")], 0.0)
     # As lease_info does on another host of that name.
     boots("second")
     stored(tmp_path).probe()
     boots("first")
-    assert not standby.may_have([("db", "exclusive")])
+    assert not standby.may_have([("db", "exclusive")], 0.0)
 
 
 def test_one_in_line_hears_that_another_host_has_its_name(

@@ -39,7 +39,10 @@ GIVEN = {"path": "/srv/leases"}
         ({**GIVEN, "host_id": "1.5"}, "host_id"),
         ({**GIVEN, "poll": 0}, "poll"),
         ({**GIVEN, "prefix": "a b"}, "prefix"),
-        ({**GIVEN, "ttl": 3}, "unknown parameter ttl; it knows: host_id, lockspace, path, poll, prefix, socket"),
+        (
+            {**GIVEN, "ttl": 3},
+            "unknown parameter ttl; it knows: fail_back, host_id, lockspace, path, poll, preference, prefix, socket",
+        ),
     ],
 )
 def test_what_is_wrong_with_parameters_is_said(given: dict[str, Any], text: str) -> None:
