@@ -71,9 +71,7 @@ class Scene:
         return violations(self.end(), early)
 
     def end(self) -> list[Event]:
-        self.witness.end()
-        self.pauses.end()
-        return self.history.end()
+        return self.history.end(self.witness, self.pauses)
 
     def close(self) -> None:
         self.witness.end()

@@ -47,6 +47,21 @@ while True:
     time.sleep(1000)
 """
 
+# Beats from a child that stays where it is, with all that it was given, and heeds nothing.
+STAYS = """\
+import os, signal, sys, time
+token = os.environ["HOLDFAST_TOKEN"]
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+if os.fork() == 0:
+    file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+    while True:
+        os.write(file, ("%s %s %d\\n" % (token, sys.argv[2], time.clock_gettime_ns(time.CLOCK_BOOTTIME))).encode())
+        time.sleep(0.0005)
+while True:
+    time.sleep(1000)
+"""
+
 # Beats by itself, with no descriptor of ours.
 CLOSES = """\
 import os, sys, time

@@ -11,6 +11,7 @@ A history is a file of JSON lines, each with `at` (nanoseconds), `event`, and wh
     granted  token: the store has given the lease
     gone     token, released: the store has it no more, given back or run out; at is when we heard of it, never before it was so
     good     token, until: the latest time that the store has let its holder go on to; a later event of the token replaces it
+    stored, refused   token: what became of something that was sent with this token to a store that refuses old ones, see fenced.py
     paused   token, until: for all of this time its guard said that every process of the tree stood still
     fault    what, whom: done by the test, for people who read the history
     healed   all faults are over
@@ -28,13 +29,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 Event = dict[str, Any]
 
 
 #: Nanoseconds without a beat that are told in a history.
 SILENCE = 500_000_000
+#: Seconds after which those who listen have heard what was.
+HEARING = 0.2
+
+
+class Listening(Protocol):
+    """A thread that notes what it hears."""
+
+    def end(self) -> None:
+        """Hear no more."""
 
 
 def boottime() -> int:
@@ -49,6 +59,7 @@ class History:
         self.beats.touch()
         self.file = base / "history.jsonl"
         self._events: list[Event] = []
+        self._until = 2**63
 
     def note(self, event: str, **what: Any) -> None:
         self.note_at(boottime(), event, **what)
@@ -60,12 +71,17 @@ class History:
         """Give what was noted last, for people."""
         return self._events[-count:]
 
-    def end(self) -> list[Event]:
-        """Give everything in the order of time, and leave it in the file.
+    def end(self, *listening: Listening) -> list[Event]:
+        """Give everything up to now in the order of time, and leave it in the file. listening: who ends with it.
 
         Of beats that follow each other with the same token, the first and the last one, those around a silence, and those
         that should not be because the tree stood still: the others say nothing more.
         """
+        # Who begins after this has not been heard of by all who listen.
+        self._until = min(self._until, boottime())
+        time.sleep(HEARING)
+        for one in listening:
+            one.end()
         events = list(self._events)
         events.extend({"at": at, "event": "beat", "token": token, "name": name} for at, token, name in self._beats())
         events.sort(key=lambda event: event["at"])
@@ -77,7 +93,7 @@ class History:
         with self.beats.open() as file:
             for line in file:
                 words = line.split()
-                if len(words) == 3:
+                if len(words) == 3 and int(words[2]) <= self._until:
                     found.append((int(words[2]), int(words[0]), words[1]))
         found.sort()
         still = [(event["token"], event["at"], event["until"]) for event in self._events if event["event"] == "paused"]
@@ -107,8 +123,8 @@ def violations(events: list[Event], early: float = 0.0, shared: frozenset[str] =
     sharing: set[int] = set()
     stale: set[int] = set()
     latest = 0
-    # The greatest number that has written, of whom nobody may be beside, and of all.
-    alone = accepted = 0
+    # The greatest number that has written, of whom nobody may be beside, and of all; and that of the store that refuses.
+    alone = accepted = fence = 0
     found = []
     for event in events:
         token = event.get("token", 0)
@@ -130,6 +146,10 @@ def violations(events: list[Event], early: float = 0.0, shared: frozenset[str] =
                 sharing.add(token)
             else:
                 alone = max(alone, token)
+        elif event["event"] in ("stored", "refused"):
+            if (token < fence) is (event["event"] == "stored"):
+                found.append(f"what was sent with token {token} was {event['event']}, and {fence} had written")
+            fence = max(fence, token)
         elif event["event"] == "granted":
             if token <= latest:
                 found.append(f"token {token} was granted after {latest}")
@@ -246,6 +266,9 @@ def figures(events: list[Event]) -> dict[str, Any]:
         ends = {event["token"]: event["until"] for event in events if event["event"] == "paused"}
         gone_on = sum(1 for token, until in ends.items() if token in spans and spans[token][1] > until)
         found.update(pauses=len(pauses), paused_max=round(pauses[-1], 3), paused_and_gone_on=gone_on)
+    answers = collections.Counter(event["event"] for event in events if event["event"] in ("stored", "refused"))
+    if answers:
+        found.update(stored=answers["stored"], refused=answers["refused"])
     if gaps:
         found.update({f"handover_p{part}": round(gaps[len(gaps) * part // 101], 3) for part in (50, 90, 99)})
         found["handover_max"] = round(gaps[-1], 3)

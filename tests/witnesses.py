@@ -42,12 +42,23 @@ class Witness:
         self.note = note
         self.ended = False
         self._last = 0
-        self._thread = threading.Thread(target=self.run, daemon=True)
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._begin, daemon=True)
         self._thread.start()
 
     def end(self) -> None:
+        """Look no more. Raises what has ended it before, once: what it has not seen cannot be judged."""
         self.ended = True
         self._thread.join(10)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _begin(self) -> None:
+        try:
+            self.run()
+        except Exception as error:
+            self._failure = error
 
     def run(self) -> None:
         while not self.ended:
@@ -170,11 +181,11 @@ class SanlockWitness(Witness):
         self._until = 0
         super().__init__(note)
 
-    def end(self) -> None:
-        super().end()
-        if self._file >= 0:
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
             os.close(self._file)
-            self._file = -1
 
     def _read(self, at: int) -> tuple[int, int, int, bytes, int]:
         """Give owner, generation, number, name and time of the record there."""

@@ -3,10 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Leases under random faults, for an hour unless HOLDFAST_CHAOS_SECONDS says otherwise.
 
-HOLDFAST_CHAOS_STORE names what it is about, and those share the time: `etcd`, guards of this machine and a network that loses
-answers; `hosts`, three hosts with a supervisor and a member of etcd each; `sanlock`; `exec`, services without a guard; `tenures`, very
-many of them in a row; `nfs`, three hosts with a directory on NFS, in an emulated machine. All of them if it says nothing. What was found goes to
-tests/output/chaos.STORE.json, the histories beside them, and a line for each to standard output.
+HOLDFAST_CHAOS_STORE names what it is about, and those share the time. All of them if it says nothing:
+
+    etcd     guards of this machine and a network that loses answers
+    hosts    three hosts with a supervisor and a member of etcd each
+    sanlock  three hosts of sanlock, whose storage fails
+    file     guards of this machine
+    group    the same with containment process_group, of which is measured what it lets through
+    shared   guards that share a lease beside others that want it alone, with file and etcd
+    exec     services without a guard
+    tenures  very many of them in a row, with etcd
+    nfs      three hosts with a directory on NFS, in an emulated machine
+
+What was found goes to tests/output/chaos.STORE.json, the histories beside them, and a line for each to standard output.
 """
 
 from __future__ import annotations
@@ -25,7 +34,7 @@ HERE = Path(__file__).resolve().parent
 def main() -> int:
     output = HERE.parent / "output"
     output.mkdir(exist_ok=True)
-    stores = os.environ.get("HOLDFAST_CHAOS_STORE", "etcd hosts sanlock exec tenures nfs").split()
+    stores = os.environ.get("HOLDFAST_CHAOS_STORE", "etcd hosts sanlock file group shared exec tenures nfs").split()
     seconds = float(os.environ.get("HOLDFAST_CHAOS_SECONDS", "3600"))
     os.environ["HOLDFAST_CHAOS_SECONDS"] = str(seconds / len(stores))
     os.environ.setdefault("HOLDFAST_CHAOS_MEMBERS", "3")
@@ -45,10 +54,22 @@ def main() -> int:
 
 def _told(found: dict[str, Any]) -> str:
     """Give the figures of a report in a line."""
+    if "let_through" in found:
+        return (
+            f"{found['faults']} faults in {found['seconds']:g} s, {found['tenures']} tenures, {len(found['violations'])} violations; of "
+            f"{found['killed']} that left their group and whose guard was killed {found['let_through']} went on; seed {found['seed']}"
+        )
+    if "together" in found:
+        return (
+            f"{found['faults']} faults in {found['seconds']:g} s, {found['tenures']} tenures, of which {found['alone']} were alone and "
+            f"{found['together']} began beside another one, {found['refused']} late writes refused, {len(found['violations'])} violations; "
+            f"seed {found['seed']}"
+        )
     handed = " / ".join(f"{found.get(f'handover_{part}', 0):.1f}" for part in ("p50", "p90", "p99", "max"))
     return (
         f"{found['faults']} faults in {found['seconds']:g} s, {found['tenures']} tenures, {found.get('pauses', 0)} pauses, "
-        f"{len(found['violations'])} violations; hand-over {handed} s (median, 90 %, 99 %, longest); seed {found['seed']}"
+        f"{found.get('refused', 0)} late writes refused, {len(found['violations'])} violations; "
+        f"hand-over {handed} s (median, 90 %, 99 %, longest); seed {found['seed']}"
     )
 
 

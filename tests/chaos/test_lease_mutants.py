@@ -171,8 +171,8 @@ def test_the_real_one_is_not(fault: Callable[[EtcdScene], None], scene_of: Calla
 
 
 def _revoked_right_after_a_renewal(scene: EtcdScene) -> list[str]:
-    """Nobody stands in line: he would be granted it before the holder can hear of it. The next renewal is 4 s away."""
-    scene.ttl = 12.0
+    """Nobody stands in line: he would be granted it before the holder can hear of it. The next renewal is 3 s away."""
+    scene.ttl = 9.0
     scene.start("a")
 
     def renewals() -> int:
@@ -182,7 +182,7 @@ def _revoked_right_after_a_renewal(scene: EtcdScene) -> list[str]:
     wait_until(lambda: renewals() > begun, LONG)
     scene.cluster.revoke_all()
     # Moments are enough for the real one.
-    return scene.judge_alone(3.5, early=2.0)
+    return scene.judge_alone(2.5, early=1.5)
 
 
 @pytest.mark.parametrize("name", UNHEARD)

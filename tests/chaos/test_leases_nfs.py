@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from emulating import make_nfs_payload
+from fenced import carried
 from histories import report, violations
 from testhosts import emulated
 
@@ -47,7 +48,7 @@ def test_never_two_holders_and_always_one_again(folder: Path) -> None:
     said = emulated.boot(folder, timeout=SECONDS + 600).said
     during, over, _after = said.partition("main is over\n")
     assert over, f"seed {SEED}: {said[-6000:]}"
-    events = list(map(json.loads, during.splitlines()))
+    events = carried(list(map(json.loads, during.splitlines())), SEED)
     found = violations(events)
     report("nfs", events, found, seed=SEED, seconds=SECONDS)
     assert found == [], f"seed {SEED}"
