@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,24 @@ class Guards:
     def until_in_line(self, name: str) -> None:
         """Wait until it has found that somebody is in its way: before, it stands by and asks without its preference."""
         wait_until(lambda: self.report(name).get("in_line"), message=f"{name} is not in line: {self.errors(name)}")
+
+    def turns(self, name: str) -> int:
+        """How often a guard and all processes below it have been woken."""
+        found = [int(self.report(name)["pid"])]
+        for pid in found:
+            found += procs.children(pid)
+        return sum(map(procs.turns, found))
+
+    def until_asleep(self, name: str) -> int:
+        """Wait until one in line has come to rest; give `turns` then."""
+
+        def rests() -> int:
+            before = self.turns(name)
+            time.sleep(0.3)
+            return before if self.turns(name) == before else 0
+
+        self.until_in_line(name)
+        return wait_until(rests)
 
     def errors(self, name: str) -> str:
         path = self.base / f"{name}.err"

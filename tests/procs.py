@@ -69,6 +69,14 @@ def status(pid: int) -> dict[str, str]:
     return {key: value.strip() for key, _unused, value in (line.partition(":") for line in lines)}
 
 
+def turns(pid: int) -> int:
+    """How often a process, with all of its threads, has waited for something and has been given a processor again."""
+    found = 0
+    for status_ in Path(f"/proc/{pid}/task").glob("*/status"):
+        found += int(status_.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    return found
+
+
 def limits(pid: int) -> dict[str, tuple[str, str]]:
     """Soft and hard limits by name as /proc spells it."""
     result = {}

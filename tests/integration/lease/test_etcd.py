@@ -126,6 +126,18 @@ def test_a_store_that_takes_its_time_for_each_answer_grants_all_the_same(guards:
     guards.until("a", "active")
 
 
+def test_one_in_line_is_seldom_woken_as_long_as_nothing_happens(remote: Guards) -> None:
+    """It looks each twelve seconds or so, which takes it some turns; whoever looks each second has more in six renewals of another."""
+    remote.start("a")
+    remote.until("a", "active")
+    remote.start("b")
+    before = remote.until_asleep("b")
+    renewed = remote.call("a", "Status")["renewals"]["count"]
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] > renewed + 6, LONG)
+    assert remote.turns("b") - before <= 12
+    assert remote.report("b")["phase"] == "standby"
+
+
 def test_who_comes_first_gets_what_is_free(remote: Guards) -> None:
     first = remote.start("a")
     remote.until("a", "active")

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import procs
 import pytest
@@ -67,6 +68,17 @@ def test_a_guard_without_standard_input_and_output_does_the_same(guards: Guards)
     guards.start("b")
     guards.until("b", "active")
     assert bare("c", "--no-wait") == 75
+
+
+def test_nothing_wakes_one_in_line_as_long_as_nothing_happens(guards: Guards) -> None:
+    guards.start("a")
+    guards.until("a", "active")
+    guards.start("b")
+    before = guards.until_asleep("b")
+    time.sleep(3)
+    # Some room for what is none of its doing; whoever looks twice a second is woken six times.
+    assert guards.turns("b") - before <= 3
+    assert guards.report("b")["phase"] == "standby"
 
 
 def test_a_guard_in_line_ends_when_asked_and_holds_nothing(guards: Guards) -> None:
