@@ -53,6 +53,12 @@ def test_two_ways_to_one_image_exclude_each_other(guards: Guards, image: Path, l
     guards.until("c", "active")
 
 
+def test_a_service_without_a_guard_has_a_disk_too(guards: Guards, image: Path) -> None:
+    guards.start("a", f"--resource=disk:{image}", "--mode=exec", "--safety=standard")
+    assert guards.until("a", "active")["disks"] == {key(guards, image): str(image)}
+    assert guards.start("b", f"--resource=disk:{image}", "--no-wait").wait(20) == 75
+
+
 def test_one_disk_by_two_names_is_refused_and_said(guards: Guards, image: Path) -> None:
     (guards.base / "link").symlink_to(image)
     words = (f"--resource=disk:{image}", f"--resource=disk:{guards.base / 'link'}")
