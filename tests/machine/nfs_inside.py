@@ -180,6 +180,22 @@ class Run:
         until(self.a.waits, "a in line")
         return {**self._moved(self.a, self.b), "before": before, "tokens": moved}
 
+    def came_first(self) -> dict[str, Any]:
+        """The host that comes after the other one has the lease; the other one comes to stand in line, and gets it back."""
+        self.a.told("--parameter=fail_back=1")
+        self.b.told("--parameter=preference=1")
+        with self.b.kept():
+            os.kill(self.b.guard(), signal.SIGTERM)
+            until(self.a.runs, "the service on a")
+        until(self.b.waits, "b in line")
+        with self.a.kept():
+            os.kill(self.a.guard(), signal.SIGTERM)
+            until(self.b.runs, "the service on b")
+        after = self.b.token()
+        until(lambda: self.a.token() > after and self.a.runs(), "the service on a, which comes first")
+        until(self.b.waits, "b in line again")
+        return {**self._moved(self.b, self.a), "after": after, "b": Path("/run/b.log").read_text()[-2500:]}
+
     def ended(self) -> dict[str, Any]:
         """Everything that was beaten, for a judge."""
         for host in (self.a, self.b):
@@ -225,6 +241,7 @@ def main() -> None:
         began.server_restarted,
         began.forgotten,
         began.handed_over,
+        began.came_first,
         began.ended,
     ):
         start = time.monotonic()

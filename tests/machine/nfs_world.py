@@ -143,7 +143,7 @@ class Host:
         self.run("mount", "-i", "-t", "nfs4", "-o", ",".join(words), f"{self.server}:/", "/mnt")
 
     def keep_running(self) -> None:
-        """Have a guard that stands in line, and another one whenever it ends."""
+        """Have a guard that stands in line, and another one whenever it ends, with what `told` has said by then."""
         words = [
             "--name=service",
             f"--state=/run/{self.name}",
@@ -154,10 +154,15 @@ class Host:
         words += ["--parameter=scope=hosts", "--stop-timeout=2"]
         guard = " ".join(["/usr/bin/python3", "-I", "-S", "/payload/runtime", "guard", *words])
         kept = f"while [ -e /run/{self.name}/kept ]; do sleep 0.1; done"
+        guard += f" $(cat /run/{self.name}/more 2>/dev/null)"
         again = f"{guard} -- /usr/bin/python3 /payload/service.py {self.name}; {kept}"
         script = f"while [ ! -e /run/{self.name}/down ]; do {again}; done"
         with open(f"/run/{self.name}.log", "ab") as log:
             self.keeper = subprocess.Popen(self.here("sh", "-c", script), stdout=log, stderr=log)
+
+    def told(self, *words: str) -> None:
+        """Have the next guards started with these options, too."""
+        Path(f"/run/{self.name}/more").write_text(" ".join(words))
 
     @contextmanager
     def kept(self) -> Iterator[None]:

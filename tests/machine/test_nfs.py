@@ -152,6 +152,12 @@ def test_it_is_handed_over_to_the_chosen_host_with_the_next_token(seen: dict[str
     assert step["gap"] > 0
 
 
+def test_the_host_that_comes_first_gets_it_back(seen: dict[str, Any]) -> None:
+    step = seen["came_first"]
+    assert "makes way for service@a" in step["b"]
+    assert step["token"] == step["after"] + 1 and step["gap"] > 0
+
+
 def test_at_no_time_two_ran_and_tokens_rise(seen: dict[str, Any]) -> None:
     events = [
         {"at": at, "event": "beat", "token": token, "name": name}
