@@ -9,6 +9,7 @@ The files are described in file.py. Locks are those of open file descriptions: a
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -392,15 +393,20 @@ def _read_token(path: str) -> int:
 
 
 def _replace(path: str, data: bytes) -> None:
-    """Write beside and rename in. The caller has locked the resource, or the name is his alone."""
+    """Write beside and rename in. The caller has locked the resource, or the name is his alone. Raises OSError: nothing is changed."""
     beside = f"{path}.new"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(beside, path)
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(beside, path)
+    except OSError:
+        _remove(beside)
+        raise
 
 
 def _remove(path: str) -> None:

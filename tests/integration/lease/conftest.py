@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,17 @@ def ways() -> Iterator[Storage]:
         yield made.join()
     finally:
         made.close()
+
+
+@pytest.fixture
+def disk(guards: Guards) -> Iterator[Path]:
+    """A file system of the test's own, which it may freeze."""
+    image, point = guards.base / "image", guards.base / "disk"
+    point.mkdir()
+    image.touch()
+    os.truncate(image, 64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    if subprocess.run(["mount", "-o", "loop", str(image), str(point)], check=False).returncode:
+        pytest.skip("no loop devices")
+    yield point
+    subprocess.run(["umount", str(point)], check=True)

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -317,20 +316,6 @@ def test_what_could_not_be_given_back_on_a_broken_path_is_got_again_by_that_host
     # And so it is given back, for everybody.
     guards.call("a", "Shutdown")
     guards.until("b", "active")
-
-
-@pytest.fixture
-def disk(guards: Guards) -> Iterator[Path]:
-    """A file system of the test's own, which it may freeze."""
-    image, point = guards.base / "image", guards.base / "disk"
-    point.mkdir()
-    image.touch()
-    os.truncate(image, 64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-    if subprocess.run(["mount", "-o", "loop", str(image), str(point)], check=False).returncode:
-        pytest.skip("no loop devices")
-    yield point
-    subprocess.run(["umount", str(point)], check=True)
 
 
 def test_storage_that_hangs_ends_the_service_before_its_time(disk: Path, guards: Guards) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from ..sealed import BLOCK, EMPTY, decode, encode
 
-__all__ = ["BLOCK", "EMPTY", "LONGEST", "SIZE", "SLOTS", "Watched", "decode", "encode", "free_slot"]
+__all__ = ["BLOCK", "EMPTY", "LONGEST", "SIZE", "SLOTS", "Watched", "decode", "encode", "free_slot", "room"]
 
 #: How many can have a resource at a time, all of them shared.
 SLOTS = 31
@@ -35,6 +35,11 @@ def free_slot(blocks: list[bytes], token: int) -> int:
     turns = [1 + (token + turn) % _TURNS for turn in range(_TURNS)]
     order = [*turns, *range(_TURNS + 1, SLOTS + 1)]
     return next((slot for slot in order if slot >= len(blocks) or blocks[slot] == EMPTY), 0)
+
+
+def room(blocks: list[bytes]) -> bytes:
+    """Give what is to be written after *blocks*, so that those who follow each other need no room on a disk that is full by then."""
+    return EMPTY * max(1 + _TURNS - len(blocks), 0)
 
 
 class Watched:

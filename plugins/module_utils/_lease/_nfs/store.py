@@ -191,6 +191,9 @@ class Store:
             if self.preference.place:
                 one.record["preference"] = self.preference.place
                 self._look_for_wishes(one, token)
+            room = layout.room(blocks)
+            if room:
+                one.write(len(blocks), room)
             sent = _now()
             if sent >= deadline:
                 raise StoreUnavailable(f"{self.directory}: the server took too long")

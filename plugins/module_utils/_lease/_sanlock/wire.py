@@ -71,7 +71,7 @@ _MEANINGS = {
     -2: "not found (-2)",
     -13: "the daemon may not open it (-13)",
     -19: "the daemon cannot open it (-19)",
-    -28: "the daemon has not joined the lockspace, or is giving it up (-28)",
+    -28: "no room is left on the storage, or the daemon has not joined the lockspace, or is giving it up (-28)",
     -202: "the storage did not answer in time (-202)",
     -203: "the watchdog cannot be used: wdmd is not running (-203)",
     -223: "there is none on the disk (-223)",
