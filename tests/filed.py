@@ -116,15 +116,17 @@ class World:
     def sweep(self) -> int:
         """Kill what is left of tenures that are over, which only a process group lets be; give how many that were."""
         now = self.account(self.until_held())["resources"][0]["token"]
-        left = [
-            pid
-            for pid in procs.pids()
-            if str(self.history.beats) in procs.arguments(pid)
-            and 0 < int(procs.environment(pid).get("HOLDFAST_TOKEN", "0")) < now
-        ]
+        left = [pid for pid in procs.pids() if 0 < self._token(pid) < now]
         for pid in left:
             procs.kill(pid)
         return len(left)
+
+    def _token(self, pid: int) -> int:
+        """Give the number with which a process beats, 0 if it does not; one that has forgotten it has it as its last argument."""
+        words = procs.arguments(pid)
+        if str(self.history.beats) not in words:
+            return 0
+        return int(procs.environment(pid).get("HOLDFAST_TOKEN") or (words[-1] if words[-1].isdigit() else 0))
 
     def end(self) -> list[Event]:
         """Give everything that happened."""

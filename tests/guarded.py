@@ -63,6 +63,26 @@ while True:
     time.sleep(1000)
 """
 
+# The same that beats from a child which has left group and session, closed everything, and has another environment.
+FORGETS = """\
+import os, signal, sys, time
+word = sys.argv[3:] or [os.environ["HOLDFAST_TOKEN"]]
+if not sys.argv[3:]:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    if os.fork():
+        while True:
+            time.sleep(1000)
+    os.setsid()
+    os.closerange(3, 4096)
+    program = open("/proc/self/cmdline").read().split("\\0")[:-1]
+    os.execve(program[0], [*program, *word], {})
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+while True:
+    os.write(file, ("%s %s %d\\n" % (word[0], sys.argv[2], time.clock_gettime_ns(time.CLOCK_BOOTTIME))).encode())
+    time.sleep(0.0005)
+"""
+
 # Beats by itself, with no descriptor of ours.
 CLOSES = """\
 import os, sys, time

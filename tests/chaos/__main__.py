@@ -57,7 +57,7 @@ def _told(found: dict[str, Any]) -> str:
     if "let_through" in found:
         return (
             f"{found['faults']} faults in {found['seconds']:g} s, {found['tenures']} tenures, {len(found['violations'])} violations; of "
-            f"{found['killed']} that left their group and whose guard was killed {found['let_through']} went on; seed {found['seed']}"
+            f"{found['killed']} that left everything and whose guard was killed {found['let_through']} went on; seed {found['seed']}"
         )
     if "together" in found:
         return (

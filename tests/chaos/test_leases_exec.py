@@ -168,8 +168,8 @@ MUTANTS: dict[str, tuple[Edits, str, Callable[[Pair, int], None]]] = {
         (
             (
                 TREES,
-                "        return _search(traces[1], lambda pid: pid not in ours and _has(traces, pid))",
-                "        return []",
+                "    return _search(traces[1], lambda pid: pid not in ours and _has(traces, pid))",
+                "    return []",
             ),
         ),
         STUBBORN,

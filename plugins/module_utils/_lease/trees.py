@@ -90,11 +90,11 @@ def remaining(record: dict[str, Any]) -> list[int]:
         return []
     if identity.alive(record["pid"], record["started"]):
         return [record["pid"]]
-    if record["containment"] == EXEC:
-        # Whoever looks may have been started by what he looks for.
-        ours, traces = (os.getpid(), os.getppid()), _traces(record)
-        return _search(traces[1], lambda pid: pid not in ours and _has(traces, pid))
-    return members(record["pid"]) if record["containment"] == GROUP else []
+    if record["containment"] not in (GROUP, EXEC):
+        return []
+    # Whoever looks may have been started by what he looks for.
+    ours, traces = (os.getpid(), os.getppid()), _traces(record)
+    return _search(traces[1], lambda pid: pid not in ours and _has(traces, pid))
 
 
 def _search(leader: int, wanted: Callable[[int], bool]) -> list[int]:
@@ -219,7 +219,7 @@ def _traces(record: dict[str, Any]) -> tuple[int, int, bytes]:
     """Give what tells that a process comes from the first one of *record*, which is dead: when it began, group or session, mark."""
     # While anything of a group lives, no other process gets its number.
     number = record["pid"] if identity.start_time(record["pid"]) in (0, record["started"]) else -1
-    return record["began"], number, _mark(record)
+    return record.get("began", record["started"]), number, _mark(record)
 
 
 def _has(traces: tuple[int, int, bytes], pid: int) -> bool:
@@ -230,16 +230,6 @@ def _has(traces: tuple[int, int, bytes], pid: int) -> bool:
     if found is None or found[1] in "ZX" or found[0] < began:
         return False
     return number in found[2:] or mark in _environment(pid)
-
-
-def members(leader: int) -> list[int]:
-    """Give the living processes of the group or session that *leader* began."""
-
-    def belongs(pid: int) -> bool:
-        one = identity.kin(pid)
-        return one is not None and one[1] not in "ZX" and leader in one[2:]
-
-    return _search(leader, belongs)
 
 
 def _all() -> Iterator[int]:

@@ -99,7 +99,8 @@ os.execve(sys.executable, command, {"HOLDFAST_TENURE": sys.stdin.readline().stri
 
 
 @pytest.mark.parametrize(
-    ("containment", "words"), [(trees.GROUP, ()), (trees.EXEC, ()), (trees.EXEC, ("another session",))]
+    ("containment", "words"),
+    [(one, words) for one in (trees.GROUP, trees.EXEC) for words in ((), ("another session",))],
 )
 def test_a_process_that_is_left_behind_without_its_first_thread_is_found(containment: str, words: tuple[str]) -> None:
     with subprocess.Popen(
