@@ -18,6 +18,7 @@ from typing import Any
 
 import rolefiles
 from hosted import CHECKOUT
+from resident import Resident
 
 #: What the process inside does; a line of JSON is a call of Switched, a line is its answer.
 AGENT = """
@@ -58,10 +59,6 @@ def missing() -> str:
     return "" if tried.returncode == 0 else "needs the right to make pid namespaces"
 
 
-class Refused(Exception):
-    """What the module has failed with."""
-
-
 class Contained:
     """The namespace. base: a folder of the test's own; first: the command of process 1, which may use it."""
 
@@ -87,7 +84,7 @@ class Contained:
                 stderr=output,
                 env={"PATH": rolefiles.PATH},
             )
-        self._agent: subprocess.Popen[str] | None = None
+        self._agent: Resident | None = None
 
     def process_one(self) -> int:
         """The machine's number of process 1."""
@@ -118,28 +115,15 @@ class Contained:
     def _do(self, verb: str, *arguments: Any) -> Any:
         if self._agent is None:
             paths = json.dumps([str(CHECKOUT), *filter(None, sys.path)])
-            self._agent = subprocess.Popen(
+            self._agent = Resident(
                 ["nsenter", f"--target={self.process_one()}", "--pid", "--mount", "--"]
-                + [sys.executable, "-c", AGENT, paths, str(self.base)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
+                + [sys.executable, "-c", AGENT, paths, str(self.base)]
             )
-        assert self._agent.stdin is not None
-        assert self._agent.stdout is not None
-        self._agent.stdin.write(json.dumps([verb, arguments]) + "\n")
-        self._agent.stdin.flush()
-        line = self._agent.stdout.readline()
-        assert line, "the process inside has ended"
-        answer = json.loads(line)
-        if "error" in answer:
-            raise Refused(answer["error"])
-        return answer["answer"]
+        return self._agent.ask(verb, *arguments)
 
     def close(self) -> None:
         """End it and everything in it, as a power cut does."""
         if self._agent is not None:
-            self._agent.kill()
-            self._agent.communicate()
+            self._agent.close()
         self._holder.kill()
         self._holder.wait()

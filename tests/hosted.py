@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import ansible
 import procs
+from resident import Resident
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._supervise.interface import (
     Backend,
@@ -103,7 +104,7 @@ class Machine:
     def __init__(self, init: str) -> None:
         self.init = init
         self.lab = f"machine-{uuid.uuid4().hex[:10]}"
-        self._agent: subprocess.Popen[str] | None = None
+        self._agent: Resident | None = None
         self._shared: list[Path] = []
         atexit.register(self.down)
         self.tool("up", "--init", init, "one")
@@ -141,24 +142,10 @@ class Machine:
                 self.share(path)
 
     def call(self, verb: str, *arguments: Any) -> Any:
-        """Have the resident process do something. Raises AssertionError with what it answered to an impossible call."""
+        """Have the resident process do something. Raises Refused with what it answered to an impossible call."""
         if self._agent is None:
-            self._agent = subprocess.Popen(
-                self._words("exec", "one", "--", *self._resident()),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        assert self._agent.stdin is not None
-        assert self._agent.stdout is not None
-        self._agent.stdin.write(json.dumps([verb, arguments]) + "\n")
-        self._agent.stdin.flush()
-        line = self._agent.stdout.readline()
-        assert line, "the host's process has ended"
-        answer = json.loads(line)
-        if "error" in answer:
-            raise AssertionError(answer["error"])
-        return answer["answer"]
+            self._agent = Resident(self._words("exec", "one", "--", *self._resident()))
+        return self._agent.ask(verb, *arguments)
 
     def killed_at(self, word: str, verb: str, *arguments: Any) -> None:
         """Have a process of its own do something, killed when it is about to run a command with this word."""
@@ -203,7 +190,7 @@ class Machine:
     def _end_agent(self) -> None:
         agent, self._agent = self._agent, None
         if agent is not None:
-            agent.communicate(timeout=300)
+            agent.finish(300)
 
     def _words(self, *words: str) -> list[str]:
         return [sys.executable, str(TOOL), "--lab", self.lab, *words]

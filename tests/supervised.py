@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import procs
+from described import described
 from waiting import wait_until
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._varlink.client import Connection, ConnectionLost
@@ -69,48 +70,14 @@ class Scan:
 
     def definition(self, name: str, **settings: Any) -> dict[str, Any]:
         """The content of holdfast.json; dictionaries in *settings* are merged into the defaults, the rest replaces."""
-        content: dict[str, Any] = {
-            "format": 1,
-            "name": name,
-            "definition": "0" * 64,
-            "revision": 1,
-            "owner": "services",
-            "files": {},
-            "process": {
-                "user": None,
-                "group": None,
-                "groups": None,
-                "umask": None,
-                "nice": None,
-                "limits": {},
-                "oom_score_adjust": None,
-                "resources": {},
-                "security_context": None,
-                "runtime_directories": [],
-            },
-            "state": "started",
-            "type": "longrun",
-            "interval": None,
-            "restart": "always",
+        quick = {
             "backoff": {"initial": 0.01, "maximum": 0.05},
-            "failure_limit": {"deaths": 0, "within": 60.0},
-            "stop_signal": "TERM",
-            "stop_timeout": 10.0,
-            "finish_timeout": 5.0,
-            "kill": "group",
-            "reload_signal": "HUP",
-            "on_change": "restart",
             "readiness": {"notification_fd": None, "check": False, "interval": 0.02, "grace": 0.02, "timeout": 30.0},
-            "health": None,
-            "needs": [],
-            "log": {"to": "none"},
         }
-        for key, value in settings.items():
-            if isinstance(value, dict) and isinstance(content.get(key), dict):
-                content[key] = {**content[key], **value}
-            else:
-                content[key] = value
-        return content
+        for key, value in quick.items():
+            given = settings.get(key, {})
+            settings[key] = {**value, **given} if isinstance(given, dict) else given
+        return described(name, **settings)
 
     def remove(self, name: str) -> None:
         """Take a service directory away in one step."""

@@ -6,54 +6,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+# Behind this folder, which has modules of the same names.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
 import collection
+from described import described
 from suite import DESCRIPTORS, GROUP, GROUPS, USER, Suite
 
 _INTERFACE = "io.holdfast.Supervisor"
-
-
-def definition(name: str, log: dict[str, Any], process: dict[str, Any]) -> dict[str, Any]:
-    """The content of holdfast.json, with every key that the collection writes."""
-    return {
-        "format": 1,
-        "name": name,
-        "definition": "0" * 64,
-        "revision": 1,
-        "owner": "services",
-        "files": {"run": "0" * 64},
-        "process": {
-            "user": None,
-            "group": None,
-            "groups": None,
-            "umask": None,
-            "nice": None,
-            "limits": {},
-            "oom_score_adjust": None,
-            "resources": {},
-            "security_context": None,
-            "runtime_directories": [],
-            **process,
-        },
-        "state": "started",
-        "type": "longrun",
-        "interval": None,
-        "restart": "always",
-        "backoff": {"initial": 1.0, "maximum": 30.0},
-        "failure_limit": {"deaths": 0, "within": 60.0},
-        "stop_signal": "TERM",
-        "stop_timeout": 10.0,
-        "finish_timeout": 5.0,
-        "kill": "group",
-        "reload_signal": "HUP",
-        "on_change": "restart",
-        "readiness": {"notification_fd": None, "check": False, "interval": 0.5, "grace": 0.5, "timeout": 30.0},
-        "health": None,
-        "needs": [],
-        "log": log,
-    }
 
 
 class Embedded(Suite):
@@ -84,7 +48,8 @@ class Embedded(Suite):
         if self.state:
             limits = {"nofile": [DESCRIPTORS, DESCRIPTORS]}
             process = {"user": USER, "group": GROUP, "groups": list(GROUPS), "limits": limits}
-        (directory / "holdfast.json").write_text(json.dumps(definition(name, log, process)))
+        content = described(name, files={"run": "0" * 64}, log=log, process=process)
+        (directory / "holdfast.json").write_text(json.dumps(content))
 
     def command(self) -> list[str]:
         return [collection.PYTHON, "-I", "-S", str(self.runtime), "supervise", str(self.scan)]

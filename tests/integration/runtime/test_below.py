@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contained import Contained, Refused, missing
+from contained import Contained, missing
 from deployed import PYTHON, Deployment, runtime
+from resident import Refused
 from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(bool(missing()) or os.geteuid() != 0, reason=missing() or "hosts are made by root")
