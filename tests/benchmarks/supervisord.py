@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import time
 import xmlrpc.client
@@ -52,6 +51,12 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(self._path)
+
+
+def _answers(path: str) -> bool:
+    """Whether somebody listens: the socket is there a little earlier."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(path) == 0
 
 
 class _Transport(xmlrpc.client.Transport):
@@ -126,7 +131,7 @@ class Supervisor(Suite):
     def server(self) -> Any:
         """The supervisor's remote interface."""
         path = str(self.base / "socket")
-        procs.wait_until(lambda: os.path.exists(path), 60, "Supervisor: socket")
+        procs.wait_until(lambda: _answers(path), 60, "Supervisor: socket")
         return xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(path))
 
     def announce(self) -> None:
