@@ -82,10 +82,14 @@ class Renewals:
                 guard.make_way(guard.driver.preferred())
             return
         self.failed += 1
-        self._tell(True, f"not renewed after {self.last:.2f} s: {error}")
+        text = f"not renewed after {self.last:.2f} s: {error}"
         if isinstance(error, Lost):
+            # There is one, and it is why the service ends: whatever was told before.
+            guard.say(text)
             guard.event(core.LOST, str(error))
-        elif isinstance(error, RunningOut):
+            return
+        self._tell(True, text)
+        if isinstance(error, RunningOut):
             self._running_out(error)
         else:
             guard.event(core.UNCLEAR)
