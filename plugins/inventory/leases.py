@@ -29,11 +29,16 @@ options:
   driver:
     description:
       - Who keeps the leases. V(file) is a directory of the controller itself, or with O(scope=hosts) one on NFS.
+      - Or the driver of another collection, as C(namespace.collection.driver). Its collection has to be on the controller, and it
+        has to keep notes, which is what hosts say of themselves with. So V(sanlock) is none of them.
     type: str
     default: etcd
-    choices: [etcd, file]
     env:
       - name: HOLDFAST_LEASES_DRIVER
+  parameters:
+    description: What a driver of another collection is told. For V(etcd) and V(file) there are the other options.
+    type: dict
+    default: {}
   endpoints:
     description: The addresses of the members of the etcd cluster.
     type: list
@@ -132,7 +137,11 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 
 from ansible_collections.holdfast.supervision.plugins.module_utils._definition.problem import nearest
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers
-from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import LeaseError
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease.interface import (
+    NOTE,
+    DriverRefused,
+    LeaseError,
+)
 
 #: What the resource of a host's registration begins with.
 HOST = "host:"
@@ -177,12 +186,30 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if wrong:
             raise AnsibleParserError(f"{path}: " + "; ".join(one.removesuffix("; ") for one in wrong))
 
+    def _parameters(self, path: str, driver: str) -> dict[str, Any]:
+        """Give what the driver is told. Raises AnsibleParserError."""
+        given = self.get_option("parameters")
+        if drivers.FOREIGN_NAME(driver):
+            return dict(given)
+        if driver not in _OPTIONS:
+            raise AnsibleParserError(
+                f"{path}: driver: {driver}: is not for inventories, which need notes beside what is held; these are: "
+                f"{', '.join(_OPTIONS)}, and namespace.collection.driver if that keeps notes"
+            )
+        if given:
+            raise AnsibleParserError(
+                f"{path}: parameters: means nothing to driver {driver}, which has options of its own"
+            )
+        parameters = {name: self.get_option(name) for name in _OPTIONS[driver]}
+        return {name: value for name, value in parameters.items() if value not in (None, "")}
+
     def _ask(self, path: str) -> list[dict[str, Any]]:
         driver = self.get_option("driver")
-        parameters = {name: self.get_option(name) for name in _OPTIONS[driver]}
-        parameters = {name: value for name, value in parameters.items() if value not in (None, "")}
+        parameters = self._parameters(path, driver)
         try:
             made = drivers.make(driver, "inventory", parameters)
+            if NOTE not in made.capabilities:
+                raise DriverRefused(f"driver {driver} keeps no notes, so that hosts cannot say anything of themselves")
             try:
                 holders = made.all_owners()
             finally:

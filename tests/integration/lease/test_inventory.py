@@ -125,6 +125,47 @@ def test_a_second_host_of_the_same_name_is_not_registered(fleet: Fleet) -> None:
     assert "has a holder of host:web1 here already" in (fleet.guards.base / "web1.err").read_text()
 
 
+NOTED = """\
+from ansible_collections.example.locks.plugins.module_utils.table import LeaseDriver as Table
+from ansible_collections.holdfast.supervision.plugins.module_utils.lease_driver import NOTE, Holder
+
+
+class LeaseDriver(Table):
+    name = "example.noted.table"
+    capabilities = Table.capabilities | {NOTE}
+
+    def all_owners(self):
+        note = {"owner": "web1", "vars": {"role": self._path}}
+        return [
+            Holder("host:web1", "exclusive", "web1@h", 1, 7, 1.0, None, note, "h"),
+            Holder("db", "exclusive", "billing@h", 2, 9, 1.0, None, None, "h"),
+        ]
+"""
+
+
+def test_a_driver_of_another_collection_makes_an_inventory_if_it_keeps_notes(
+    guards: Guards, collections_path: Path
+) -> None:
+    third = Path(__file__).resolve().parents[2] / "third"
+    made = guards.base / "ansible_collections/example/noted/plugins/module_utils"
+    made.mkdir(parents=True)
+    (made / "table.py").write_text(NOTED)
+    paths = f"{collections_path}:{third}:{guards.base}"
+    fleet = Fleet(guards, Path(paths))
+    fleet.driver, fleet.options = "example.noted.table", {"parameters": {"path": "/some/table"}}
+    listed = fleet.listed(keyed_groups=[{"key": "role", "separator": ""}])
+    assert listed["holdfast_live"]["hosts"] == listed["holder_db"]["hosts"] == ["web1"]
+    assert plain(listed["_meta"]["hostvars"]["web1"])["role"] == "/some/table"
+    fleet.driver = "example.locks.table"
+    assert "driver example.locks.table keeps no notes" in fleet.inventory().stderr
+    fleet.driver = "example.none.table"
+    assert "there is no lease driver example.none.table here" in fleet.inventory().stderr
+    fleet.driver = "sanlock"
+    assert "driver: sanlock: is not for inventories, which need notes" in " ".join(fleet.inventory().stderr.split())
+    fleet.driver = "etcd"
+    assert "parameters: means nothing to driver etcd" in fleet.inventory().stderr
+
+
 def test_an_option_that_there_is_none_of_is_an_error(fleet: Fleet) -> None:
     """Without its endpoints an inventory would be that of whatever etcd the controller has."""
     done = fleet.inventory(endpoint="http://etcd1.example.com:2379", compose={"a": "1"}, cache=False)
