@@ -200,7 +200,7 @@ class Handle:
     def prepare_in(self, handover: str) -> str:
         """Have a standing-by guard expect the hand-over; give the name by which the source marks it.
 
-        Raises NotActive, LeaseError: nothing has changed.
+        Raises NotActive, LeaseError (it could not take over, as its store does not answer there, or something is open): nothing has changed.
         """
         return str(self._call("PrepareIn", handover=handover)["target"])
 

@@ -6,7 +6,7 @@
 
 PRIVATE to the collection.
 
-    prepare-in     the destination, which stands by, says by what name it is known
+    prepare-in     the destination, which stands by, sees whether it could take over now, and says by what name it is known
     prepare-out    the source marks each resource: hand-over, source, destination, token, end of the mark    PREPARED
     complete-out   the source ends its service and gives the resources back; the mark stays                  OUT
     complete-in    the destination gets the resources if their tokens are still those of the mark

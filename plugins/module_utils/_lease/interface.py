@@ -368,6 +368,13 @@ class Driver(ABC):
         """
         raise LeaseError(f"driver {self.name}: cannot hand over")
 
+    def prepare_in(self, handover: str) -> None:  # noqa: B027 - `probe` says it for most
+        """See, at the destination, that what is registered could be got by *handover*. Its source has not ended anything yet.
+
+        `probe` was called right before. Nothing is held by it, and nothing need follow it. Raises LeaseError: the hand-over is not
+        begun; may be repeated.
+        """
+
     def complete_out(self, handover: str) -> Handover:
         """Give back everything that is marked with *handover*, the mark staying; the service's tree is gone.
 

@@ -474,6 +474,10 @@ class Sanlock(Driver):
         space = self._space()
         return self._handing.prepare_out(self._held_alone(), handover, target, seconds, space, _patience(space))
 
+    def prepare_in(self, handover: str) -> None:
+        """See that the host's lease is renewed in time, and that everything has its place."""
+        self._wanted(self._space())
+
     def complete_out(self, handover: str) -> Handover:
         """Turn the marks, then have everything freed; or see that a dead guard of ours has done so."""
         left, self._left = self._left, None

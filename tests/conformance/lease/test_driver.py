@@ -746,6 +746,17 @@ def test_what_is_handed_over_is_granted_to_nobody_else_and_with_the_next_token(h
     assert target.handed_over("r") is None
 
 
+def test_that_a_destination_could_take_over_is_seen_without_holding_anything(handing: Store, make: Make) -> None:
+    source, target = make("s", "r"), make("t", "r")
+    source.acquire()
+    for _unused in range(2):
+        target.prepare_in("h")
+    assert target.held() == [] and target.handed_over("r") is None
+    assert [owner.token for owner in source.owners("r")] == [tokens(source)["r"]]
+    source.release()
+    make("x", "r").acquire()
+
+
 def test_a_hand_over_in_which_somebody_got_in_between_is_refused(handing: Store, make: Make) -> None:
     source, target, third = make("s", "r"), make("t", "r"), make("x", "r")
     source.acquire()

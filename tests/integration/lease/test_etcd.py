@@ -20,6 +20,7 @@ from etcds import ETCD, Cluster, Proxy, certificates, secured_cluster
 from guarded import PYTHON, STUBBORN, Guards, overlaps
 from waiting import wait_until
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import moving
 from ansible_collections.holdfast.supervision.plugins.module_utils._lease.handle import Handle
 
 pytestmark = [
@@ -126,14 +127,15 @@ def test_a_store_that_takes_its_time_for_each_answer_grants_all_the_same(guards:
     guards.until("a", "active")
 
 
-def test_one_in_line_is_seldom_woken_as_long_as_nothing_happens(remote: Guards) -> None:
-    """It looks each twelve seconds or so, which takes it some turns; whoever looks each second has more in six renewals of another."""
+def test_one_in_line_is_seldom_woken_as_long_as_nothing_happens(remote: Guards, etcd: Cluster) -> None:
+    """It looks each twelve seconds or so, which takes it some turns; whoever looks each second has more in three renewals of another."""
+    remote.use_etcd(etcd.endpoints, ttl=7)
     remote.start("a")
     remote.until("a", "active")
     remote.start("b")
     before = remote.until_asleep("b")
     renewed = remote.call("a", "Status")["renewals"]["count"]
-    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] > renewed + 6, LONG)
+    wait_until(lambda: remote.call("a", "Status")["renewals"]["count"] > renewed + 3, LONG)
     assert remote.turns("b") - before <= 12
     assert remote.report("b")["phase"] == "standby"
 
@@ -203,6 +205,34 @@ def test_a_service_is_handed_over_to_a_chosen_guard_and_to_no_other(remote: Guar
     wait_until(beats(remote, "b"), LONG)
     assert overlaps(remote.base / "history") == (2, [])
     assert remote.report("c")["phase"] == "standby"
+
+
+def test_a_destination_that_does_not_reach_its_store_is_refused_before_the_source_stops(
+    remote: Guards, proxy: Proxy
+) -> None:
+    stubborn(remote, "a", "--stop-timeout=0.2")
+    wait_until(beats(remote, "a"), LONG)
+    before = remote.report("a")
+    remote.driver = tuple(word.replace(before["parameters"]["endpoints"], proxy.url) for word in remote.driver)
+    stubborn(remote, "b")
+    remote.until_in_line("b")
+    proxy.mode = "hang"
+    source, target = (moving.Place(name, str(remote.state)) for name in ("a", "b"))
+    with pytest.raises(moving.NotMoved, match=r"b could not take over: .*Now a is active, b is standby"):
+        moving.hand_over(source, target, "h", 60, LONG)
+    assert {**remote.report("a"), "since": 0} == {**before, "since": 0}
+    # Nothing is left of it: when the store is there again it can be moved.
+    proxy.mode = "pass"
+    wait_until(lambda: _moved(source, target), LONG)
+    wait_until(beats(remote, "b"), LONG)
+    assert overlaps(remote.base / "history") == (2, [])
+
+
+def _moved(source: moving.Place, target: moving.Place) -> bool:
+    try:
+        return bool(moving.hand_over(source, target, "h", 60, LONG))
+    except moving.NotMoved:
+        return False
 
 
 # -- the store

@@ -67,7 +67,7 @@ type Moving (id: string, source: string, target: string, stage: string, resource
 # The source marks what it holds for the guard whose identity is the target. The service runs on.
 method PrepareOut(handover: string, target: string, seconds: float) -> (state: Moving)
 
-# The destination, which stands by, gives its identity.
+# The destination, which stands by, looks whether it could take over now, and gives its identity. Refused: it could not.
 method PrepareIn(handover: string) -> (target: string)
 
 # The source ends its service and leaves what it held to the destination. Answered when that is done; then the guard ends.
@@ -291,7 +291,7 @@ class Api:
                     raise DriverRefused("seconds has to be a number")
                 handovers.prepare_out(number, str(parameters.get("target") or ""), float(seconds), answer)
             elif step == "PrepareIn":
-                answer(None, handovers.prepare_in(number))
+                handovers.prepare_in(number, answer)
             elif step == "CompleteOut":
                 handovers.complete_out(number, answer)
             elif step == "CompleteIn":

@@ -69,13 +69,33 @@ class Handovers:
 
         self._store(mark, lambda: {"state": self._marked.write() if self._marked else None}, answer)
 
-    def prepare_in(self, handover: str) -> dict[str, Any]:
-        """Expect the hand-over. Raises WrongPhase, DriverRefused."""
+    def prepare_in(self, handover: str, answer: Answer) -> None:
+        """Look whether we could take over now, before the source ends anything, and expect it. Raises WrongPhase, DriverRefused."""
+        guard = self._guard
         self._check(handover)
-        if self._arrived != handover:
-            self._only_in(core.STANDBY)
-            self.expected = handover
-        return {"target": self._guard.driver.identity}
+        if self._arrived == handover:
+            answer(None, {"target": guard.driver.identity})
+            return
+        self._only_in(core.STANDBY)
+
+        def look() -> None:
+            # We stand by, maybe since long ago: since then the store may be gone from here, or something may be open.
+            holes = guard.driver.probe()
+            if guard.strict and holes:
+                raise DriverRefused("is open here: " + "; ".join(f"{hole.name}: {hole.text}" for hole in holes))
+            guard.driver.prepare_in(handover)
+
+        def looked(error: LeaseError | None) -> None:
+            if error is None:
+                if guard.state.phase != core.STANDBY or guard.state.reason:
+                    answer(LeaseError(f"the guard does not stand by any more, it is {guard.state.phase}"), {})
+                    return
+                self.expected = handover
+                answer(None, {"target": guard.driver.identity})
+                return
+            answer(DriverRefused(f"{guard.name} could not take over: {error}"), {})
+
+        guard.store(look, looked)
 
     def complete_out(self, handover: str, answer: Answer) -> None:
         """End the service and leave what it held to the destination; the answer comes when that is done.
