@@ -123,24 +123,37 @@ class Mutex:
         service's guard, or on another host.
         """
         broken = []
-        for record in living(self.base):
-            if record["name"] != self.resource or record.get("store") != self._store():
-                continue
-            if record["phase"] == "standby":
-                continue
+        for record in self._here():
             with Handle.attach(record["folder"], self.base) as handle:
                 handle.call("Break", reason=reason)
                 handle.shutdown(_ENDING)
             broken.append(str(record["owner"]))
             self._log(record, reason)
-        left = self.others()
+        self._see_free()
+        return bool(broken), self._draw(f"broken: {reason}"[:200]) if broken else 0
+
+    def would_break(self) -> bool:
+        """Say whether `break_` would take it from somebody. Raises HeldByOther, as that would."""
+        if self._here():
+            return True
+        self._see_free()
+        return False
+
+    def _here(self) -> list[dict[str, Any]]:
+        """Give the holders of this host that have it for an owner."""
+        ours = [one for one in living(self.base) if one["name"] == self.resource and one.get("store") == self._store()]
+        return [one for one in ours if one["phase"] != "standby"]
+
+    def _see_free(self) -> None:
+        """See that nobody has it any more. Who is known to be dead is in nobody's way. Raises HeldByOther."""
+        left = [one for one in self.others() if one["alive"] is not False]
         if left:
             raise HeldByOther(
-                f"{self.resource}: {sentence(left[0])}, which is not a holder of this host. "
-                "A service gives it back when it is stopped; a holder of another host is broken there",
+                f"{self.resource}: {sentence(left[0])}, and only what an owner has on this host is broken. "
+                "A service gives it back when it is stopped; a holder of another host is broken there; what a host had that is "
+                "gone is free when its time is over",
                 left,
             )
-        return bool(broken), self._draw(f"broken: {reason}"[:200]) if broken else 0
 
     def others(self) -> list[dict[str, Any]]:
         """Tell who holds it. [] also if the store cannot be asked."""

@@ -62,7 +62,7 @@ def _mutex(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     others = one.others()
     before = {"owner": others[0]["owner"], "token": others[0]["token"]} if others else {}
     if check_mode:
-        return {"changed": bool(others), "before": before, "after": {}}
+        return {"changed": one.would_break(), "before": before, "after": {}}
     changed, token = one.break_(options["reason"])
     return {"changed": changed, "token": token or None, "before": before, "after": {}}
 

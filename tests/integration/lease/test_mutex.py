@@ -177,10 +177,21 @@ def test_what_a_service_holds_is_not_broken(hosts: Hosts) -> None:
         wait_until(lambda: [one["phase"] for one in living(str(hosts.base / "guards"))] == ["active"])
         with pytest.raises(HeldByOther, match="when it is stopped"):
             hosts.mutex("").break_("I want it")
+        with pytest.raises(HeldByOther, match="when it is stopped"):
+            hosts.mutex("").would_break()
         assert guard.poll() is None
     finally:
-        guard.terminate()
+        guard.kill()
         guard.wait(20)
+
+    def nobody_has_it() -> bool:
+        # What is left of the service may be dying yet.
+        try:
+            return hosts.mutex("").break_("it is dead") == (False, 0)
+        except HeldByOther:
+            return False
+
+    wait_until(nobody_has_it)
 
 
 def test_of_many_owners_that_race_exactly_one_gets_it(hosts: Hosts) -> None:
