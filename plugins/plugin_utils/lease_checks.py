@@ -73,10 +73,13 @@ def refused(lease: Mapping[str, Any], said: Said) -> Iterator[Problem]:
     for key, asked, capability in (("keep", lease["keep"], HANDOVER), ("on_lost", pauses, UNBROKEN)):
         if asked and capability not in driver.capabilities:
             yield Problem(f"{said.path}.lease.{key}", str(lease[key]), f"is not possible with {which}", "leave it out")
-    for name in sorted(set(lease["parameters"]) - driver.parameters):
+    unknown = {name: said.parameter(name) for name in lease["parameters"]}
+    if lease["ttl"] is not None and has_ttl(lease):
+        unknown.setdefault("ttl", said.at("ttl"))
+    for name in sorted(set(unknown) - driver.parameters):
         # Without its value: what nobody knows may be a secret.
         known = f"is no parameter of {which}, which knows: {', '.join(sorted(driver.parameters)) or 'none'}"
-        yield Problem(said.parameter(name), "", f"service {_name(said)}: {known}", _cure(name))
+        yield Problem(unknown[name], "", f"service {_name(said)}: {known}", _cure(name))
     for index, (_resource, mode) in enumerate(map(modes.split, lease["resources"])):
         if mode != modes.EXCLUSIVE_MODE and mode not in driver.capabilities:
             cure = f"say {modes.SHARED_MODE}, or choose another driver"
@@ -104,8 +107,7 @@ def _beyond(lease: Mapping[str, Any], driver: type[Driver], said: Said) -> Itera
     """Find what is beyond the limits that the driver declares."""
     why = drivers.too_many(driver, len(lease["resources"]))
     if why:
-        path = f"{said.path}.lease.resources"
-        yield Problem(path, "", why, "give several things that are always held together one name")
+        yield Problem(said.at("resources"), "", why, "give several things that are always held together one name")
     where, ttl = said.at("ttl"), lease["ttl"] if has_ttl(lease) else None
     if ttl is None and "ttl" in driver.parameters:
         where, ttl = said.parameter("ttl"), _seconds(lease["parameters"].get("ttl"))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from plain_imports import plain_imports
 
+from ansible_collections.holdfast.supervision.plugins.module_utils._lease import drivers
 from ansible_collections.holdfast.supervision.plugins.plugin_utils import payload
 
 CONTEXT = {"log_directory": "/var/log/holdfast"}
@@ -206,6 +207,19 @@ def test_what_is_beyond_the_drivers_limits_is_refused_with_service_variable_and_
     assert len(problems) == (1 if said else 0)
     assert all(said in problem.text() for problem in problems)
     assert all("blue" not in problem.text() for problem in problems)
+
+
+def test_a_time_for_all_leases_is_refused_where_a_driver_of_another_collection_is_told_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with plain_imports():
+        table = drivers.look_at("example.locks.table")
+        monkeypatch.setattr(table, "parameters", frozenset({"path"}))
+        common = {"driver": "example.locks.table", "ttl": 20.0, "parameters": {"path": "/x"}}
+        (problem,) = make({"x": {"command": ["/bin/x"], "lease": {}}}, lease=common).problems
+    assert problem.text().startswith(
+        "leases_ttl: service x: is no parameter of driver example.locks.table, which knows: path;"
+    )
 
 
 def test_a_service_takes_the_place_of_its_guard_only_with_drivers_that_can() -> None:
