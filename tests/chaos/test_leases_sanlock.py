@@ -40,6 +40,8 @@ SEED = int(os.environ.get("HOLDFAST_CHAOS_SEED", str(random.randrange(2**32))))
 LONG = SECONDS > 120
 #: Seconds for which a host's lease is good; beyond it a host counts as gone 60 seconds later.
 TTL = 8.0
+#: Seconds in line after which a host that comes before the holder wishes for the lease.
+BACK = 5.0
 #: Whether each host can have a way of its own to the storage, which can be lost.
 WAYS = os.path.exists("/dev/fuse")
 #: Seconds in which somebody has to hold the lease again. Generous: the machine is shared.
@@ -65,7 +67,8 @@ class Contender:
         if self.process is None or self.process.poll() is not None:
             self.guards.use_sanlock(self.host)
             command = (PYTHON, "-I", "-S", "-c", STUBBORN, str(self.history.beats), self.name)
-            self.process = self.guards.start(self.name, "--stop-timeout=0.2", command=command)
+            place = (f"--parameter=preference={self.host.number - 1}", f"--parameter=fail_back={BACK}")
+            self.process = self.guards.start(self.name, "--stop-timeout=0.2", *place, command=command)
 
     @property
     def place(self) -> moving.Place:
@@ -364,6 +367,7 @@ def test_never_two_holders_and_always_one_again(world: World) -> None:
         world.until_beating()
     events = carried(world.end(), SEED)
     found = violations(events)
-    report("sanlock", events, found, seed=SEED, seconds=SECONDS)
+    made_way = sum(one.guards.errors(one.name).count("makes way for ") for one in world.contenders)
+    report("sanlock", events, found, seed=SEED, seconds=SECONDS, made_way=made_way)
     assert found == [], f"seed {SEED}"
     assert {"granted", "good", "gone", "beat"} <= {event["event"] for event in events}
