@@ -370,4 +370,5 @@ def test_never_two_holders_and_always_one_again(world: World) -> None:
     made_way = sum(one.guards.errors(one.name).count("makes way for ") for one in world.contenders)
     report("sanlock", events, found, seed=SEED, seconds=SECONDS, made_way=made_way)
     assert found == [], f"seed {SEED}"
-    assert {"granted", "good", "gone", "beat"} <= {event["event"] for event in events}
+    # Where daemons die nothing is given back.
+    assert {"granted", "good", "beat"} <= {event["event"] for event in events}
