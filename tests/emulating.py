@@ -32,6 +32,15 @@ def make_payload(folder: Path, program: str) -> Path:
     return folder
 
 
+def add_modules(folder: Path, *names: str) -> None:
+    """Put modules of the kernel into the *folder* of a machine, and the order in which they are loaded."""
+    modules = emulated.modules(*names)
+    (folder / "modules").mkdir()
+    for module in modules:
+        shutil.copy(module, folder / "modules")
+    (folder / "modules" / "order").write_text("\n".join(module.name for module in modules))
+
+
 def make_nfs_payload(folder: Path, program: str) -> Path:
     """The same for a machine that has an NFS server and hosts, see nfs_world.py."""
     make_payload(folder, program)
@@ -40,11 +49,7 @@ def make_nfs_payload(folder: Path, program: str) -> Path:
     shutil.copy(COLLECTION / "tests" / "witnesses.py", folder)
     (folder / "lib").mkdir()
     (folder / "lib" / "current").symlink_to("/payload/runtime")
-    modules = emulated.modules("nfsd", "nfsv4", "veth")
-    (folder / "modules").mkdir()
-    for module in modules:
-        shutil.copy(module, folder / "modules")
-    (folder / "modules" / "order").write_text("\n".join(module.name for module in modules))
+    add_modules(folder, "nfsd", "nfsv4", "veth")
     # What takes an emulated processor seconds.
     command = ("/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder))
     subprocess.run(command, check=True)

@@ -25,7 +25,7 @@ from .tree import cache_directory, locked, recipe, root_tree
 
 KERNEL = "linux-image-cloud-amd64"
 #: Modules of the kernel that can be had in a machine, with what they depend on: see `modules`.
-MODULES = ("nfsd", "nfsv4", "veth")
+MODULES = ("nfsd", "nfsv4", "veth", "virtio_pci", "virtio_net")
 UNIT = Path(__file__).with_name("payload.service")
 NEEDED_COMMANDS = {"qemu-system-x86_64": "qemu-system-x86", "mkfs.ext4": "e2fsprogs", "debugfs": "e2fsprogs"}
 ROOT_MEGABYTES = 1024
@@ -46,11 +46,19 @@ class Outcome(t.NamedTuple):
     console: str
 
 
-def boot(payload: Path, *, timeout: float = 120, memory: int = 512) -> Outcome:
+def boot(
+    payload: Path,
+    *,
+    timeout: float = 120,
+    memory: int = 512,
+    more: t.Sequence[str] = ("-net", "none"),
+    ports: t.Sequence[Path] = (),
+) -> Outcome:
     """Boot a machine that runs the executable ``main`` of a folder, and return when it has switched itself off.
 
     The folder is the disk /payload of the machine; what is written there, or anywhere, is gone with the machine. The
-    output of ``main``, and whatever else is written to /dev/ttyS1, comes back. memory: in megabytes.
+    output of ``main``, and whatever else is written to /dev/ttyS1, comes back. memory: in megabytes. more: of QEMU's options. ports: files that
+    are what is written to /dev/ttyS2 and /dev/ttyS3.
     Raises HostsError when the machine is still on after ``timeout`` seconds; it is ended then.
     """
     place = image()
@@ -61,12 +69,12 @@ def boot(payload: Path, *, timeout: float = 120, memory: int = 512) -> Outcome:
         size = sum(file.lstat().st_size for file in payload.rglob("*")) // 1024**2
         _make_disk(payload, disk, size * 2 + SPARE_MEGABYTES)
         command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory)]
-        command += ["-nodefaults", "-nographic", "-no-reboot", "-net", "none", "-device", "nvme,id=disks,serial=disks"]
+        command += ["-nodefaults", "-nographic", "-no-reboot", *more, "-device", "nvme,id=disks,serial=disks"]
         for number, (file, kept) in enumerate([(root, "on"), (disk, "off")], start=1):
             command += ["-drive", f"if=none,id=d{number},file={file},format=raw,snapshot={kept},file.locking=off"]
             command += ["-device", f"nvme-ns,drive=d{number},bus=disks,nsid={number}"]
-        for port in ("console", "said"):
-            command += ["-serial", f"file:{place / port}"]
+        for port in (place / "console", place / "said", *ports):
+            command += ["-serial", f"file:{port}"]
         command += ["-kernel", os.fspath(kernel), "-append", COMMAND_LINE]
         problem = ""
         try:
