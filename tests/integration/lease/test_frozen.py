@@ -104,7 +104,7 @@ def test_what_is_frozen_for_longer_than_its_lease_is_good_never_runs_beside_the_
     if freezer.version == 2:
         # What is frozen there can be killed.
         assert first.wait(60) == -signal.SIGKILL
-        assert not procs.alive(tree)
+        procs.until_dead(tree)
     until_beating(remote, "b")
     token = remote.token("b")
     freezer.freeze(False)

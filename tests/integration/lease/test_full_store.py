@@ -80,7 +80,7 @@ def test_who_holds_lives_on_and_gives_back_and_who_starts_is_told(stored: Guards
     with filled(disk):
         until = stored.call("a", "Status")["valid_until"]
         if until is not None:
-            wait_until(lambda: stored.call("a", "Status")["valid_until"] > until + 2)
+            wait_until(lambda: stored.call("a", "Status")["valid_until"] > until)
         assert stored.start("new", "--resource=new", "--no-wait").wait(LONG) == 111
         told = stored.errors("new")
         assert "No space left" in told or "no room is left" in told

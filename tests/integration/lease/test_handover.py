@@ -337,7 +337,9 @@ def _cut(pair: Pair, step: str, cut: Callable[[str, bool], None], to_the_end: bo
         wait_until(lambda: _answered(doing))
 
 
-@pytest.mark.parametrize("step", CUT)
+@pytest.mark.parametrize(
+    "step", ["complete out", "complete in", *(pytest.param(step, marks=long_form) for step in ("prepare", "cancel"))]
+)
 @pytest.mark.parametrize("driver", ["etcd", "sanlock"])
 def test_a_store_that_is_away_during_a_step_leaves_a_hand_over_that_is_finished(
     request: pytest.FixtureRequest, guards: Guards, driver: str, step: str
