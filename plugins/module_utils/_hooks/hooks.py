@@ -21,11 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Where they run: around the start and the stop of a service.
-BEFORE_START, AFTER_START, BEFORE_STOP, AFTER_STOP = "before_start", "after_start", "before_stop", "after_stop"
-#: Before `before_stop`, when the service has to end since its lease could not be renewed; with `on_lost: hook`.
-LEASE_LOST = "lease_lost"
-POINTS = (BEFORE_START, AFTER_START, LEASE_LOST, BEFORE_STOP, AFTER_STOP)
 #: Around the start of whatever supervises the services.
 BEFORE_DAEMON_START, AFTER_DAEMON_START = "before_daemon_start", "after_daemon_start"
 DAEMON_POINTS = (BEFORE_DAEMON_START, AFTER_DAEMON_START)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from .._definition.names import is_name
-from .._hooks.hooks import DAEMON_POINTS, POINTS, describe, directory_of
+from .._hooks.hooks import DAEMON_POINTS, describe, directory_of
+from .._hooks.points import POINTS
 from .._supervise.choosing import choose
 from .._supervise.interface import Backend, BackendError, Service, Snapshot
 from .directories import Actual

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from ..._hooks import hooks
+from ..._hooks.points import POINTS
 from ..._lean import json, signal
 from ..._supervise._embedded import files
 from .. import core, drivers, execution, modes, naming, reports, trees
@@ -289,9 +289,12 @@ def _beside(command: Command, definition: dict[str, Any], folder: str, containme
     if containment != trees.NAMESPACE and (command.hooks or command.finish or command.pid_file):
         raise LeaseError("finish, hooks and type forking need containment pid_namespace, which needs root")
     if command.hooks:
+        # Only here: most services have none.
+        from ..._hooks import hooks
+
         try:
             # Again before each is run; here so that nothing is acquired for nothing.
-            for point in hooks.POINTS:
+            for point in POINTS:
                 hooks.find(command.hooks["directory"], point)
         except hooks.BadHook as error:
             raise LeaseError(str(error)) from None

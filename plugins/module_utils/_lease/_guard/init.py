@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..._hooks import hooks
+from ..._hooks import points
 from ..._lean import signal
 from ..._process_state.apply import StateError, apply
 from . import background
@@ -65,7 +65,7 @@ class Init:
         command = self._command
         complaint = ""
         if command.hooks:
-            complaint = self._make_state() or self._hooks(hooks.BEFORE_START)
+            complaint = self._make_state() or self._hooks(points.BEFORE_START)
         if complaint:
             os.write(self._tell, b"!" + complaint.encode("utf-8", "replace")[:2000])
         elif self._asked:
@@ -79,7 +79,7 @@ class Init:
             os.write(self._tell, b"=%d" % status)
             self._finish(status)
         if command.hooks:
-            self._hooks(hooks.AFTER_STOP)
+            self._hooks(points.AFTER_STOP)
             self._remove_state()
         os._exit(0)
 
@@ -92,11 +92,11 @@ class Init:
         while self._service not in self._ended or self._goes_to_background():
             if self._ready and not told and not stopping:
                 told = True
-                self._hooks(hooks.AFTER_START, lambda: self._asked or self._service in self._ended)
+                self._hooks(points.AFTER_START, lambda: self._asked or self._service in self._ended)
             if self._asked and not stopping:
                 stopping = True
                 self._warn()
-                self._hooks(hooks.BEFORE_STOP, lambda: self._service in self._ended)
+                self._hooks(points.BEFORE_STOP, lambda: self._service in self._ended)
                 self._stop()
                 # With nothing to be done afterwards, the guard's own deadline is all that is needed.
                 if self._command.stop_timeout and (self._command.finish or self._command.hooks):
@@ -119,7 +119,7 @@ class Init:
         seconds = board.warning if board is not None else 0.0
         if seconds > 0:
             self._told["HOLDFAST_SECONDS"] = f"{seconds:.1f}"
-            self._hooks(hooks.LEASE_LOST, lambda: self._service in self._ended, seconds / 2)
+            self._hooks(points.LEASE_LOST, lambda: self._service in self._ended, seconds / 2)
 
     def _look_at_home(self) -> None:
         """Take the command itself as the service if it says so: some don't fork when their parent is an init, as ours is."""
@@ -205,6 +205,9 @@ class Init:
         settings = command.hooks
         if not settings:
             return ""
+        # Loaded by the guard already: it has looked at them all.
+        from ..._hooks import hooks
+
         try:
             found = hooks.find(settings["directory"], point)
         except hooks.BadHook as error:
@@ -214,7 +217,7 @@ class Init:
         environment = hooks.environment(own, point, command.hook_state, self._told)
         deadline = time.monotonic() + min(settings["timeout"], most)
         for path in found:
-            if (enough is not None and enough()) or (self._asked and point == hooks.BEFORE_START):
+            if (enough is not None and enough()) or (self._asked and point == points.BEFORE_START):
                 break
             failure, stop = self._hook(path, point, environment, deadline)
             if failure:
@@ -240,6 +243,8 @@ class Init:
         finally:
             os.close(complaint)
         said = text.decode("utf-8", "replace").strip()
+        from ..._hooks import hooks
+
         failure, stop = hooks.judge(path, status, said)
         if said and not failure:
             self._say(f"hook {path}: {said}")
