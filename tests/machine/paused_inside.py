@@ -1,56 +1,11 @@
 # Copyright: (c) 2026, the holdfast.supervision authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside an emulated machine that is going to be stopped: one guard with a lease of an etcd outside, and a service that beats.
-
-It judges nothing: test_paused.py does.
-"""
+"""Runs inside an emulated machine that is going to be stopped: one guard. It judges nothing: test_paused.py does."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import subprocess
-from pathlib import Path
+import outside
 
-PAYLOAD = Path("/payload")
-_FINIT_MODULE = 313
-libc = ctypes.CDLL(None, use_errno=True)
-
-#: It hears nothing of the end that it is asked for. Beats: token, and its own clock, on a serial port of their own.
-SERVICE = """
-import os, signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-port = os.open("/dev/ttyS2", os.O_WRONLY | os.O_NOCTTY)
-while True:
-    os.write(port, f"{os.environ['HOLDFAST_TOKEN']} {time.clock_gettime_ns(time.CLOCK_BOOTTIME)}\\n".encode())
-    time.sleep(0.005)
-"""
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True)
-
-
-def main() -> None:
-    for name in (PAYLOAD / "modules" / "order").read_text().split():
-        descriptor = os.open(PAYLOAD / "modules" / name, os.O_RDONLY)
-        if libc.syscall(_FINIT_MODULE, descriptor, b"", 0) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), name)
-        os.close(descriptor)
-    (card,) = (name for name in os.listdir("/sys/class/net") if name != "lo")
-    # The network that QEMU makes for users; 10.0.2.2 is the machine around this one.
-    run("ip", "address", "add", "10.0.2.15/24", "dev", card)
-    run("ip", "link", "set", card, "up")
-    words = (PAYLOAD / "guard").read_text().split("\n")
-    service = ["/usr/bin/python3", "-I", "-S", "-c", SERVICE]
-    done = subprocess.run(
-        ["/usr/bin/python3", "-I", "-S", str(PAYLOAD / "runtime"), "guard", *words, "--", *service],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-    )
-    print(f"ended with {done.returncode}", flush=True)
-
-
-main()
+outside.connect()
+print(f"ended with {outside.guard().wait()}", flush=True)
