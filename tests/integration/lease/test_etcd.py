@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -345,8 +346,12 @@ def test_how_long_renewals_took_is_told_as_a_histogram(remote: Guards, proxy: Pr
     scan = remote.base / "scan"
     (scan / ".holdfast").mkdir(parents=True)
     (scan / ".holdfast" / "guards").symlink_to(remote.state)
-    asked = [PYTHON, "-I", "-S", str(remote.runtime), "lease", "metrics", "--scan", str(scan)]
-    text = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=LONG).stdout
+
+    def says(*words: str) -> str:
+        asked = [PYTHON, "-I", "-S", str(remote.runtime), "lease", *words, "--scan", str(scan)]
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=LONG).stdout
+
+    text = says("metrics")
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     who = 'name="a",owner="",driver="etcd"'
     assert lines[f"holdfast_lease_active{{{who}}}"] == "1"
@@ -355,6 +360,9 @@ def test_how_long_renewals_took_is_told_as_a_histogram(remote: Guards, proxy: Pr
     buckets = [int(value) for name, value in lines.items() if name.startswith("holdfast_lease_renewal_seconds_bucket")]
     assert buckets == sorted(buckets) and len(buckets) == len(told["took"]) + 1
     assert buckets[-1] == int(lines[f"holdfast_lease_renewal_seconds_count{{{who}}}"]) >= told["count"]
+    assert re.search(
+        r" \d+ renewals, \d+ failed, \d+ slow, 50% within \S+ s, 99% within \S+ s, the longest ", says("status", "a")
+    )
 
 
 def test_that_a_renewal_failed_is_told_also_right_after_one_that_was_slow(remote: Guards, proxy: Proxy) -> None:

@@ -350,6 +350,7 @@ def test_probe_says_what_it_opens_and_loses(guards: Guards) -> None:
     assert {loss["name"] for loss in found["exec"]["losses"]} >= {"loss", "order", "health", "handover", "hot"}
     assert found["holes"] == []
     assert "exec" in found["capabilities"]
+    assert found["limits"] == {"most_resources": 512, "shortest_ttl": 0.0}
 
 
 # -- the process state
