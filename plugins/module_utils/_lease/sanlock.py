@@ -88,7 +88,7 @@ class Sanlock(Driver):
     capabilities: ClassVar[frozenset[str]] = frozenset({SHARED, HOT, TOKEN, LINE_UP, KEPT, REMOTE, HANDOVER, EXEC})
     parameters: ClassVar[frozenset[str]] = NAMES
     #: The daemon takes 8 in one call; so many calls are one grant, or none. Each look of one in line reads 1 MiB for each.
-    most_resources: ClassVar[int | None] = 16 * AT_ONCE
+    most_resources: ClassVar[int | None] = 8 * AT_ONCE
     #: An io_timeout is one second at least.
     shortest_ttl: ClassVar[float] = float(GONE)
     #: The host's lease is renewed each 2 of the 8 io_timeouts; this is one of them.
