@@ -5,7 +5,7 @@
 """A store that refuses old tokens, at the other end of a network: the table of docs/fencing.md, as it stands there.
 
 Every beat of a history is something that a service has sent to it with its token. Most of it arrives at once, the rest up to
-some seconds late: after its sender was killed, and others have written.
+half a minute late: after its sender was killed, and others have written.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 from histories import Event
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "fencing.md"
-#: Of what is sent, the part that is late, and the nanoseconds that it is late at most; for the rest those that it takes at most.
-LATE, LATEST, SOON = 0.4, 3 * 10**9, 10**6
+#: Of what is sent, the part that is late: by so many nanoseconds at least, and so many times that at most; for the rest those that it takes at most.
+LATE, LEAST, TIMES, SOON = 0.4, 30 * 10**6, 1000, 10**6
 
 
 def ledger() -> str:
@@ -42,7 +42,9 @@ def carried(events: list[Event], seed: int, shared: frozenset[str] = frozenset()
     """
     chance = random.Random(seed)
     sent = [event for event in events if event["event"] == "beat" and event.get("name") not in shared]
-    late = [int(chance.random() * (LATEST if chance.random() < LATE else SOON)) for _unused in sent]
+    late = [
+        int(LEAST * TIMES ** chance.random() if chance.random() < LATE else SOON * chance.random()) for _unused in sent
+    ]
     arriving = sorted(zip((event["at"] + more for event, more in zip(sent, late)), sent), key=lambda one: one[0])
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="hf-fenced-", dir=memory if memory.is_dir() else None))
