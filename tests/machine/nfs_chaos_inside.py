@@ -28,6 +28,9 @@ SILENCE = 500_000_000
 #: Seconds in which somebody has to hold the lease again: the server's grace, the holder's time, and a slow machine.
 ALIVE = 6 * TTL + 60
 
+#: Seconds in line after which a host wishes for what one has that comes after it.
+BACK = 15
+
 Event = dict[str, Any]
 
 
@@ -41,7 +44,9 @@ class World:
         self.order: list[Callable[[World, Host], None]] = []
         # Where the server has it, which no network is before.
         self.witness = NfsWitness(Path("/export") / Path(LEASES).name / "db.lock", self.note)
-        for host in self.hosts:
+        for place, host in enumerate(self.hosts):
+            # Each comes after the one before, which gets the lease back after a while.
+            host.told(f"--parameter=preference={place}", f"--parameter=fail_back={BACK}")
             host.mount("vers=4.2")
             host.run("mkdir", "-p", LEASES)
             host.run("touch", f"{LEASES}/proved.{host.name}")
@@ -54,7 +59,11 @@ class World:
         return next((host for host in self.hosts if host.runs()), None)
 
     def until_beating(self) -> None:
-        until(lambda: self.holder() is not None, f"somebody beats after {self.events[-2:]}", ALIVE)
+        try:
+            until(lambda: self.holder() is not None, f"somebody beats after {self.events[-2:]}", ALIVE)
+        except TimeoutError as error:
+            states = "\n".join(f"{host.name}: {host.state()}" for host in self.hosts)
+            raise TimeoutError(f"{error}\n{states}") from None
 
     def pause(self, longest: float) -> None:
         time.sleep(self.chance.random() * longest)

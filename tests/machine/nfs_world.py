@@ -283,7 +283,7 @@ def stop_server() -> None:
 
 def log() -> str:
     """What the guards have said."""
-    return "".join(f"{file}:\n{file.read_text()[-2500:]}\n" for file in Path("/run").glob("[ab].log"))
+    return "".join(f"{file}:\n{file.read_text()[-2500:]}\n" for file in Path("/run").glob("[abc].log"))
 
 
 def hands() -> int:
