@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which one in line looks by itself, about, and while etcd does not answer.
 _LOOK, _AGAIN = 12.0, 2.0
+#: Seconds, at most, until it asks another member when one has failed that had answered.
+_SOON = 0.2
 #: Seconds by which those in line are spread when they all wake at once: for everybody, and for each step of preference.
 _SPREAD, _STEP = 0.01, 0.1
 #: Seconds between two looks of one that wishes for what is held, and for how long it does so at a time.
@@ -233,7 +235,7 @@ class Etcd(Driver):
         tenure = self._tenure
         tenure.client = Client(self._parameters)
         wanted = tenure.wanted()
-        since = http.now()
+        since, failed = http.now(), False
         while True:
             try:
                 views = store.read(tenure.client, [one.keys for one in wanted], tenure.deadline())
@@ -242,8 +244,11 @@ class Etcd(Driver):
                 if busy is None:
                     break
                 self._wait_for_a_change(*busy, self._next_look(pairs, since))
+                failed = False
             except (EtcdError, LeaseError):
-                time.sleep(_AGAIN * (0.5 + _chance()))
+                # The member may have died that we have heard all from, and with it the holder: another one is asked soon.
+                time.sleep(_AGAIN * (0.5 + _chance()) if failed else _SOON * _chance())
+                failed = True
         until = max((tenure.until_trusted(one, view) for one, view in pairs), default=0.0)
         time.sleep(max(until - http.now(), 0.0))
         time.sleep(_SPREAD * _chance() + _STEP * self._parameters.preference)
