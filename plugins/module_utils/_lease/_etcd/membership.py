@@ -125,18 +125,28 @@ class Cluster:
 
         Raises LeaseError, Refused: what was done before it is in the members' list; may be repeated.
         """
-        members = self.until_serving()
-        found = plan(members, self._answering(members), wanted, join)
-        if check_mode:
-            return found, members
-        try:
-            for one in found.removed:
-                self._client.call("/v3/cluster/member/remove", {"ID": one.number}, http.now() + _QUESTION * 2)
-            if found.added:
-                self._add(found.added)
-        except EtcdError as error:
-            raise Refused(f"etcd: {error}") from None
-        return found, self._members()
+        removed: dict[str, Member] = {}
+        added = ""
+        while True:
+            try:
+                members = self.until_serving()
+                found = plan(members, self._answering(members), wanted, join)
+                if check_mode:
+                    return found, members
+                for one in found.removed:
+                    removed[one.number] = one
+                    self._client.call("/v3/cluster/member/remove", {"ID": one.number}, http.now() + _QUESTION * 2)
+                if found.added:
+                    added = found.added
+                    self._add(added)
+                return Plan(list(removed.values()), added), self._members()
+            except EtcdError as error:
+                raise Refused(f"etcd: {error}") from None
+            except StoreUnavailable:
+                # As while a leader is voted for, whom a change may have made necessary. Whether it was done the next look tells.
+                if http.now() > self._until:
+                    raise
+                time.sleep(_AGAIN)
 
     def _add(self, address: str) -> None:
         # For some seconds after a start or a change, etcd refuses because its connections to the others are too young.
