@@ -76,7 +76,8 @@ class Bench:
         self.base = base
         self.rounds = rounds
         self.runtime = collection.make_runtime(base / "runtime")
-        # In memory, as the directory of the driver file is if nobody chooses another: on a disk it is the disk that is measured.
+        # In memory, as the directory of the driver file is if nobody chooses another, and what guards write of themselves:
+        # on a disk it is the disk that is measured.
         self.memory = tempfile.mkdtemp(prefix="hf-bench-leases-", dir="/dev/shm")
         self.cluster = Cluster().start()
         self.secured = Secured(base / "tls")
@@ -101,7 +102,7 @@ class Bench:
         # As the supervisor has it started.
         program = [collection.PYTHON, "-I", "-S", f"{self.runtime}/__main__.py"]
         start = [*program, "guard", f"--driver={driver}", f"--name={name}"]
-        return [*start, f"--resource={resource}", f"--state={self.base}/guards", *kept, *words, "--"]
+        return [*start, f"--resource={resource}", f"--state={self.memory}/guards", *kept, *words, "--"]
 
     def _on_sanlock(self, lock: str, name: str) -> list[str]:
         """A guard of one of the two hosts."""
